@@ -1,0 +1,3 @@
+// conary/main.rs
+//! The command line.
+fn main() {}

@@ -1,0 +1,2 @@
+// converters/src/lib.rs
+//! Foreign text and packages into ours.

@@ -1,0 +1,2 @@
+// installer/src/lib.rs
+//! Changes to a root: plan, transaction, recovery.

@@ -1,0 +1,2 @@
+// sandbox/src/lib.rs
+//! Runs one command in one described root.

@@ -1,0 +1,2 @@
+// store/src/lib.rs
+//! Objects, trees, packages and the databases, kept durably.

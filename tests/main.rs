@@ -1,0 +1,2 @@
+// tests/main.rs
+//! Integration tests.
