@@ -1,0 +1,900 @@
+// store/src/root_db.rs
+//! The SQL of a root's database, `<root>/var/lib/conary/root.db`.
+//!
+//! What is installed, what every changeset did, what a rollback needs, and the journal of a transaction under way. The meaning of
+//! all of it is docs/design/transaction.md; decisions are crate `installer`'s. Nothing here knows a root's files.
+//!
+//! One writer at a time: the installer holds the root's lock. Readers need none (WAL).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use recipes::Digest;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+mod error;
+mod rows;
+mod text;
+
+pub use error::RootDbError;
+pub use rows::{
+    Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FileRow, Fingerprint,
+    Held, Kind, Pending, Reason, Settlement, State, TroveRow,
+};
+pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
+
+use crate::durable;
+
+/// Name of the database in the state directory.
+pub const FILE_NAME: &str = "root.db";
+
+/// The schema that this version reads and writes, `PRAGMA user_version`.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE trove (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE,
+  digest TEXT NOT NULL,
+  manifest BLOB NOT NULL,
+  reason TEXT NOT NULL CHECK (reason IN ('explicit', 'dependency')),
+  changeset INTEGER NOT NULL
+) STRICT;
+CREATE TABLE component (
+  trove INTEGER NOT NULL REFERENCES trove(id) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  tree TEXT NOT NULL,
+  PRIMARY KEY (trove, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE file (
+  path BLOB NOT NULL,
+  trove INTEGER NOT NULL REFERENCES trove(id) ON DELETE CASCADE,
+  component TEXT NOT NULL,
+  packaged BLOB,
+  kind TEXT NOT NULL CHECK (kind IN ('directory', 'file', 'symlink')),
+  mode INTEGER NOT NULL,
+  owner TEXT NOT NULL,
+  grp TEXT NOT NULL,
+  applied_mode INTEGER NOT NULL,
+  uid INTEGER NOT NULL,
+  gid INTEGER NOT NULL,
+  object BLOB,
+  size INTEGER NOT NULL,
+  target BLOB,
+  link BLOB,
+  xattrs BLOB,
+  flags INTEGER NOT NULL,
+  inode INTEGER,
+  mtime_ns INTEGER,
+  ctime_ns INTEGER,
+  PRIMARY KEY (path, trove)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX file_of_trove ON file (trove);
+CREATE TABLE changeset (
+  id INTEGER PRIMARY KEY,
+  at_unix_secs INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  command_line TEXT NOT NULL,
+  returns_to INTEGER
+) STRICT;
+CREATE TABLE change (
+  changeset INTEGER NOT NULL REFERENCES changeset(id),
+  name TEXT NOT NULL,
+  before TEXT,
+  after TEXT,
+  PRIMARY KEY (changeset, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE displaced (
+  changeset INTEGER NOT NULL REFERENCES changeset(id),
+  path BLOB NOT NULL,
+  thing TEXT NOT NULL,
+  PRIMARY KEY (changeset, path)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE beside (
+  path BLOB PRIMARY KEY,
+  beside BLOB NOT NULL,
+  changeset INTEGER NOT NULL REFERENCES changeset(id),
+  object TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pending (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  number INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('begun', 'prepared', 'committed', 'settled')),
+  directories BLOB NOT NULL,
+  journal BLOB
+) STRICT;
+";
+
+/// The database of one root.
+#[derive(Debug)]
+pub struct RootDb {
+    connection: Connection,
+}
+
+impl RootDb {
+    /// Opens the database in `directory` for writing and creates it when it is missing.
+    ///
+    /// A new database appears whole or not at all.
+    ///
+    /// # Errors
+    /// Every [`RootDbError`].
+    pub fn open(directory: &Path) -> Result<RootDb, RootDbError> {
+        let path = directory.join(FILE_NAME);
+        if !exists(&path)? {
+            create(directory, &path)?;
+        }
+        check_header(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)?;
+        configure(&connection)?;
+        check_schema(&connection, &path)?;
+        Ok(RootDb { connection })
+    }
+
+    /// Opens the database in `directory` for reading, also where nothing may be written; none when it is missing.
+    ///
+    /// # Errors
+    /// Every [`RootDbError`].
+    pub fn open_read_only(directory: &Path) -> Result<Option<RootDb>, RootDbError> {
+        let path = directory.join(FILE_NAME);
+        if !exists(&path)? {
+            return Ok(None);
+        }
+        check_header(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)?;
+        match check_schema(&connection, &path) {
+            Ok(()) => {}
+            // Without permission to make the shared-memory file. With no log beside it, the file is all there is.
+            Err(RootDbError::Sql(error)) if cannot_share(&error) && log_is_empty(&path)? => {
+                let connection = Connection::open_with_flags(
+                    immutable(&path),
+                    flags | OpenFlags::SQLITE_OPEN_URI,
+                )?;
+                check_schema(&connection, &path)?;
+                return Ok(Some(RootDb { connection }));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Some(RootDb { connection }))
+    }
+
+    /// Returns the installed troves by name.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn troves(&self) -> Result<Vec<TroveRow>, RootDbError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, name, digest, manifest, reason, changeset FROM trove ORDER BY name",
+        )?;
+        let mut troves = statement
+            .query_map([], |row| {
+                Ok(TroveRow {
+                    row: row.get(0)?,
+                    name: row.get(1)?,
+                    digest: digest_text(row, 2)?,
+                    manifest: row.get(3)?,
+                    reason: if row.get_ref(4)?.as_str()? == "explicit" {
+                        Reason::Explicit
+                    } else {
+                        Reason::Dependency
+                    },
+                    changeset: row.get(5)?,
+                    components: BTreeMap::new(),
+                })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        let at: BTreeMap<i64, usize> = troves
+            .iter()
+            .enumerate()
+            .map(|(index, trove)| (trove.row, index))
+            .collect();
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT trove, name, tree FROM component")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(index) = at.get(&row.get(0)?) {
+                troves[*index]
+                    .components
+                    .insert(row.get(1)?, digest_text(row, 2)?);
+            }
+        }
+        Ok(troves)
+    }
+
+    /// Returns the files of an installed trove by path.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn files(&self, trove: i64) -> Result<Vec<FileRow>, RootDbError> {
+        let sql = format!("SELECT {FILE_COLUMNS} FROM file WHERE trove = ?1 ORDER BY path");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([trove], read_file)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the rows of one path: several for a shared directory.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn rows_at(&self, path: &[u8]) -> Result<Vec<FileRow>, RootDbError> {
+        let sql = format!("SELECT {FILE_COLUMNS} FROM file WHERE path = ?1 ORDER BY trove");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([path], read_file)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the rows of everything below a directory.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn rows_below(&self, directory: &[u8]) -> Result<Vec<FileRow>, RootDbError> {
+        let (mut first, mut last) = (directory.to_vec(), directory.to_vec());
+        first.push(b'/');
+        last.push(b'/' + 1);
+        let sql = format!(
+            "SELECT {FILE_COLUMNS} FROM file WHERE path > ?1 AND path < ?2 ORDER BY path, trove"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([first, last], read_file)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the history, oldest first.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn changesets(&self) -> Result<Vec<ChangesetRow>, RootDbError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, at_unix_secs, actor, command_line, returns_to FROM changeset ORDER BY id",
+        )?;
+        let mut changesets = statement
+            .query_map([], |row| {
+                Ok(ChangesetRow {
+                    number: row.get(0)?,
+                    at_unix_secs: row.get(1)?,
+                    actor: row.get(2)?,
+                    command_line: row.get(3)?,
+                    returns_to: row.get(4)?,
+                    changes: Vec::new(),
+                })
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT changeset, name, before, after FROM change ORDER BY changeset, name",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let number: i64 = row.get(0)?;
+            if let Ok(at) = changesets.binary_search_by_key(&number, |changeset| changeset.number) {
+                changesets[at].changes.push(ChangeRow {
+                    name: row.get(1)?,
+                    before: json_column(row, 2)?,
+                    after: json_column(row, 3)?,
+                });
+            }
+        }
+        Ok(changesets)
+    }
+
+    /// Returns the number of the last changeset, 0 before the first.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn last_changeset(&self) -> Result<i64, RootDbError> {
+        let sql = "SELECT coalesce(max(id), 0) FROM changeset";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Returns what the changesets after `number` displaced, the oldest first.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn displaced_after(&self, number: i64) -> Result<Vec<Displaced>, RootDbError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT thing FROM displaced WHERE changeset > ?1 ORDER BY changeset, path",
+        )?;
+        let rows = statement.query_map([number], |row| {
+            json_column::<Displaced>(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the files that lie beside configuration files, by path.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn beside(&self) -> Result<Vec<Beside>, RootDbError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT path, beside, changeset, object FROM beside ORDER BY path")?;
+        let rows = statement.query_map([], |row| {
+            Ok(Beside {
+                path: row.get(0)?,
+                of: row.get(1)?,
+                changeset: row.get(2)?,
+                object: digest_text(row, 3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the transaction under way, if there is one.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn pending(&self) -> Result<Option<Pending>, RootDbError> {
+        let sql = "SELECT number, state, directories, journal FROM pending";
+        let row = self.connection.query_row(sql, [], |row| {
+            Ok(Pending {
+                number: row.get(0)?,
+                state: match row.get_ref(1)?.as_str()? {
+                    "begun" => State::Begun,
+                    "prepared" => State::Prepared,
+                    "committed" => State::Committed,
+                    _ => State::Settled,
+                },
+                directories: row.get(2)?,
+                journal: row.get(3)?,
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// Records that a transaction makes temporary names in `directories`. Durable on return.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`], also when another transaction is under way.
+    pub fn begin(&self, number: i64, directories: &[u8]) -> Result<(), RootDbError> {
+        let sql =
+            "INSERT INTO pending (one, number, state, directories) VALUES (1, ?1, 'begun', ?2)";
+        self.connection.execute(sql, params![number, directories])?;
+        Ok(())
+    }
+
+    /// Records the journal. Durable on return.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn prepare(&self, journal: &[u8]) -> Result<(), RootDbError> {
+        let sql = "UPDATE pending SET state = 'prepared', journal = ?1 WHERE state = 'begun'";
+        self.advance(sql, params![journal])
+    }
+
+    /// The commit point: from here on the transaction has happened. Durable on return.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn commit(&self) -> Result<(), RootDbError> {
+        self.advance(
+            "UPDATE pending SET state = 'committed' WHERE state = 'prepared'",
+            [],
+        )
+    }
+
+    /// Writes what the transaction changed, in one commit that also drops the journal unless there is something to clean up.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`]; nothing is written then.
+    pub fn settle(&mut self, settlement: &Settlement, clean_up: bool) -> Result<(), RootDbError> {
+        let transaction = self.connection.transaction()?;
+        let changeset = &settlement.changeset;
+        transaction.execute(
+            "INSERT INTO changeset (id, at_unix_secs, actor, command_line, returns_to) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![changeset.number, changeset.at_unix_secs, changeset.actor, changeset.command_line, changeset.returns_to],
+        )?;
+        for change in &changeset.changes {
+            transaction.execute(
+                "INSERT INTO change (changeset, name, before, after) VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    changeset.number,
+                    change.name,
+                    to_json(change.before.as_ref())?,
+                    to_json(change.after.as_ref())?
+                ],
+            )?;
+        }
+        for row in &settlement.leaving {
+            transaction.execute("DELETE FROM trove WHERE id = ?1", [row])?;
+        }
+        for (row, reason) in &settlement.reasons {
+            transaction.execute(
+                "UPDATE trove SET reason = ?2 WHERE id = ?1",
+                params![row, reason.as_str()],
+            )?;
+        }
+        for (trove, files) in settlement.troves.iter().zip(&settlement.files) {
+            insert_trove(&transaction, trove, files)?;
+        }
+        insert_record(&transaction, settlement)?;
+        let done = if clean_up {
+            "UPDATE pending SET state = 'settled'"
+        } else {
+            "DELETE FROM pending"
+        };
+        transaction.execute(done, [])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Forgets the transaction under way: it is rolled back, or cleaned up.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn clear(&self) -> Result<(), RootDbError> {
+        self.connection.execute("DELETE FROM pending", [])?;
+        Ok(())
+    }
+
+    fn advance(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), RootDbError> {
+        match self.connection.execute(sql, values)? {
+            1 => Ok(()),
+            _ => Err(rusqlite::Error::QueryReturnedNoRows.into()),
+        }
+    }
+}
+
+const FILE_COLUMNS: &str = "path, trove, component, packaged, kind, mode, owner, grp, applied_mode, uid, gid, \
+     object, size, target, link, xattrs, flags, inode, mtime_ns, ctime_ns";
+
+fn read_file(row: &Row<'_>) -> rusqlite::Result<FileRow> {
+    let inode: Option<i64> = row.get(17)?;
+    Ok(FileRow {
+        path: row.get(0)?,
+        trove: row.get(1)?,
+        component: row.get(2)?,
+        packaged: row.get(3)?,
+        kind: Kind::parse(row.get_ref(4)?.as_str()?),
+        mode: row.get(5)?,
+        owner: row.get(6)?,
+        group: row.get(7)?,
+        applied_mode: row.get(8)?,
+        uid: row.get(9)?,
+        gid: row.get(10)?,
+        object: row.get::<_, Option<[u8; 32]>>(11)?.map(Digest::blake3),
+        size: row.get::<_, i64>(12)?.cast_unsigned(),
+        target: row.get(13)?,
+        link: row.get(14)?,
+        xattrs: match row.get::<_, Option<Vec<u8>>>(15)? {
+            None => BTreeMap::new(),
+            Some(bytes) => {
+                serde_json::from_slice::<Xattrs>(&bytes)
+                    .map_err(|error| unreadable(15, error))?
+                    .0
+            }
+        },
+        flags: row.get(16)?,
+        fingerprint: match inode {
+            None => None,
+            Some(inode) => Some(Fingerprint {
+                inode: inode.cast_unsigned(),
+                mtime_ns: row.get(18)?,
+                ctime_ns: row.get(19)?,
+            }),
+        },
+    })
+}
+
+fn insert_trove(
+    connection: &Connection,
+    trove: &TroveRow,
+    files: &[FileRow],
+) -> Result<(), RootDbError> {
+    connection.execute(
+        "INSERT INTO trove (name, digest, manifest, reason, changeset) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            trove.name,
+            trove.digest.to_string(),
+            trove.manifest,
+            trove.reason.as_str(),
+            trove.changeset
+        ],
+    )?;
+    let row = connection.last_insert_rowid();
+    for (name, tree) in &trove.components {
+        connection.execute(
+            "INSERT INTO component (trove, name, tree) VALUES (?1, ?2, ?3)",
+            params![row, name, tree.to_string()],
+        )?;
+    }
+    let sql = format!(
+        "INSERT INTO file ({FILE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    for file in files {
+        let xattrs = if file.xattrs.is_empty() {
+            None
+        } else {
+            Some(serde_json::to_vec(&XattrsRef(&file.xattrs)).map_err(unwritable)?)
+        };
+        statement.execute(params![
+            file.path,
+            row,
+            file.component,
+            file.packaged,
+            file.kind.as_str(),
+            file.mode,
+            file.owner,
+            file.group,
+            file.applied_mode,
+            file.uid,
+            file.gid,
+            file.object.as_ref().map(Digest::as_bytes),
+            file.size.cast_signed(),
+            file.target,
+            file.link,
+            xattrs,
+            file.flags,
+            file.fingerprint.map(|print| print.inode.cast_signed()),
+            file.fingerprint.map(|print| print.mtime_ns),
+            file.fingerprint.map(|print| print.ctime_ns),
+        ])?;
+    }
+    Ok(())
+}
+
+fn insert_record(connection: &Connection, settlement: &Settlement) -> Result<(), RootDbError> {
+    let number = settlement.changeset.number;
+    for thing in &settlement.displaced {
+        connection.execute(
+            "INSERT INTO displaced (changeset, path, thing) VALUES (?1, ?2, ?3)",
+            params![number, thing.path, to_json(Some(thing))?],
+        )?;
+    }
+    for path in &settlement.beside_gone {
+        connection.execute("DELETE FROM beside WHERE path = ?1", [path])?;
+    }
+    for beside in &settlement.beside {
+        connection.execute(
+            "INSERT OR REPLACE INTO beside (path, beside, changeset, object) VALUES (?1, ?2, ?3, ?4)",
+            params![beside.path, beside.of, number, beside.object.to_string()],
+        )?;
+    }
+    Ok(())
+}
+
+fn exists(path: &Path) -> Result<bool, RootDbError> {
+    path.try_exists().map_err(|source| io(path, source))
+}
+
+fn io(path: &Path, source: std::io::Error) -> RootDbError {
+    RootDbError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes an empty database under another name and moves it into place.
+fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
+    let open = durable::open_directory(rustix::fs::CWD, directory)
+        .map_err(|source| io(directory, source))?;
+    let temporary = format!("{FILE_NAME}.new");
+    for leftover in [
+        temporary.clone(),
+        format!("{temporary}-wal"),
+        format!("{temporary}-shm"),
+    ] {
+        match rustix::fs::unlinkat(&open, leftover.as_str(), rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(source) => return Err(io(path, source.into())),
+        }
+    }
+    let mut connection = Connection::open(directory.join(&temporary))?;
+    configure(&connection)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.commit()?;
+    // The last connection writes the log back and removes it.
+    connection.close().map_err(|(_, error)| error)?;
+    durable::rename(&open, temporary.as_str(), &open, FILE_NAME)
+        .and_then(|()| durable::sync_directory(&open))
+        .map_err(|source| io(path, source))
+}
+
+fn configure(connection: &Connection) -> Result<(), RootDbError> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn check_schema(connection: &Connection, path: &Path) -> Result<(), RootDbError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        SCHEMA => Ok(()),
+        newer if newer > SCHEMA => Err(RootDbError::Newer {
+            path: path.to_owned(),
+            found,
+            known: SCHEMA,
+        }),
+        _ => Err(RootDbError::Damaged {
+            path: path.to_owned(),
+            what: format!("its schema is numbered {found}"),
+        }),
+    }
+}
+
+/// Finds a truncated file, which would otherwise read as an empty database or fail at some later moment.
+fn check_header(path: &Path) -> Result<(), RootDbError> {
+    let mut header = [0_u8; 100];
+    let mut file = File::open(path).map_err(|source| io(path, source))?;
+    let size = file.metadata().map_err(|source| io(path, source))?.len();
+    let damaged = |what: &str| RootDbError::Damaged {
+        path: path.to_owned(),
+        what: what.to_owned(),
+    };
+    if size < header.len() as u64 {
+        return Err(damaged("it is truncated"));
+    }
+    file.read_exact(&mut header)
+        .map_err(|source| io(path, source))?;
+    if &header[..16] != b"SQLite format 3\0" {
+        return Err(damaged("it is not a database"));
+    }
+    let page = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65536,
+        bytes => u64::from(bytes),
+    };
+    let pages = u64::from(u32::from_be_bytes([
+        header[28], header[29], header[30], header[31],
+    ]));
+    if size < page * pages && log_is_empty(path)? {
+        return Err(damaged("it is truncated"));
+    }
+    Ok(())
+}
+
+fn cannot_share(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    matches!(
+        error.sqlite_error_code(),
+        Some(CannotOpen | PermissionDenied | ReadOnly)
+    )
+}
+
+fn log_is_empty(path: &Path) -> Result<bool, RootDbError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::metadata(&log) {
+        Ok(metadata) => Ok(metadata.len() == 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(io(path, error)),
+    }
+}
+
+/// The address of a file that nobody writes while it is open.
+fn immutable(path: &Path) -> String {
+    use std::fmt::Write;
+    use std::os::unix::ffi::OsStrExt;
+    let mut address = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            address.push(char::from(*byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(address, "%{byte:02x}");
+        }
+    }
+    address + "?immutable=1"
+}
+
+fn digest_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    row.get_ref(column)?
+        .as_str()?
+        .parse()
+        .map_err(|error| unreadable(column, error))
+}
+
+fn json_column<T: for<'a> Deserialize<'a>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|error| unreadable(column, error)))
+        .transpose()
+}
+
+fn to_json<T: Serialize>(value: Option<&T>) -> Result<Option<String>, RootDbError> {
+    value
+        .map(|value| serde_json::to_string(value).map_err(unwritable))
+        .transpose()
+}
+
+fn unreadable(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
+
+fn unwritable(error: serde_json::Error) -> RootDbError {
+    RootDbError::Sql(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+#[derive(Deserialize)]
+struct Xattrs(#[serde(with = "map_text")] BTreeMap<Vec<u8>, Vec<u8>>);
+
+#[derive(Serialize)]
+struct XattrsRef<'a>(
+    #[serde(serialize_with = "map_text::serialize")] &'a BTreeMap<Vec<u8>, Vec<u8>>,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &[u8], kind: Kind) -> FileRow {
+        FileRow {
+            path: path.to_vec(),
+            trove: 0,
+            component: "runtime".to_owned(),
+            packaged: (kind == Kind::Symlink).then(|| b"lib/x".to_vec()),
+            kind,
+            mode: 0o755,
+            owner: "root".to_owned(),
+            group: "games".to_owned(),
+            applied_mode: 0o755,
+            uid: 0,
+            gid: 60,
+            object: (kind == Kind::File).then(|| Digest::blake3([7; 32])),
+            size: 12,
+            target: (kind == Kind::Symlink).then(|| b"\xff".to_vec()),
+            link: None,
+            xattrs: BTreeMap::from([(b"user.a".to_vec(), vec![0, 255])]),
+            flags: FLAG_CONFIG,
+            fingerprint: Some(Fingerprint {
+                inode: u64::MAX,
+                mtime_ns: -1,
+                ctime_ns: 2,
+            }),
+        }
+    }
+
+    fn settlement(number: i64, name: &str, leaving: Vec<i64>) -> Settlement {
+        let held = Held {
+            spec: format!("{name}=1-1"),
+            digest: Digest::blake3([1; 32]),
+            components: vec!["runtime".to_owned()],
+            reason: Reason::Explicit,
+        };
+        Settlement {
+            changeset: ChangesetRow {
+                number,
+                at_unix_secs: 5,
+                actor: "me".to_owned(),
+                command_line: "conary install x".to_owned(),
+                returns_to: None,
+                changes: vec![ChangeRow {
+                    name: name.to_owned(),
+                    before: None,
+                    after: Some(held),
+                }],
+            },
+            leaving,
+            troves: vec![TroveRow {
+                row: 0,
+                name: name.to_owned(),
+                digest: Digest::blake3([1; 32]),
+                manifest: b"{}".to_vec(),
+                reason: Reason::Explicit,
+                changeset: number,
+                components: BTreeMap::from([("runtime".to_owned(), Digest::blake3([2; 32]))]),
+            }],
+            files: vec![vec![
+                file(b"usr", Kind::Directory),
+                file(b"usr/f", Kind::File),
+                file(b"usr/l\xfe", Kind::Symlink),
+            ]],
+            reasons: Vec::new(),
+            displaced: vec![Displaced {
+                path: b"etc/\xff".to_vec(),
+                kind: Kind::File,
+                mode: 0o600,
+                uid: 1,
+                gid: 2,
+                object: Some(Digest::blake3([9; 32])),
+                size: 3,
+                target: None,
+                edit: true,
+            }],
+            beside: Vec::new(),
+            beside_gone: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_settled_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(RootDb::open_read_only(directory.path()).unwrap().is_none());
+        let mut db = RootDb::open(directory.path()).unwrap();
+        db.begin(1, b"dirs").unwrap();
+        assert!(db.begin(2, b"").is_err(), "one transaction at a time");
+        assert!(db.commit().is_err(), "not before it is prepared");
+        db.prepare(b"journal").unwrap();
+        db.commit().unwrap();
+        let pending = db.pending().unwrap().unwrap();
+        assert_eq!((pending.number, pending.state), (1, State::Committed));
+        assert_eq!(pending.journal.as_deref(), Some(b"journal".as_slice()));
+        let given = settlement(1, "x", Vec::new());
+        db.settle(&given, false).unwrap();
+        assert_eq!(db.pending().unwrap(), None);
+        let reader = RootDb::open_read_only(directory.path()).unwrap().unwrap();
+        let troves = reader.troves().unwrap();
+        assert_eq!(troves[0].components, given.troves[0].components);
+        let files: Vec<_> = reader
+            .files(troves[0].row)
+            .unwrap()
+            .into_iter()
+            .map(|row| FileRow { trove: 0, ..row })
+            .collect();
+        assert_eq!(files, given.files[0]);
+        assert_eq!(reader.rows_below(b"usr").unwrap().len(), 2);
+        assert_eq!(reader.rows_at(b"usr/f").unwrap().len(), 1);
+        assert_eq!(
+            reader.changesets().unwrap(),
+            std::slice::from_ref(&given.changeset)
+        );
+        assert_eq!(reader.displaced_after(0).unwrap(), given.displaced);
+        assert!(reader.displaced_after(1).unwrap().is_empty());
+        // The next one takes its place, files and all.
+        db.begin(2, b"").unwrap();
+        db.prepare(b"").unwrap();
+        db.commit().unwrap();
+        let mut next = settlement(2, "x", vec![troves[0].row]);
+        next.files[0].truncate(1);
+        db.settle(&next, true).unwrap();
+        assert_eq!(db.pending().unwrap().unwrap().state, State::Settled);
+        db.clear().unwrap();
+        assert!(db.files(troves[0].row).unwrap().is_empty());
+        assert_eq!(db.rows_below(b"usr").unwrap(), []);
+        assert_eq!(db.last_changeset().unwrap(), 2);
+    }
+
+    #[test]
+    fn settlements_survive_the_journal() {
+        let given = settlement(1, "x", vec![3]);
+        let text = serde_json::to_vec(&given).unwrap();
+        assert_eq!(serde_json::from_slice::<Settlement>(&text).unwrap(), given);
+    }
+
+    #[test]
+    fn damaged_and_newer_databases_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(RootDb::open(directory.path()).unwrap());
+        let path = directory.path().join(FILE_NAME);
+        let whole = std::fs::read(&path).unwrap();
+        for size in [0, 50, 4096, whole.len() - 4096] {
+            std::fs::write(&path, &whole[..size]).unwrap();
+            let error = RootDb::open(directory.path()).unwrap_err();
+            assert!(error.is_damage(), "{size}: {error:?}");
+            assert!(
+                RootDb::open_read_only(directory.path())
+                    .unwrap_err()
+                    .is_damage()
+            );
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .pragma_update(None, "user_version", SCHEMA + 1)
+            .unwrap();
+        drop(connection);
+        assert!(matches!(
+            RootDb::open(directory.path()),
+            Err(RootDbError::Newer { .. })
+        ));
+    }
+
+    #[test]
+    fn a_half_made_database_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("root.db.new"), b"torn").unwrap();
+        drop(RootDb::open(directory.path()).unwrap());
+        assert!(!directory.path().join("root.db.new").exists());
+    }
+}
