@@ -1,0 +1,214 @@
+// recipes/src/read/build.rs
+//! `[build]`: how the package is built.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::reader::{Reader, Section};
+use crate::recipe::{Build, Phase};
+use crate::text::quote;
+
+use super::known;
+use super::locations::inner_path;
+
+/// Keys of the section.
+pub(super) const KEYS: [&str; 13] = [
+    "requires",
+    "makedepends",
+    "setup",
+    "configure",
+    "make",
+    "check",
+    "install",
+    "post_install",
+    "environment",
+    "workdir",
+    "jobs",
+    "memory",
+    "timeout",
+];
+
+/// Keys that are meant but not built yet.
+const LATER: [&str; 4] = ["checkdepends", "seed", "stage", "options"];
+
+/// How many jobs a recipe may ask for.
+const JOBS: Range<u64> = 1..4097;
+
+/// Units of memory.
+const MEMORY_UNITS: [(&str, u64); 4] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// Units of time.
+const TIME_UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
+
+/// Reads the section.
+pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
+    let Some(section) = reader.section(root, "build") else {
+        return Build::default();
+    };
+    known(reader, &section, &KEYS, &LATER);
+    let requires = reader.parsed_list(&section, "requires");
+    let makedepends = reader.parsed_list(&section, "makedepends");
+    let steps = Phase::ALL
+        .into_iter()
+        .filter_map(|phase| Some((phase, step(reader, &section, phase.name())?)))
+        .collect();
+    let environment = environment(reader, &section);
+    let workdir = inner_path(reader, &section, "workdir", "the source");
+    let jobs = reader
+        .integer(&section, "jobs", JOBS)
+        .and_then(|jobs| u32::try_from(jobs).ok());
+    let memory_bytes = quantity(
+        reader,
+        &section,
+        "memory",
+        &MEMORY_UNITS,
+        "write it like `\"4GiB\"` or `\"512MiB\"`",
+    );
+    let timeout_secs = quantity(
+        reader,
+        &section,
+        "timeout",
+        &TIME_UNITS,
+        "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`",
+    );
+    Build {
+        requires,
+        makedepends,
+        steps,
+        environment,
+        workdir,
+        jobs,
+        memory_bytes,
+        timeout_secs,
+    }
+}
+
+/// Reads a step. An empty one is none.
+fn step<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<String> {
+    let text = reader.text(section, key)?;
+    if text.full.contains('\0') {
+        reader.report(
+            text.span,
+            format!("the step `{key}` contains a NUL, which no shell reads"),
+            None,
+        );
+        return None;
+    }
+    if text.full.trim().is_empty() {
+        None
+    } else {
+        Some(text.carried)
+    }
+}
+
+/// Reads the variables of the steps.
+fn environment<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    let Some(table) = reader.section(section, "environment") else {
+        return environment;
+    };
+    for (key, _) in table.in_order() {
+        let name = key.get_ref().as_ref();
+        if reader.is_full() {
+            break;
+        }
+        if let Some((problem, hint)) = refused(name) {
+            reader.report(
+                key.span(),
+                format!("the variable {} {problem}", quote(name)),
+                hint.to_owned(),
+            );
+            continue;
+        }
+        let Some(text) = reader.text(&table, name) else {
+            continue;
+        };
+        if text.full.contains('\0') {
+            reader.report(
+                text.span,
+                format!("the variable `{name}` contains a NUL"),
+                None,
+            );
+        } else if name == "SOURCE_DATE_EPOCH" && text.full.parse::<u32>().is_err() {
+            let hint = "write whole seconds since 1970, like `\"1700000000\"`".to_owned();
+            reader.report(
+                text.span,
+                format!("{} is not a time", quote(&text.full)),
+                hint,
+            );
+        } else {
+            environment.insert(name.to_owned(), text.carried);
+        }
+    }
+    environment
+}
+
+/// Says why a variable cannot be set for the steps.
+///
+/// What the sandbox promises is not the recipe's to change, and what makes a program load or run foreign code
+/// before its own would reach the shell that runs the step. Inside a step a shell may still set all of them.
+fn refused(name: &str) -> Option<(&'static str, &'static str)> {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    if name.is_empty()
+        || name.starts_with(|first: char| first.is_ascii_digit())
+        || !name.chars().all(allowed)
+    {
+        return Some((
+            "is no name that a shell knows",
+            "write letters, digits and `_`, and no digit first",
+        ));
+    }
+    match name {
+        "DESTDIR" => Some((
+            "names the output and is set by Conary",
+            "leave it out, and use `$DESTDIR` or `%(destdir)s` in the steps",
+        )),
+        "HOME" | "TMPDIR" | "USER" | "LOGNAME" | "SHELL" | "PWD" | "OLDPWD" | "SHLVL" | "TERM" => {
+            Some((
+                "is set by the sandbox",
+                "set it inside the step that needs another value",
+            ))
+        }
+        "LD_PRELOAD" | "LD_AUDIT" | "BASH_ENV" | "ENV" => Some((
+            "would run code before the step itself",
+            "set it inside the step, for the one command that needs it",
+        )),
+        _ => None,
+    }
+}
+
+/// Reads a number and its unit.
+fn quantity<'t>(
+    reader: &mut Reader<'t>,
+    section: &Section<'t>,
+    key: &str,
+    units: &[(&str, u64)],
+    hint: &str,
+) -> Option<u64> {
+    let text = reader.text(section, key)?;
+    let parsed = units.iter().find_map(|(unit, factor)| {
+        let number = text.full.strip_suffix(unit)?.trim_end();
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if plain {
+            number.parse::<u64>().ok()?
+        } else {
+            return None;
+        };
+        number
+            .checked_mul(*factor)
+            .filter(|amount| (1..=i64::MAX.unsigned_abs()).contains(amount))
+    });
+    if parsed.is_none() {
+        reader.report(
+            text.span,
+            format!("{} is no amount for `{key}`", quote(&text.full)),
+            hint.to_owned(),
+        );
+    }
+    parsed
+}
