@@ -42,6 +42,9 @@ use rustix::path::Arg;
 /// From this many files on, a barrier is one `syncfs` (measured: docs/design/store.md, "Barrier").
 pub const SYNCFS_FROM: usize = 256;
 
+/// What may wait to be written beside a batch without being called much.
+const OTHERS_BYTES: u64 = 64 << 20;
+
 /// Permissions of a temporary file until it is finished.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -104,6 +107,35 @@ pub enum Dirty {
     Ours,
     /// Other work shares the file system: sync the batch's own files one by one.
     Shared,
+}
+
+impl Dirty {
+    /// Looks whether far more than a batch of `own_bytes` waits to be written on this machine.
+    ///
+    /// The system tells only the sum over all file systems, so this errs towards [`Dirty::Shared`].
+    #[must_use]
+    pub fn measure(own_bytes: u64) -> Self {
+        let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
+            return Self::Shared;
+        };
+        let kibibytes = |name: &str| {
+            text.lines()
+                .find_map(|line| {
+                    line.strip_prefix(name)?
+                        .strip_suffix("kB")?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or(0_u64)
+        };
+        let waiting = (kibibytes("Dirty:") + kibibytes("Writeback:")) << 10;
+        if waiting > own_bytes.saturating_mul(2) + OTHERS_BYTES {
+            Self::Shared
+        } else {
+            Self::Ours
+        }
+    }
 }
 
 /// Makes a batch of files durable, contents and inodes; their names are another step.

@@ -1,11 +1,39 @@
 // store/src/lib.rs
 //! Objects, trees, packages and the databases, kept durably.
+//!
+//! ```text
+//! directory → ingest → Tree → put_tree ┐
+//!                       └ objects      ├→ put_trove → Manifest → ccs::write → one file
+//! directory ← checkout ← Tree ←────────┘
+//! ```
+//!
+//! Here and nowhere else stand SQL, fsync, rename and link ([`durable`] alone has the last three). Never here: how things are
+//! built, what a root is, the terminal, the environment. Formats and guarantees: docs/design/store.md.
 
 pub mod durable;
 pub mod root_db;
-pub mod tree;
 
-pub use tree::{Entry, Node, Tree, TreeError};
+mod batch;
+mod cas;
+mod copy;
+mod database;
+mod error;
+mod lock;
+mod manifest;
+mod store;
+mod tree;
+mod troves;
+mod work;
+
+pub use batch::{Batch, Committed, ObjectWriter};
+pub use error::{ErrorKind, OpenError, StoreError};
+pub use lock::{ActionLock, Lease};
+pub use manifest::{Component, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+pub use store::{OpenOptions, Store, Waiting};
+pub use tree::{
+    Entry, MAX_ENTRIES, MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Node, Rule, Tree, TreeError,
+};
+pub use troves::{ProviderRow, TroveRow};
 
 /// Modification time of every materialised entry, in seconds since 1970: 1980-01-02 00:00 UTC.
 ///

@@ -1,0 +1,252 @@
+// store/src/database.rs
+//! The connection to `store.db`: opening it, its schema, and how a change is made.
+//!
+//! WAL, synchronous FULL, foreign keys. The schema is numbered steps; `PRAGMA user_version` says how many of them a
+//! database has had. A database with more steps than this version knows is refused. One connection for each
+//! open store, one writer at a time; other processes wait [`BUSY_MILLIS`] for a writer, which
+//! holds its transaction for milliseconds.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use recipes::Digest;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
+
+use crate::error::{OpenError, StoreError};
+
+/// Name of the database in the store's directory.
+pub(crate) const FILE_NAME: &str = "store.db";
+
+/// How long a statement waits for another process's transaction.
+const BUSY_MILLIS: u64 = 20_000;
+
+/// Marks a database as ours (`PRAGMA application_id`): "CNRY".
+const APPLICATION_ID: i64 = 0x434e_5259;
+
+/// The steps that make the schema, oldest first. A step that was released never changes.
+const STEPS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// The database of an open store.
+#[derive(Debug)]
+pub(crate) struct Database {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Database {
+    /// Opens the database in `directory` for writing, making it or bringing it up to date.
+    ///
+    /// `alone` is called before the schema is touched and returns a guard that keeps others from it.
+    pub(crate) fn open<G>(
+        directory: &Path,
+        alone: impl FnOnce() -> Result<G, OpenError>,
+    ) -> Result<Self, OpenError> {
+        let path = directory.join(FILE_NAME);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut connection =
+            Connection::open_with_flags(&path, flags).map_err(failed("open", &path))?;
+        configure(&connection).map_err(failed("open", &path))?;
+        if version(&connection, &path)? < steps() {
+            let _guard = alone()?;
+            // Another process may have done it while this one waited.
+            migrate(&mut connection, &path)?;
+        }
+        Ok(Self {
+            path,
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Opens the database in `directory` without ever writing to it.
+    ///
+    /// On a medium or in a directory that cannot be written, where nobody else can be writing either, it is
+    /// read as a file that does not change.
+    pub(crate) fn open_read_only(directory: &Path, writable: bool) -> Result<Self, OpenError> {
+        let path = directory.join(FILE_NAME);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = if writable || path.with_extension("db-wal").exists() {
+            Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+        } else {
+            let uri = format!("file:{}?immutable=1", escape(&path));
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        .map_err(failed("open", &path))?;
+        configure(&connection).map_err(failed("read", &path))?;
+        let found = version(&connection, &path)?;
+        if found < steps() {
+            return Err(OpenError::Older { path, found });
+        }
+        Ok(Self {
+            path,
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Returns where the database is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs statements that only read.
+    pub(crate) fn read<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work(&self.lock()).map_err(|source| self.error(action, source))
+    }
+
+    /// Runs statements as one durable transaction.
+    pub(crate) fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        let run = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        run(&mut connection).map_err(|source| self.error(action, source))
+    }
+
+    fn error(&self, action: &'static str, source: rusqlite::Error) -> StoreError {
+        StoreError::Database {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// A panic in another thread rolled its transaction back, so the connection is still sound.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a BLAKE3 digest that is kept as its 32 bytes.
+pub(crate) fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    row.get::<_, [u8; 32]>(column).map(Digest::blake3)
+}
+
+/// Reads a value that is kept as its text.
+pub(crate) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error: T::Err| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+/// Reads a count or size.
+pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Turns a size into what the database keeps; no file has more than `i64::MAX` bytes.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError + use<> {
+    let path = path.to_owned();
+    move |source| OpenError::Database {
+        action,
+        path,
+        source,
+    }
+}
+
+/// How many steps this version knows.
+fn steps() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_millis(BUSY_MILLIS))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;")
+}
+
+/// Returns how many steps the database has had, if it is one of ours.
+fn version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let pragma = |name: &str| {
+        connection
+            .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
+            .map_err(failed("read", path))
+    };
+    let found = pragma("user_version")?;
+    let application = pragma("application_id")?;
+    if found > steps() && application == APPLICATION_ID {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: steps(),
+        });
+    }
+    let empty = found == 0 && application == 0 && {
+        let tables = "SELECT count(*) FROM sqlite_schema";
+        let count: i64 = connection
+            .query_row(tables, [], |row| row.get(0))
+            .map_err(failed("read", path))?;
+        count == 0
+    };
+    if application != APPLICATION_ID && !empty {
+        return Err(OpenError::Foreign {
+            path: path.to_owned(),
+        });
+    }
+    Ok(found)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| {
+            row.get::<_, String>(0)
+        })
+        .map_err(failed("make", path))?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("change", path))?;
+    let done = version(&transaction, path)?;
+    let run = || {
+        for step in STEPS.iter().skip(usize::try_from(done).unwrap_or(0)) {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", steps())?;
+        transaction.commit()
+    };
+    run().map_err(failed("bring up to date", path))
+}
+
+/// Writes a path as part of a `file:` address.
+fn escape(path: &Path) -> String {
+    use std::fmt::Write;
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+                text.push(char::from(*byte));
+            } else {
+                // Writing to a string does not fail.
+                let _ = write!(text, "%{byte:02x}");
+            }
+            text
+        })
+}

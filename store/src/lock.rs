@@ -1,0 +1,246 @@
+// store/src/lock.rs
+//! Locks: the lease that keeps gc away, and one lock for each action key.
+//!
+//! All are `flock`s, so they end with their process however it dies. Nobody waits silently: whoever has to wait
+//! hears who holds the lock, and can be told to stop waiting.
+//!
+//! The **lease** is `<store>/lock`: shared by whoever adds objects that no row refers to yet, or links
+//! objects into a tree; exclusive for gc and for changing the schema. An **action lock** is
+//! `<store>/locks/<key>`, which is removed by its last holder.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use recipes::Digest;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::Store;
+use crate::error::StoreError;
+
+/// How often a waiting process looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Name of the lease in the store's directory.
+pub(crate) const LEASE: &str = "lock";
+
+/// Keeps gc away while it lives.
+#[derive(Debug)]
+pub struct Lease {
+    _file: Option<OwnedFd>,
+}
+
+/// Keeps others from the same action while it lives.
+#[derive(Debug)]
+pub struct ActionLock {
+    directory: OwnedFd,
+    name: String,
+    _file: OwnedFd,
+}
+
+impl Drop for ActionLock {
+    fn drop(&mut self) {
+        // Removed while it is still held: whoever opened it before sees that its file is gone and opens a new one.
+        let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
+    }
+}
+
+/// Whether a lock is shared or held alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Shared,
+    Alone,
+}
+
+/// What to do while another process has a lock.
+pub(crate) struct Patience<'a> {
+    /// Called once with the holder when waiting begins.
+    pub(crate) waiting: &'a mut dyn FnMut(&str),
+    /// Ends the waiting.
+    pub(crate) cancel: &'a AtomicBool,
+    /// Ends the waiting too; `None` waits as long as it takes.
+    pub(crate) timeout_secs: Option<u32>,
+}
+
+impl Store {
+    /// Takes a shared lease: as long as it lives, no object is collected.
+    ///
+    /// Held from before objects are added until the row that refers to them is committed. Cheap, and may be
+    /// taken many times. A store opened for reading only on a medium that cannot be written needs none.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when gc in another process does not end within the store's lock timeout;
+    /// [`OpenOptions::waiting`](crate::OpenOptions) hears of it at once.
+    pub fn lease(&self) -> Result<Lease, StoreError> {
+        let path = self.directory().join(LEASE);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = match rustix::fs::openat(self.top(), LEASE, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) if self.is_read_only() => return Ok(Lease { _file: None }),
+            Err(error) => return Err(StoreError::io("open", path)(error.into())),
+        };
+        let mut waiting = |holder: &str| self.tell_waiting("garbage collection", holder);
+        let cancel = AtomicBool::new(false);
+        let mut patience = Patience {
+            waiting: &mut waiting,
+            cancel: &cancel,
+            timeout_secs: Some(self.lock_timeout_secs()),
+        };
+        acquire(
+            &file,
+            Hold::Shared,
+            "the store",
+            self.directory(),
+            &mut patience,
+        )?;
+        Ok(Lease { _file: Some(file) })
+    }
+
+    /// Takes the lease alone, for gc.
+    pub(crate) fn lease_alone(&self, patience: &mut Patience<'_>) -> Result<Lease, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(self.top(), LEASE, flags, Mode::empty())
+            .map_err(|error| StoreError::io("open", self.directory().join(LEASE))(error.into()))?;
+        acquire(&file, Hold::Alone, "the store", self.directory(), patience)?;
+        Ok(Lease { _file: Some(file) })
+    }
+
+    /// Takes the lock of an action, so that the same thing is not made twice at once.
+    ///
+    /// `waiting` is called once, with the holder, when another process or thread has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Interrupted`] when `cancel` is raised while waiting, or the failure to make the lock.
+    pub fn lock_action(
+        &self,
+        key: &Digest,
+        waiting: &mut dyn FnMut(&str),
+        cancel: &AtomicBool,
+    ) -> Result<ActionLock, StoreError> {
+        self.writable()?;
+        let name = key.hex();
+        let path = self.directory().join("locks").join(&name);
+        let failed = |error: Errno| StoreError::io("lock", path.clone())(error.into());
+        let directory = self.subdirectory("locks")?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut patience = Patience {
+            waiting,
+            cancel,
+            timeout_secs: None,
+        };
+        loop {
+            let file = rustix::fs::openat(&directory, &name, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(failed)?;
+            acquire(
+                &file,
+                Hold::Alone,
+                "the action",
+                self.directory(),
+                &mut patience,
+            )?;
+            let ours = rustix::fs::fstat(&file).map_err(failed)?;
+            match rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if named.st_ino == ours.st_ino => {
+                    return Ok(ActionLock {
+                        directory,
+                        name,
+                        _file: file,
+                    });
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+/// Takes a `flock`, waiting as `patience` says.
+pub(crate) fn acquire(
+    file: &OwnedFd,
+    hold: Hold,
+    what: &str,
+    directory: &Path,
+    patience: &mut Patience<'_>,
+) -> Result<(), StoreError> {
+    let operation = match hold {
+        Hold::Shared => FlockOperation::NonBlockingLockShared,
+        Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+    };
+    let looks = patience
+        .timeout_secs
+        .map(|secs| u128::from(secs) * 1000 / LOOK_AGAIN.as_millis());
+    let mut looked = 0_u128;
+    loop {
+        match rustix::fs::flock(file, operation) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(StoreError::io("lock", directory)(error.into())),
+        }
+        if looks.is_some_and(|looks| looked >= looks) {
+            return Err(StoreError::Busy {
+                what: what.to_owned(),
+                holder: holder(file),
+                directory: directory.to_owned(),
+            });
+        }
+        if looked == 0 {
+            (patience.waiting)(&holder(file));
+        }
+        if patience.cancel.load(Ordering::Relaxed) {
+            return Err(StoreError::Interrupted);
+        }
+        looked += 1;
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Takes a `flock` if nobody has it.
+pub(crate) fn try_acquire(file: impl AsFd, hold: Hold) -> io::Result<bool> {
+    let operation = match hold {
+        Hold::Shared => FlockOperation::NonBlockingLockShared,
+        Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+    };
+    match rustix::fs::flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says who holds a `flock` on a file, as far as the system tells.
+pub(crate) fn holder(file: impl AsFd) -> String {
+    let unknown = || "another process".to_owned();
+    let Ok(stat) = rustix::fs::fstat(file) else {
+        return unknown();
+    };
+    let Ok(locks) = fs::read_to_string("/proc/locks") else {
+        return unknown();
+    };
+    let inode = format!(":{}", stat.st_ino);
+    // "1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF"
+    let mut holders: Vec<String> = locks
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| words.len() > 5 && words[1] == "FLOCK" && words[5].ends_with(&inode))
+        .map(|words| {
+            let name = fs::read_to_string(format!("/proc/{}/comm", words[4]));
+            name.map_or_else(
+                |_| format!("process {}", words[4]),
+                |name| format!("process {} ({})", words[4], name.trim()),
+            )
+        })
+        .collect();
+    holders.sort_unstable();
+    holders.dedup();
+    if holders.is_empty() {
+        unknown()
+    } else {
+        holders.join(", ")
+    }
+}

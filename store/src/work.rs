@@ -1,0 +1,161 @@
+// store/src/work.rs
+//! Work directories: places below `tmp/` that vanish with whoever made them.
+//!
+//! A work directory is held by a lock on itself. One that nobody holds was left by a process that died and is
+//! removed by the next one that makes any, and by gc.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{AtFlags, Dir, Mode};
+use rustix::io::Errno;
+
+use crate::Store;
+use crate::durable;
+use crate::error::StoreError;
+use crate::lock::{self, Hold};
+
+/// What work directories are called, before the process id.
+const PREFIX: &str = "work-";
+
+/// A directory below `tmp/`, held by this process; dropped, it goes with everything in it.
+#[derive(Debug)]
+pub(crate) struct Work {
+    parent: OwnedFd,
+    directory: OwnedFd,
+    name: String,
+    path: PathBuf,
+    give_to: Option<(u32, u32)>,
+}
+
+impl Work {
+    /// Makes a work directory, and removes those of dead processes.
+    pub(crate) fn make(store: &Store) -> Result<Self, StoreError> {
+        let top = store.directory().join("tmp");
+        let failed =
+            |error: Errno| StoreError::io("make a directory in", top.clone())(error.into());
+        sweep(store)?;
+        loop {
+            let number = store.work.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{PREFIX}{}-{number}", std::process::id());
+            match rustix::fs::mkdirat(store.temporary(), &name, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(error) => return Err(failed(error)),
+            }
+            let path = top.join(&name);
+            let opened = durable::open_directory(store.temporary(), &name);
+            let directory = match opened {
+                // Another process took it for a dead one's before it was locked.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.map_err(StoreError::io("open", &path))?,
+            };
+            if !lock::try_acquire(&directory, Hold::Alone).map_err(StoreError::io("lock", &path))? {
+                continue;
+            }
+            let stat = rustix::fs::fstat(&directory).map_err(failed)?;
+            if stat.st_nlink == 0 {
+                continue;
+            }
+            // A directory with the set-group-id bit, or another primary group: files would not be root's.
+            let odd = store.owner() == (0, 0) && (stat.st_gid != 0 || stat.st_mode & 0o2000 != 0);
+            let give_to = odd.then_some((0, 0));
+            let parent = store
+                .temporary()
+                .try_clone_to_owned()
+                .map_err(StoreError::io("open", &top))?;
+            return Ok(Self {
+                parent,
+                directory,
+                name,
+                path,
+                give_to,
+            });
+        }
+    }
+
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Returns whom new files must be given to, when they do not come out as the store owner's.
+    pub(crate) fn give_to(&self) -> Option<(u32, u32)> {
+        self.give_to
+    }
+
+    /// Lets the directory live on under another name: the caller has moved it away.
+    pub(crate) fn moved_away(mut self) {
+        self.name.clear();
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // What cannot be removed is garbage that the next process removes.
+            let _ = remove_all(self.parent.as_fd(), self.name.as_bytes());
+        }
+    }
+}
+
+/// Removes the work directories that no living process holds; returns how many.
+pub(crate) fn sweep(store: &Store) -> Result<u64, StoreError> {
+    let failed = |error: Errno| StoreError::io("read", store.directory().join("tmp"))(error.into());
+    let mut removed = 0;
+    let directory = Dir::read_from(store.temporary()).map_err(failed)?;
+    for entry in directory {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if !name.to_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let Ok(held) = durable::open_directory(store.temporary(), name) else {
+            continue;
+        };
+        if lock::try_acquire(&held, Hold::Alone).unwrap_or(false) {
+            // The same name may not come back: its number is taken as long as the directory is there.
+            let _ = remove_all(store.temporary(), name.to_bytes());
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes a name and everything beneath it, never through a symbolic link.
+pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => {}
+        other => return other,
+    }
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::DIRECTORY
+        | rustix::fs::OFlags::NOFOLLOW
+        | rustix::fs::OFlags::CLOEXEC;
+    let directory = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            // A directory of ours whose mode keeps us out.
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            rustix::fs::openat(parent, name, flags, Mode::empty())?
+        }
+        other => other?,
+    };
+    let writable = rustix::fs::fstat(&directory)?.st_mode & 0o300 == 0o300;
+    if !writable {
+        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+    }
+    let names: Vec<Vec<u8>> = Dir::read_from(&directory)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_vec()))
+        .collect::<Result<_, Errno>>()?;
+    for inner in names
+        .iter()
+        .filter(|inner| inner.as_slice() != b"." && inner.as_slice() != b"..")
+    {
+        remove_all(directory.as_fd(), inner)?;
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
