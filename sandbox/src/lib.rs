@@ -1,2 +1,42 @@
 // sandbox/src/lib.rs
 //! Runs one command in one described root.
+//!
+//! A [`Plan`] says what the command sees and may use; [`run`] makes that, runs the command to its end, and
+//! tells how it ended. Recipes, stores and default mounts are not known here. What is promised, what is
+//! not, and why: docs/design/sandbox.md.
+//!
+//! ```text
+//! plan ──► layout   the root as a list of operations
+//!          facts    what stands in for the host's files
+//!          filter   refused system calls
+//!     run ─────────► child      between clone and exec: nothing that allocates
+//!      ├ owner       ids        ├ landlock
+//!      ├ cgroup      limits     └ loose   without namespaces
+//!      └ hint        refusals
+//! ```
+
+mod cgroup;
+mod child;
+mod error;
+mod facts;
+mod filter;
+mod hint;
+mod landlock;
+mod layout;
+mod loose;
+mod owner;
+mod plan;
+mod probe;
+mod run;
+mod sys;
+
+pub use error::SandboxError;
+pub use filter::{Condition, Rule, rules};
+pub use owner::{RESERVED_ID, build_owner};
+pub use plan::{Bind, Level, Limits, Outcome, Plan, RootView, Status};
+pub use probe::{Probe, probe};
+pub use run::run;
+
+/// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
+/// could change with it.
+pub const POLICY_VERSION: &str = "1";

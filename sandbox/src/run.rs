@@ -1,0 +1,678 @@
+// sandbox/src/run.rs
+//! The caller's side: prepares everything, starts the first process, reads the output, enforces the
+//! limits, and says how it ended.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::pipe::PipeFlags;
+
+use crate::cgroup::Group;
+use crate::child::{self, Descriptors, Prepared, Report, STAGES, Stage};
+use crate::error::SandboxError;
+use crate::layout::{self, Layout};
+use crate::owner::Owner;
+use crate::plan::{Level, Limits, Outcome, Plan, Status};
+use crate::sys::{self, Cloned, PointerArray};
+use crate::{filter, hint, landlock};
+
+/// How long the caller sleeps before it looks at `cancel` and the clock again.
+const TICK: Duration = Duration::from_millis(50);
+/// Output is handed over in pieces of at most this size.
+const PIECE: usize = 64 << 10;
+/// Time since boot at which a sandbox's clocks start, in seconds.
+const CLOCK_START: i64 = 100;
+
+/// Runs a plan's command to its end, in a sandbox made for it.
+///
+/// `output` gets stdout and stderr as they come, in bounded pieces; while it does not return, the command
+/// waits once a pipe is full. When this function returns, no process of the sandbox is left, whatever the
+/// command started. A `cancel` that becomes true ends everything within a tenth of a second. If the calling
+/// thread or process dies, everything in the sandbox dies with it.
+///
+/// # Errors
+/// [`SandboxError`] if the command could not be started as planned. One that ran and failed is an outcome.
+pub fn run(
+    plan: &Plan,
+    output: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<Outcome, SandboxError> {
+    let started = Instant::now();
+    let owner = Owner::of_caller();
+    let host = Host::look(plan);
+    let layout = match plan.level {
+        Level::Full => layout::of(plan, host.processors, host.scratch_bytes)?,
+        Level::None => Layout::default(),
+    };
+    let (mut running, caller_ends) = Sandbox::start(plan, &owner, &host, &layout)?;
+    running.release(&owner, &caller_ends.go)?;
+    let ended = running.watch(&plan.limits, started, &caller_ends.output, output, cancel);
+    let waited = running.bury();
+    let report = read_report(&caller_ends.report);
+    let memory = running.group.as_ref().and_then(Group::peak_bytes);
+    let out_of_memory = running.group.as_ref().is_some_and(Group::ran_out_of_memory);
+    let (status, largest_kib) = match (ended, report) {
+        (_, Some(report)) if report.kind == child::FAILED => {
+            return Err(failure(plan, &layout, &report));
+        }
+        (Some(status), report) => (status, report.map_or(0, |report| report.largest_kib)),
+        (None, Some(report)) => {
+            let status = exit_status(report.status);
+            let failed = status != Status::Exited(0);
+            (
+                if failed && out_of_memory {
+                    Status::OutOfMemory
+                } else {
+                    status
+                },
+                report.largest_kib,
+            )
+        }
+        (None, None) if out_of_memory => (Status::OutOfMemory, 0),
+        (None, None) => {
+            let signal = waited.as_ref().map_or(0, |waited| waited.status & 0x7f);
+            return Err(SandboxError::Killed { signal });
+        }
+    };
+    let usage = waited.map(|waited| waited.usage);
+    Ok(Outcome {
+        status,
+        wall: started.elapsed(),
+        cpu_user: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_utime)),
+        cpu_system: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_stime)),
+        peak_memory_bytes: memory.unwrap_or(u64::from(largest_kib) * 1024),
+        applied: applied(plan, &host, &layout, running.group.as_ref()),
+    })
+}
+
+/// What the host offers, looked at before anything is prepared.
+struct Host {
+    processors: u32,
+    affinity: Option<Vec<u64>>,
+    scratch_bytes: u64,
+    landlock: u32,
+    clock_offsets: Option<String>,
+}
+
+impl Host {
+    fn look(plan: &Plan) -> Self {
+        let mut mask = [0_u64; 128];
+        let words = sys::affinity(&mut mask).map_or(0, |bytes| bytes / 8);
+        let allowed: u32 = mask.iter().take(words).map(|word| word.count_ones()).sum();
+        let allowed = allowed.max(1);
+        let processors = plan
+            .limits
+            .cpus
+            .map_or(allowed, |cpus| cpus.clamp(1, allowed));
+        let affinity = (processors < allowed).then(|| first_bits(&mask[..words], processors));
+        Self {
+            processors,
+            affinity,
+            scratch_bytes: scratch_bytes(&plan.limits),
+            landlock: sys::landlock_version().unwrap_or(0),
+            clock_offsets: fs::exists("/proc/self/timens_offsets")
+                .unwrap_or(false)
+                .then(clock_offsets),
+        }
+    }
+}
+
+/// The mask with only its first `count` bits left.
+fn first_bits(mask: &[u64], count: u32) -> Vec<u64> {
+    let mut left = count;
+    mask.iter()
+        .map(|word| {
+            let mut kept = 0;
+            for bit in (0..64)
+                .map(|shift| word & (1 << shift))
+                .filter(|bit| *bit != 0)
+            {
+                if left > 0 {
+                    kept |= bit;
+                    left -= 1;
+                }
+            }
+            kept
+        })
+        .collect()
+}
+
+/// The size of `/tmp` and of `/dev/shm`: the memory limit, else 8 GiB or half of the machine's memory.
+fn scratch_bytes(limits: &Limits) -> u64 {
+    const LARGEST: u64 = 8 << 30;
+    let system = rustix::system::sysinfo();
+    let half = (system.totalram * u64::from(system.mem_unit) / 2).max(64 << 20);
+    limits.memory_bytes.unwrap_or(LARGEST).min(half)
+}
+
+/// Offsets that let the clocks since boot start at [`CLOCK_START`].
+fn clock_offsets() -> String {
+    use rustix::time::{ClockId, clock_gettime};
+    let offset = |clock| CLOCK_START - clock_gettime(clock).tv_sec;
+    format!(
+        "monotonic {} 0\nboottime {} 0\n",
+        offset(ClockId::Monotonic),
+        offset(ClockId::Boottime)
+    )
+}
+
+/// A running sandbox. Dropping it ends and buries whatever is left.
+struct Sandbox {
+    pid: libc::pid_t,
+    pidfd: OwnedFd,
+    level: Level,
+    group: Option<Group>,
+    buried: bool,
+}
+
+/// The caller's ends of the pipes.
+struct CallerEnds {
+    go: OwnedFd,
+    output: OwnedFd,
+    report: OwnedFd,
+}
+
+impl Sandbox {
+    /// Prepares everything and clones the first process, which waits for [`Sandbox::release`].
+    fn start(
+        plan: &Plan,
+        owner: &Owner,
+        host: &Host,
+        layout: &Layout,
+    ) -> Result<(Self, CallerEnds), SandboxError> {
+        let pipe = || {
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("pipe", errno.into()))
+        };
+        let (go_inner, go) = pipe()?;
+        let (output, output_inner) = pipe()?;
+        let (report, report_inner) = pipe()?;
+        let group = Group::make(&plan.limits);
+        let full = plan.level == Level::Full;
+
+        let opened = if full && owner.privileged {
+            open_sources(layout)?
+        } else {
+            Vec::new()
+        };
+        let mut mounts: Vec<Option<RawFd>> =
+            opened.iter().map(|mount| Some(mount.as_raw_fd())).collect();
+        mounts.resize(layout.sources.len(), None);
+
+        let kept = [
+            go_inner.as_raw_fd(),
+            output_inner.as_raw_fd(),
+            report_inner.as_raw_fd(),
+        ];
+        let close = gaps(kept.iter().chain(mounts.iter().flatten()).copied());
+        let arguments = strings(&plan.command)?;
+        let environment = environment(plan)?;
+        let programs = programs(plan)?;
+        let directory = layout::text(&plan.directory)?;
+        let limits = resource_limits(&plan.limits, group.as_ref());
+        let filter = if full {
+            filter::program(&filter::rules())
+        } else {
+            Vec::new()
+        };
+        let foothold = foothold()?;
+        let mut prepared = Prepared {
+            level: plan.level,
+            descriptors: Descriptors {
+                go: go_inner.as_raw_fd(),
+                output: output_inner.as_raw_fd(),
+                report: report_inner.as_raw_fd(),
+            },
+            close: &close,
+            drop_groups: owner.privileged,
+            mounts: &mut mounts,
+            sources: &layout.sources,
+            operations: &layout.operations,
+            writable: &layout.writable,
+            foothold: &foothold,
+            clock_offsets: host.clock_offsets.as_ref().map(String::as_bytes),
+            limits: &limits,
+            affinity: host.affinity.as_deref(),
+            landlock: (host.landlock > 0).then(|| landlock::rules(host.landlock)),
+            filter: &filter,
+            directory: &directory,
+            programs: &programs,
+            arguments: &PointerArray::new(&arguments),
+            environment: &PointerArray::new(&environment),
+        };
+        let namespaces = if full { NAMESPACES } else { 0 };
+        // No handler of the caller may run in the child's copy of its memory.
+        let mask =
+            sys::set_signal_mask(u64::MAX).map_err(|errno| step("block signals", error(errno)))?;
+        let cloned = sys::clone(namespaces);
+        if matches!(cloned, Ok(Cloned::Child)) {
+            child::first_process(&mut prepared)
+        }
+        let restored = sys::set_signal_mask(mask);
+        let (pid, pidfd) = match cloned {
+            Ok(Cloned::Parent { pid, pidfd }) => (pid, sys::owned(pidfd)),
+            Ok(Cloned::Child) => unreachable!("the child never returns"),
+            Err(errno) => {
+                return Err(SandboxError::Step {
+                    step: "clone into new namespaces".to_owned(),
+                    source: error(errno),
+                    hint: hint::for_clone(errno),
+                });
+            }
+        };
+        let sandbox = Self {
+            pid,
+            pidfd,
+            level: plan.level,
+            group,
+            buried: false,
+        };
+        restored.map_err(|errno| step("restore signals", error(errno)))?;
+        Ok((sandbox, CallerEnds { go, output, report }))
+    }
+
+    /// Maps the ids, joins the control group, and lets the first process go.
+    fn release(&mut self, owner: &Owner, go: &OwnedFd) -> Result<(), SandboxError> {
+        if let Some(group) = &self.group {
+            group.add(self.pid)?;
+        }
+        if self.level == Level::Full {
+            let write = |file: &str, text: &str| {
+                fs::write(format!("/proc/{}/{file}", self.pid), text).map_err(|source| {
+                    SandboxError::Step {
+                        step: format!("write {file}"),
+                        source,
+                        hint: hint::for_maps(),
+                    }
+                })
+            };
+            if !owner.privileged {
+                write("setgroups", "deny")?;
+            }
+            write("uid_map", &format!("{} {} 1", child::INNER_ID, owner.uid))?;
+            write("gid_map", &format!("{} {} 1", child::INNER_ID, owner.gid))?;
+        }
+        rustix::io::write(go, b"g")
+            .map_err(|errno| step("start the first process", errno.into()))?;
+        Ok(())
+    }
+
+    /// Hands over output and enforces the limits until the first process has ended. Returns what ended it
+    /// if that was us.
+    fn watch(
+        &self,
+        limits: &Limits,
+        started: Instant,
+        pipe: &OwnedFd,
+        output: &mut dyn FnMut(&[u8]),
+        cancel: &AtomicBool,
+    ) -> Option<Status> {
+        let mut piece = vec![0; PIECE];
+        let mut left = limits.output_bytes.unwrap_or(u64::MAX);
+        let mut open = true;
+        // After this many bytes once the sandbox is gone, the rest comes from somebody who was handed the pipe.
+        let mut rest = 4 << 20;
+        loop {
+            if cancel.load(Ordering::Relaxed) {
+                return Some(Status::Cancelled);
+            }
+            let elapsed = started.elapsed();
+            let remaining = limits.wall_clock.map(|limit| limit.saturating_sub(elapsed));
+            if remaining == Some(Duration::ZERO) {
+                return Some(Status::TimedOut);
+            }
+            let (readable, ended) = self.wait(
+                pipe.as_fd(),
+                open,
+                remaining.map_or(TICK, |left| left.min(TICK)),
+            );
+            if readable {
+                match rustix::io::read(pipe, &mut piece) {
+                    Ok(0) => open = false,
+                    Ok(count) => {
+                        let within = usize::try_from(left).unwrap_or(usize::MAX).min(count);
+                        output(&piece[..within]);
+                        left -= within as u64;
+                        if within < count {
+                            return Some(Status::OutputLimit);
+                        }
+                        rest -= if ended { count } else { 0 }.min(rest);
+                    }
+                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                    Err(_) => open = false,
+                }
+            }
+            if ended && (!readable || !open || rest == 0) {
+                return None;
+            }
+        }
+    }
+
+    /// Sleeps until there is output, or the first process has ended, or for `longest`.
+    fn wait(&self, pipe: BorrowedFd<'_>, open: bool, longest: Duration) -> (bool, bool) {
+        let mut events = [
+            PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(pipe, PollFlags::IN),
+        ];
+        let watched = if open {
+            &mut events[..]
+        } else {
+            &mut events[..1]
+        };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: longest.subsec_nanos().into(),
+        };
+        if rustix::event::poll(watched, Some(&timeout)).is_err() {
+            return (false, false);
+        }
+        let [ended, readable] = events.map(|event| !event.revents().is_empty());
+        (open && readable, ended)
+    }
+
+    /// Ends the first process, and with it everything in the sandbox, and waits until that is done.
+    fn bury(&mut self) -> Option<sys::Waited> {
+        // Without namespaces it has to end the others itself, so it is asked.
+        let signal = if self.level == Level::Full {
+            libc::SIGKILL
+        } else {
+            libc::SIGTERM
+        };
+        // It may have ended already.
+        let _ = sys::pidfd_kill(self.pidfd.as_raw_fd(), signal);
+        self.buried = true;
+        loop {
+            match sys::wait(self.pid, 0) {
+                Ok(waited) => return Some(waited),
+                Err(libc::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if !self.buried {
+            self.bury();
+        }
+    }
+}
+
+/// The namespaces of the clone itself. The control group and time namespaces follow inside.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWNET;
+
+fn error(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+fn step(step: &str, source: io::Error) -> SandboxError {
+    SandboxError::Step {
+        step: step.to_owned(),
+        source,
+        hint: None,
+    }
+}
+
+/// Clones the host's mounts with the caller's own rights.
+fn open_sources(layout: &Layout) -> Result<Vec<OwnedFd>, SandboxError> {
+    layout
+        .sources
+        .iter()
+        .map(|source| {
+            child::open_source(&source.name, source.access)
+                .map(sys::owned)
+                .map_err(|errno| SandboxError::Source {
+                    path: source.path.clone(),
+                    step: "clone its mount",
+                    source: error(errno),
+                })
+        })
+        .collect()
+}
+
+/// Ranges of descriptor numbers around those that are kept.
+fn gaps(kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
+    let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).collect();
+    kept.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut next = 0;
+    for fd in kept {
+        if fd > next {
+            gaps.push((next, fd - 1));
+        }
+        next = fd + 1;
+    }
+    gaps.push((next, u32::MAX));
+    gaps
+}
+
+fn strings(values: &[OsString]) -> Result<Vec<CString>, SandboxError> {
+    values
+        .iter()
+        .map(|value| layout::text(value.as_bytes()))
+        .collect()
+}
+
+fn environment(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
+    plan.environment
+        .iter()
+        .map(|(name, value)| {
+            if name.is_empty() || name.contains('=') {
+                return Err(SandboxError::Plan {
+                    what: format!("{name:?} is no name of a variable"),
+                });
+            }
+            let mut text = name.clone().into_bytes();
+            text.push(b'=');
+            text.extend(value.as_bytes());
+            layout::text(text)
+        })
+        .collect()
+}
+
+/// The paths at which the command's program may be: itself, or in each directory of the plan's `PATH`.
+fn programs(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
+    let program = plan.command.first().ok_or_else(|| SandboxError::Plan {
+        what: "no command".to_owned(),
+    })?;
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![layout::text(program.as_bytes())?]);
+    }
+    let path = plan
+        .environment
+        .iter()
+        .rfind(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.as_bytes());
+    path.unwrap_or(b"/usr/bin:/bin")
+        .split(|byte| *byte == b':')
+        .map(|directory| {
+            let directory = if directory.is_empty() {
+                b"."
+            } else {
+                directory
+            };
+            layout::text([directory, b"/", program.as_bytes()].concat())
+        })
+        .collect()
+}
+
+/// A directory that every host has, where the new root hangs for a moment.
+fn foothold() -> Result<CString, SandboxError> {
+    let place = ["/tmp", "/usr", "/proc"]
+        .into_iter()
+        .find(|path| fs::metadata(path).is_ok_and(|about| about.is_dir()));
+    layout::text(place.unwrap_or("/"))
+}
+
+/// Resource limits, each `(resource, soft, hard)`: fixed ones, and the plan's where no group keeps them.
+#[allow(
+    clippy::cast_possible_wrap,
+    reason = "resources are small numbers on every C library"
+)]
+fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i32, u64, u64)> {
+    let no_limit = libc::RLIM_INFINITY;
+    let memory_by_group = group.is_some_and(Group::holds_memory);
+    let each_process = limits
+        .memory_bytes
+        .filter(|_| !memory_by_group)
+        .unwrap_or(no_limit);
+    let file_size = limits.file_bytes.unwrap_or(no_limit);
+    let processes = limits.processes.unwrap_or(MOST_PROCESSES);
+    let queue = 819_200;
+    let locked = 8 << 20;
+    [
+        (libc::RLIMIT_CORE, 0, 0),
+        (libc::RLIMIT_NOFILE, 1024, 524_288),
+        (libc::RLIMIT_NPROC, processes, processes),
+        (libc::RLIMIT_FSIZE, file_size, file_size),
+        (libc::RLIMIT_DATA, each_process, each_process),
+        (libc::RLIMIT_AS, no_limit, no_limit),
+        (libc::RLIMIT_RSS, no_limit, no_limit),
+        (libc::RLIMIT_CPU, no_limit, no_limit),
+        (libc::RLIMIT_STACK, 8 << 20, no_limit),
+        (libc::RLIMIT_MEMLOCK, locked, locked),
+        (libc::RLIMIT_MSGQUEUE, queue, queue),
+        (libc::RLIMIT_SIGPENDING, 65_536, 65_536),
+        (libc::RLIMIT_LOCKS, no_limit, no_limit),
+        (libc::RLIMIT_NICE, 0, 0),
+        (libc::RLIMIT_RTPRIO, 0, 0),
+        (libc::RLIMIT_RTTIME, no_limit, no_limit),
+    ]
+    .map(|(resource, soft, hard)| (resource as i32, soft, hard))
+    .to_vec()
+}
+
+/// Processes and threads of a sandbox without a limit of its own.
+const MOST_PROCESSES: u64 = 32_768;
+
+fn duration(time: libc::timeval) -> Duration {
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(secs) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+fn exit_status(status: i32) -> Status {
+    if libc::WIFSIGNALED(status) {
+        Status::Signaled(libc::WTERMSIG(status))
+    } else {
+        Status::Exited(libc::WEXITSTATUS(status))
+    }
+}
+
+/// The last word of the first process or of the command before it became itself: a failure counts before
+/// an end, which the failure caused.
+fn read_report(pipe: &OwnedFd) -> Option<Report> {
+    let mut bytes = [0; 4 * Report::BYTES];
+    // Everybody who could write is gone, and what they wrote is in the pipe.
+    rustix::io::ioctl_fionbio(pipe, true).ok()?;
+    let count = rustix::io::read(pipe, &mut bytes).unwrap_or(0);
+    let mut reports: Vec<Report> = bytes[..count]
+        .chunks_exact(Report::BYTES)
+        .filter_map(Report::from_bytes)
+        .collect();
+    reports.sort_by_key(|report| report.kind);
+    reports.into_iter().next()
+}
+
+/// What a report of failure means.
+fn failure(plan: &Plan, layout: &Layout, report: &Report) -> SandboxError {
+    let source = error(report.errno);
+    let index = report.index as usize;
+    let name = STAGES
+        .get(report.stage as usize)
+        .copied()
+        .unwrap_or("unknown");
+    if report.stage == Stage::Execute as u32 {
+        let program = plan
+            .command
+            .first()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        return SandboxError::Command { program, source };
+    }
+    if report.stage == Stage::Source as u32
+        && let Some(about) = layout.sources.get(index)
+    {
+        return SandboxError::Source {
+            path: about.path.clone(),
+            step: "clone its mount",
+            source,
+        };
+    }
+    let step = match layout.operations.get(index) {
+        Some(operation) if report.stage == Stage::Operation as u32 => {
+            format!("{name}: {operation}")
+        }
+        _ => name.to_owned(),
+    };
+    let hint = hint::for_stage(report.stage, report.errno);
+    SandboxError::Step { step, source, hint }
+}
+
+/// What the wall was made of.
+fn applied(
+    plan: &Plan,
+    host: &Host,
+    layout: &Layout,
+    group: Option<&Group>,
+) -> Vec<(String, String)> {
+    let mut list: Vec<(&str, String)> = Vec::new();
+    if plan.level == Level::Full {
+        let time = if host.clock_offsets.is_some() {
+            ",time"
+        } else {
+            ""
+        };
+        list.push((
+            "namespaces",
+            format!("user,mount,pid,ipc,uts,net,cgroup{time}"),
+        ));
+        list.push(("seccomp", filter::rules().len().to_string()));
+        list.push((
+            "landlock",
+            if host.landlock == 0 {
+                "none".to_owned()
+            } else {
+                host.landlock.to_string()
+            },
+        ));
+        let overlays = layout
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation, layout::Operation::Overlay { .. }));
+        list.push(("overlays", overlays.count().to_string()));
+    }
+    list.push(("cgroup", group.map_or("none", Group::version).to_owned()));
+    if plan.limits.memory_bytes.is_some() && !group.is_some_and(Group::holds_memory) {
+        list.push(("memory", "each process".to_owned()));
+    }
+    list.into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_leave_only_what_is_kept() {
+        assert_eq!(gaps([7, 5].into_iter()), [(0, 4), (6, 6), (8, u32::MAX)]);
+        assert_eq!(gaps([0, 1].into_iter()), [(2, u32::MAX)]);
+    }
+
+    #[test]
+    fn first_processors_are_kept() {
+        assert_eq!(first_bits(&[0b1010, 0b11], 3), [0b1010, 0b01]);
+    }
+}
