@@ -11,6 +11,7 @@ mod locations;
 mod names;
 mod package;
 mod patches;
+mod pins;
 mod relations;
 mod source;
 
@@ -47,25 +48,42 @@ const LATER: [&str; 7] = [
     "reproducibility",
 ];
 
-/// Keys of other formats, and what takes their place.
-const FOREIGN: [(&str, &str); 8] = [
+/// Keys of other formats, where they might stand, and what takes their place.
+const FOREIGN: [(&str, &str, &str); 10] = [
     (
+        "build",
         "script_file",
         "write the commands as steps: `configure`, `make`, `install`",
     ),
     (
+        "build",
         "script",
         "write the commands as steps: `configure`, `make`, `install`",
     ),
-    ("build", "the step that compiles is `make`"),
-    ("prepare", "the step that prepares the source is `setup`"),
-    ("sha256", "write `checksum = \"sha256:…\"`"),
-    ("sha512", "write `checksum = \"sha512:…\"`"),
+    ("", "build", "the step that compiles is `make`"),
     (
+        "",
+        "prepare",
+        "the step that prepares the source is `setup`",
+    ),
+    ("", "sha256", "write `checksum = \"sha256:…\"`"),
+    ("", "sha512", "write `checksum = \"sha512:…\"`"),
+    (
+        "",
         "depends",
         "needed to run: `requires` in [runtime]; needed to build: `makedepends` in [build]",
     ),
-    ("env", "write `environment`"),
+    ("build", "env", "write `environment`"),
+    (
+        "source.additional",
+        "archive",
+        "a further source is a `url`, or a `git` with its `commit`",
+    ),
+    (
+        "source",
+        "url",
+        "the main source is an `archive`, a `git` with its `commit`, or a `path`",
+    ),
 ];
 
 /// How many syntax errors are shown: the first causes most of the others.
@@ -192,8 +210,8 @@ fn unknown<'t>(
     }
     let foreign = FOREIGN
         .iter()
-        .find(|(foreign, _)| *foreign == name)
-        .map(|(_, hint)| (*hint).to_owned());
+        .find(|(place, foreign, _)| *foreign == name && section.title.starts_with(place))
+        .map(|(_, _, hint)| (*hint).to_owned());
     let near =
         nearest(name, keys.iter().copied()).map(|nearest| format!("did you mean `{nearest}`?"));
     let elsewhere = home(name).map(|home| format!("`{name}` belongs to [{home}]"));
@@ -248,4 +266,539 @@ fn with_syntax_errors(
         diagnostics.push(source.diagnostic(span, format!("not TOML: {message}"), None));
     }
     diagnostics
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! How the tests of the sections say what they expect.
+
+    use crate::{Diagnostic, Recipe, parse};
+
+    /// Three lines that every recipe needs.
+    pub(crate) const PACKAGE: &str = "[package]\nname = \"x\"\nversion = \"1\"\n";
+
+    /// A SHA-256 that is not all zeros.
+    pub(crate) const SHA256: &str =
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    /// What is refused (behind [`PACKAGE`] unless it has its own), the place, a part of the message, a part of the hint.
+    pub(crate) type Refusal<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+    /// Reads a sound recipe: [`PACKAGE`] and `body`, where `SHA256` stands for a checksum.
+    pub(crate) fn sound(body: &str) -> Recipe {
+        let text = format!("{PACKAGE}{}", body.replace("SHA256", SHA256));
+        parse(&text, "recipe.toml").unwrap_or_else(|all| panic!("{text}\n{}", join(&all)))
+    }
+
+    /// Reads what must be refused.
+    pub(crate) fn refused(text: &str) -> Vec<Diagnostic> {
+        parse(text, "recipe.toml").expect_err("because it must be refused")
+    }
+
+    /// Checks that each text is refused with exactly one diagnostic, as described.
+    pub(crate) fn check(refusals: &[Refusal<'_>]) {
+        for (body, place, message, hint) in refusals {
+            let body = body.replace("SHA256", SHA256);
+            let own = body.starts_with("[package]");
+            let text = if own {
+                body
+            } else {
+                format!("{PACKAGE}{body}")
+            };
+            let Err(diagnostics) = parse(&text, "recipe.toml") else {
+                panic!("{text}\nis not refused");
+            };
+            let shown = join(&diagnostics);
+            let [diagnostic] = &diagnostics[..] else {
+                panic!("{text}\ngives {}:\n{shown}", diagnostics.len());
+            };
+            let found = format!("{}:{}", diagnostic.line, diagnostic.column);
+            assert_eq!(found, *place, "{text}\n{shown}");
+            assert!(diagnostic.message.contains(message), "{text}\n{shown}");
+            let advice = diagnostic.hint.as_deref().unwrap_or_default();
+            assert!(advice.contains(hint), "{text}\n{shown}");
+        }
+    }
+
+    /// Shows diagnostics as a terminal would.
+    pub(crate) fn join(diagnostics: &[Diagnostic]) -> String {
+        diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::testing::{PACKAGE, check, join, refused, sound};
+    use super::*;
+    use crate::{Phase, parse};
+
+    fn facts() -> Facts {
+        let [jobs, arch, target, destdir] = ["7", "aarch64", "t", "/d"].map(str::to_owned);
+        Facts {
+            jobs,
+            arch,
+            target,
+            destdir,
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_sections_are_refused_with_a_way_out() {
+        check(&[
+            (
+                "[biuld]\n",
+                "4:2",
+                "unknown section `biuld`",
+                "did you mean `build`?",
+            ),
+            (
+                "[zzz]\n",
+                "4:2",
+                "unknown section `zzz`",
+                "known here: package, source",
+            ),
+            (
+                "[[zzz]]\na = 1\n",
+                "4:3",
+                "unknown section `zzz`",
+                "known here",
+            ),
+            (
+                "[build]\nconfigre = 'x'\n",
+                "5:1",
+                "`configre` in [build]",
+                "did you mean `configure`?",
+            ),
+            (
+                "[build]\narchive = 'x'\n",
+                "5:1",
+                "`archive` in [build]",
+                "`archive` belongs to [source]",
+            ),
+            (
+                "[build]\nscript_file = 'x'\n",
+                "5:1",
+                "unknown key `script_file`",
+                "commands as steps",
+            ),
+            (
+                "[build]\nqqqq = 'x'\n",
+                "5:1",
+                "unknown key `qqqq`",
+                "known here: requires, makedepends",
+            ),
+            (
+                "[build.install]\nx = 1\n",
+                "4:1",
+                "`build.install` must be text, found a table",
+                "",
+            ),
+            (
+                "sumary = 'x'\n",
+                "4:1",
+                "unknown key `sumary` in [package]",
+                "did you mean `summary`?",
+            ),
+            (
+                "[source]\npath.url = 'x'\n",
+                "5:1",
+                "`source.path` must be text, found a table",
+                "",
+            ),
+            (
+                "[build]\n\"a\\u001b[31m\" = 1\n",
+                "5:1",
+                "unknown key `a\\u{1b}[31m`",
+                "known here",
+            ),
+            (
+                "build = 3\n",
+                "4:1",
+                "unknown key `build` in [package]",
+                "the step that compiles is `make`",
+            ),
+        ]);
+        let top = refused("name = 'a'\n[package]\nname = 'a'\nversion = '1'\n");
+        assert_eq!(top[0].message, "`name` stands outside of any section");
+        assert_eq!(
+            top[0].hint.as_deref(),
+            Some("write `[package]` on a line above it")
+        );
+        assert_eq!(
+            refused("package = 'a'\n")[0].message,
+            "`package` must be a table, found text"
+        );
+    }
+
+    #[test]
+    fn keys_of_later_work_are_refused() {
+        for section in LATER {
+            let diagnostics = refused(&format!("{PACKAGE}[{section}]\nx = 1\n"));
+            assert_eq!(
+                diagnostics[0].message,
+                format!("section `{section}` is not supported yet")
+            );
+        }
+        let lines = [
+            "[build]\ncheckdepends = []",
+            "[build]\nseed = 'x'",
+            "[build]\nstage = 'toolchain'",
+            "[build]\noptions = []",
+            "[runtime]\nsuggests = []",
+            "[patches]\nfiles = [{ file = 'a', condition = 'x' }]",
+            "groups = ['base']",
+        ];
+        for line in lines {
+            let diagnostics = refused(&format!("{PACKAGE}{line}\n"));
+            assert!(
+                diagnostics[0].message.contains("is not supported yet in ["),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_errors_of_a_file_are_reported_in_its_order() {
+        let diagnostics = refused(
+            "[package]\nname = 'Bad'\nversion = '1 0'\nlicense = 'GPL'\nsumary = ''\n\n\
+             [build]\njobs = 0\nrequires = ['a b']\nmake = '%(nmae)s'\n[wat]\n",
+        );
+        let lines: Vec<usize> = diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.line)
+            .collect();
+        assert_eq!(lines, [2, 3, 4, 5, 8, 9, 10, 11], "{}", join(&diagnostics));
+    }
+
+    #[test]
+    fn syntax_errors_are_reported_with_what_is_wrong_before_them() {
+        let text = "[package]\nnaem = 'a'\nversion = \n[build]\nmake = 'x\ncheck = y\nzzz = 1\n";
+        let diagnostics = refused(text);
+        let shown: Vec<(usize, bool)> = diagnostics
+            .iter()
+            .map(|diagnostic| {
+                (
+                    diagnostic.line,
+                    diagnostic.message.starts_with("not TOML: "),
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [(2, false), (3, true), (5, true), (6, true)],
+            "{}",
+            join(&diagnostics)
+        );
+        let twice = refused(&format!("{PACKAGE}[package]\nname = 'y'\n"));
+        assert!(
+            twice[0].line == 4 && twice[0].message.contains("duplicate key"),
+            "{}",
+            twice[0]
+        );
+        assert_eq!(refused(&"=\n".repeat(500_000)).len(), SYNTAX_ERRORS);
+    }
+
+    #[test]
+    fn expansion_reaches_every_string() {
+        let recipe = sound(
+            "[source]\narchive = 'https://e.example/%(dir)s/%(name)s-%(version)s.tar'\nchecksum = '%(sum)s'\n\
+             [build]\nrequires = ['lib%(name)s >= %(version)s']\nmake = 'make -j%(jobs)s ARCH=%(arch)s %%(x)s'\n\
+             [build.environment]\nA = '%(dir)s'\n[components]\nlib = ['/usr/lib/%(arch)s/*']\n\
+             [variables]\ndir = 'v%(version)s'\nsum = 'SHA256'\n",
+        );
+        assert_eq!(
+            recipe.build.steps[&Phase::Make],
+            "make -j%(jobs)s ARCH=%(arch)s %%(x)s"
+        );
+        assert_eq!(recipe.build.requires[0].to_string(), "libx >= 1");
+        let expanded = recipe.expand(&facts()).unwrap();
+        assert_eq!(
+            expanded.build.steps[&Phase::Make],
+            "make -j7 ARCH=aarch64 %(x)s"
+        );
+        assert_eq!(expanded.build.environment["A"], "v1");
+        assert_eq!(expanded.components.rules[0].1, ["/usr/lib/aarch64/*"]);
+        assert_eq!(expanded.source.file_name(), Some("x-1.tar"));
+        assert_eq!(expanded.expand(&facts()).unwrap(), expanded);
+
+        let text =
+            "[package]\nname = 'x%(major)s'\nversion = '%(major)s.2'\n[variables]\nmajor = '3'\n";
+        let recipe = parse(text, "recipe.toml").unwrap();
+        assert_eq!(
+            (
+                recipe.name().as_str(),
+                recipe.version().to_string().as_str()
+            ),
+            ("x3", "3.2-1")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_expanded_is_pointed_at() {
+        check(&[
+            (
+                "[build]\nmake = \"make %(jbos)s\"\n",
+                "5:14",
+                "unknown variable `jbos`",
+                "did you mean `%(jobs)s`?",
+            ),
+            (
+                "[build]\nmake = '''\na\nb %(zz)s\n'''\n",
+                "7:3",
+                "unknown variable `zz`",
+                "define it in [variables]",
+            ),
+            (
+                "[build]\nmake = '%(name) x'\n",
+                "5:9",
+                "`%(` begins no variable",
+                "write `%(name)s`",
+            ),
+            (
+                "[build]\nmake = \"\\t\\u0025(zz)s\"\n",
+                "5:8",
+                "unknown variable `zz`",
+                "define it",
+            ),
+            (
+                "[variables]\na = '%(b)s'\nb = 'x%(a)s'\n[build]\nmake = '%(a)s'\n",
+                "5:6",
+                "circle: a -> b -> a",
+                "value of its own",
+            ),
+            (
+                "[variables]\na = '%(zz)s'\n[build]\nmake = '%(a)s'\n",
+                "5:6",
+                "unknown variable `zz`",
+                "define it",
+            ),
+            (
+                "[variables]\na = 3\n[build]\nmake = '%(a)s'\n",
+                "5:5",
+                "`variables.a` must be text",
+                "`\"3\"`",
+            ),
+            (
+                "[variables]\nname = 'y'\n",
+                "5:1",
+                "`name` is built in",
+                "another name",
+            ),
+            (
+                "[variables]\n'a b' = 'y'\n",
+                "5:1",
+                "`a b` can never be used",
+                "letters",
+            ),
+            (
+                "[package]\nname = 'x'\nversion = '%(version)s'\n",
+                "3:12",
+                "circle: version -> version",
+                "value",
+            ),
+            (
+                "[package]\nname = 'x'\nversion = '%(v)s'\n[build]\nmake = '%(version)s'\n[variables]\nv = '1-2'\n",
+                "3:11",
+                "'-' cannot stand",
+                "`~`",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_published_recipe_loads_unchanged() {
+        let recipe = sound(
+            r#"release = "1"
+summary = "HTTP server"
+license = "BSD-2-Clause"
+homepage = "https://nginx.org"
+
+[source]
+archive = "https://nginx.org/download/nginx-%(version)s.tar.gz"
+checksum = "SHA256"
+
+[build]
+requires = ["openssl:devel", "pcre:devel", "zlib:devel>=1.2"]
+makedepends = ["gcc"]
+configure = """
+./configure \
+    --prefix=/usr
+"""
+make = "make -j%(jobs)s"
+install = "make install DESTDIR=%(destdir)s"
+environment = { CFLAGS = "-O2 -fPIC", LDFLAGS = "-Wl,-z,now" }
+
+[patches]
+files = [
+    { file = "nginx-1.24-fix-headers.patch", strip = 1 },
+    { file = "https://example.com/remote.patch", checksum = "SHA256", strip = 1 },
+]
+
+[components]
+devel = ["/usr/include/**"]
+doc = ["/usr/share/doc/**"]
+lib = ["/usr/lib/*.so*"]
+exclude = ["/usr/share/info/dir"]
+
+[variables]
+jobs = "$(nproc)"
+ssl_version = "3.0"
+"#,
+        );
+        let recipe = recipe.expand(&facts()).unwrap();
+        assert_eq!(recipe.build.steps[&Phase::Make], "make -j$(nproc)");
+        let components: Vec<&str> = recipe
+            .components
+            .rules
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(components, ["devel", "doc", "lib"]);
+    }
+
+    /// Writes one line for each number.
+    fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+        (0..count).fold(String::new(), |mut text, at| {
+            writeln!(text, "{}", line(at)).unwrap();
+            text
+        })
+    }
+
+    #[test]
+    fn hostile_files_end_quickly_in_an_error() {
+        let variables = format!("{PACKAGE}[variables]\n");
+        let growing = lines(64, |at| match at {
+            0 => "v0 = 'lol'".to_owned(),
+            _ => format!("v{at} = '{}'", format!("%(v{})s", at - 1).repeat(10)),
+        });
+        let bombs = [
+            ("100 MB", "#".repeat(100 << 20)),
+            (
+                "a million nested lists",
+                format!("a = {}", "[".repeat(1_000_000)),
+            ),
+            ("nested tables", format!("a = {}", "{a=".repeat(1 << 18))),
+            ("nested keys", format!("a{} = 1", ".a".repeat(1 << 18))),
+            ("nested headers", format!("[a{}]", ".a".repeat(1 << 18))),
+            ("growing variables", format!("{variables}{growing}")),
+            (
+                "a chain",
+                format!(
+                    "{variables}{}",
+                    lines(40_000, |at| format!("v{at} = '%(v{})s'", at + 1))
+                ),
+            ),
+            (
+                "unknown variables",
+                format!(
+                    "{variables}{}",
+                    lines(50_000, |at| format!("k{at} = '%(z)s'"))
+                ),
+            ),
+            (
+                "unknown keys",
+                format!("{PACKAGE}{}", lines(80_000, |at| format!("k{at} = 1"))),
+            ),
+            (
+                "a long key",
+                format!("{PACKAGE}{} = 1\n", "k".repeat(1_000_000)),
+            ),
+            (
+                "wrong elements",
+                format!("{PACKAGE}arch = [{}]\n", "1,".repeat(500_000)),
+            ),
+            (
+                "parentheses",
+                format!("{PACKAGE}license = '{}'\n", "(".repeat(1_000_000)),
+            ),
+            (
+                "a long glob",
+                format!(
+                    "{PACKAGE}[components]\nlib = ['{}']\n",
+                    "{a,".repeat(300_000)
+                ),
+            ),
+            (
+                "globs",
+                format!(
+                    "{PACKAGE}[components]\nlib = [{}]\n",
+                    "'[',".repeat(200_000)
+                ),
+            ),
+        ];
+        for (name, bomb) in bombs {
+            let start = Instant::now();
+            let diagnostics = refused(&bomb);
+            let shown = join(&diagnostics).len();
+            println!(
+                "{name}: {:?}, {} diagnostics, {shown} bytes",
+                start.elapsed(),
+                diagnostics.len()
+            );
+            assert!(start.elapsed() < Duration::from_secs(20), "{name}");
+            assert!(!diagnostics.is_empty() && shown < 200_000, "{name}");
+        }
+    }
+
+    /// A recipe with every key.
+    const EVERYTHING: &str = include_str!("../testdata/everything.toml");
+
+    #[test]
+    fn every_key_at_once_is_sound() {
+        let recipe =
+            parse(EVERYTHING, "everything.toml").unwrap_or_else(|all| panic!("{}", join(&all)));
+        assert!(recipe.expand(&facts()).is_ok());
+        let lists: [&[&str]; 6] = [
+            &package::KEYS,
+            &source::KEYS,
+            &patches::KEYS,
+            &build::KEYS,
+            &relations::RUNTIME_KEYS,
+            &relations::COMPONENT_KEYS,
+        ];
+        for key in lists.concat() {
+            let written = [
+                format!("\n{key} = "),
+                format!(".{key}]"),
+                format!(".{key}."),
+            ];
+            assert!(
+                written.iter().any(|form| EVERYTHING.contains(form)),
+                "{key} is not in the file"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(
+            text in r#"([a-z\[\]{}="'.,%()0-9\n #\\-]|package|source|build|name|version|archive|checksum|\PC){0,60}"#
+        ) {
+            if let Err(diagnostics) = parse(&text, "recipe.toml") {
+                prop_assert!(!join(&diagnostics).is_empty());
+            }
+        }
+
+        #[test]
+        fn no_damage_to_a_recipe_makes_the_reader_panic(
+            at in 0..EVERYTHING.len(), length in 0..40_usize, insert in ".{0,4}"
+        ) {
+            let mut bytes = EVERYTHING.as_bytes().to_vec();
+            let end = (at + length).min(bytes.len());
+            bytes.splice(at..end, insert.bytes());
+            match parse(&String::from_utf8_lossy(&bytes), "recipe.toml") {
+                Ok(recipe) => prop_assert!(!recipe.fields().is_empty()),
+                Err(diagnostics) => prop_assert!(!join(&diagnostics).is_empty()),
+            }
+        }
+    }
 }

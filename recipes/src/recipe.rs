@@ -197,7 +197,8 @@ impl Additional {
         match &self.from {
             AdditionalFrom::Archive { url, .. } => file_name(url),
             AdditionalFrom::Git { url, .. } => {
-                let name = file_name(url);
+                let name = file_name(url.trim_end_matches('/'));
+                let name = name.rsplit(':').next().unwrap_or(name);
                 name.strip_suffix(".git")
                     .filter(|stem| !stem.is_empty())
                     .unwrap_or(name)
@@ -240,7 +241,6 @@ pub(crate) fn file_name(url: &str) -> &str {
     let path = path.split_once("://").map_or(path, |(_, behind)| {
         behind.split_once('/').map_or("", |(_, path)| path)
     });
-    let path = path.trim_end_matches('/');
     path.rsplit('/').next().unwrap_or(path)
 }
 
@@ -362,7 +362,7 @@ mod tests {
                 "https://a.example/x/y-1.0.tar.gz?download=1#top",
                 "y-1.0.tar.gz",
             ),
-            ("https://a.example/x/y/", "y"),
+            ("https://a.example/x/y/", ""),
             ("https://a.example", ""),
             ("https://a.example/", ""),
             ("https://a.example?x=/a/b", ""),
@@ -385,6 +385,7 @@ mod tests {
             extract_to: None,
         };
         assert_eq!(git("https://a.example/lib.git").file_name(), "lib");
-        assert_eq!(git("https://a.example/lib").file_name(), "lib");
+        assert_eq!(git("https://a.example/lib/").file_name(), "lib");
+        assert_eq!(git("git@a.example:lib").file_name(), "lib");
     }
 }

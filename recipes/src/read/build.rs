@@ -212,3 +212,194 @@ fn quantity<'t>(
     }
     parsed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, sound};
+    use super::*;
+
+    #[test]
+    fn a_build_is_read() {
+        let build = sound(
+            "[build]\npost_install = 'p'\nsetup = 's'\nmake = '''\n'''\ninstall = 'i'\njobs = 1\nmemory = '4GiB'\ntimeout = '90m'\n\
+             [build.environment]\nSOURCE_DATE_EPOCH = '1700000000'\n_a1 = ''\n",
+        )
+        .build;
+        let steps: Vec<(Phase, &str)> = build
+            .steps
+            .iter()
+            .map(|(phase, step)| (*phase, step.as_str()))
+            .collect();
+        assert_eq!(
+            steps,
+            [
+                (Phase::Setup, "s"),
+                (Phase::Install, "i"),
+                (Phase::PostInstall, "p")
+            ]
+        );
+        assert_eq!(
+            (build.jobs, build.memory_bytes, build.timeout_secs),
+            (Some(1), Some(4 << 30), Some(5400))
+        );
+        assert_eq!(build.environment["SOURCE_DATE_EPOCH"], "1700000000");
+        for (text, expected) in [("1KiB", 1024), ("512 MiB", 512 << 20), ("2TiB", 2 << 40)] {
+            assert_eq!(
+                sound(&format!("[build]\nmemory = '{text}'\n"))
+                    .build
+                    .memory_bytes,
+                Some(expected)
+            );
+        }
+        for (text, expected) in [("30s", 30), ("2h", 7200), ("1d", 86400)] {
+            assert_eq!(
+                sound(&format!("[build]\ntimeout = '{text}'\n"))
+                    .build
+                    .timeout_secs,
+                Some(expected)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_build_is_refused() {
+        check(&[
+            (
+                "[build]\njobs = 0\n",
+                "5:8",
+                "`build.jobs` must lie between 1 and 4096",
+                "",
+            ),
+            (
+                "[build]\njobs = 'all'\n",
+                "5:8",
+                "must be a whole number, found text",
+                "",
+            ),
+            (
+                "[build]\nmake = ['make']\n",
+                "5:8",
+                "`build.make` must be text, found a list",
+                "",
+            ),
+            (
+                "[build]\nmake = \"a\\u0000b\"\n",
+                "5:8",
+                "contains a NUL",
+                "",
+            ),
+            (
+                "[build]\nrequires = 'zlib'\n",
+                "5:12",
+                "must be a list of texts, found text",
+                "write `['zlib']`",
+            ),
+            (
+                "[build]\nrequires = ['zlib >= ']\n",
+                "5:13",
+                "cannot be empty",
+                "letters, digits",
+            ),
+            (
+                "[build]\nmakedepends = ['a', 'perl(X)']\n",
+                "5:21",
+                "unknown kind of requirement `perl`",
+                "pkgconfig(zlib)",
+            ),
+            (
+                "[build]\nenvironment = ['A=b']\n",
+                "5:15",
+                "must be a table, found a list",
+                "[build.environment]",
+            ),
+            (
+                "[build.environment]\nA = 1\n",
+                "5:5",
+                "`build.environment.A` must be text",
+                "`\"1\"`",
+            ),
+            (
+                "[build.environment]\nA = \"\\u0000\"\n",
+                "5:5",
+                "contains a NUL",
+                "",
+            ),
+            (
+                "[build.environment]\nSOURCE_DATE_EPOCH = 'now'\n",
+                "5:21",
+                "`now` is not a time",
+                "seconds since 1970",
+            ),
+            (
+                "[build]\nbuild = 'make'\n",
+                "5:1",
+                "unknown key `build`",
+                "is `make`",
+            ),
+        ]);
+        for amount in [
+            "4",
+            "4GB",
+            "4gib",
+            "GiB",
+            "-1GiB",
+            "1.5GiB",
+            "0GiB",
+            "99999999999999TiB",
+            "+4GiB",
+        ] {
+            check(&[(
+                &format!("[build]\nmemory = '{amount}'\n"),
+                "5:10",
+                "is no amount for `memory`",
+                "`\"4GiB\"`",
+            )]);
+        }
+        for amount in ["2", "2 hours", "h", "0s", "1h30m", "99999999999999999d"] {
+            check(&[(
+                &format!("[build]\ntimeout = '{amount}'\n"),
+                "5:11",
+                "is no amount for `timeout`",
+                "`\"2h\"`",
+            )]);
+        }
+    }
+
+    #[test]
+    fn variables_that_the_sandbox_owns_are_refused() {
+        let cases = [
+            ("DESTDIR", "set by Conary"),
+            ("HOME", "set by the sandbox"),
+            ("LD_PRELOAD", "would run code"),
+            ("BASH_ENV", "would run code"),
+            ("\"A B\"", "no name that a shell knows"),
+            ("\"A=B\"", "no name that a shell knows"),
+            ("1A", "no name that a shell knows"),
+            ("\"\"", "no name that a shell knows"),
+        ];
+        for (name, message) in cases {
+            check(&[(
+                &format!("[build.environment]\n{name} = 'x'\n"),
+                "5:1",
+                message,
+                "",
+            )]);
+        }
+        let allowed = [
+            "PATH",
+            "CFLAGS",
+            "MAKEFLAGS",
+            "LC_ALL",
+            "TZ",
+            "LD_LIBRARY_PATH",
+        ];
+        for name in allowed {
+            assert_eq!(
+                sound(&format!("[build.environment]\n{name} = 'x'\n"))
+                    .build
+                    .environment[name],
+                "x"
+            );
+        }
+    }
+}

@@ -168,3 +168,90 @@ fn is_location(reader: &mut Reader<'_>, text: &Text, schemes: &[&str]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+
+    #[test]
+    fn urls_that_name_no_file_are_refused() {
+        let cases = [
+            ("", "is empty"),
+            ("https://e.example", "does not end with a file's name"),
+            ("https://e.example/a/..", "does not end with a file's name"),
+            (
+                "https://e.example/?file=/x.tar",
+                "does not end with a file's name",
+            ),
+            ("https://", "names no host"),
+            ("https:///x.tar", "names no host"),
+            ("https://-oProxyCommand=x/x.tar", "names no host"),
+            ("gopher://e.example/x.tar", "begins with an unknown scheme"),
+            ("git+https://e.example/x", "begins with an unknown scheme"),
+            ("x.tar::https://e.example/y.tar", "contains `::`"),
+            ("-x.tar", "looks like an option"),
+            ("https://e.example/a b.tar", "contains a space"),
+            ("a\\nb.tar", "contains control characters"),
+        ];
+        for (url, message) in cases {
+            let body = format!("[source]\narchive = \"{url}\"\nchecksum = 'SHA256'\n");
+            check(&[(&body, "5:11", message, "")]);
+        }
+        let long = format!(
+            "[source]\narchive = 'https://e.example/{}'\nchecksum = 'SHA256'\n",
+            "x".repeat(256)
+        );
+        check(&[(&long, "5:11", "does not end with a file's name", "")]);
+    }
+
+    #[test]
+    fn repositories_that_run_commands_are_refused() {
+        let commit = "commit = '0123456789abcdef0123456789abcdef01234567'";
+        let cases = [
+            "ext::sh -c x",
+            "--upload-pack=x",
+            "svn://e.example/x",
+            "ssh://-oProxyCommand=x/y",
+            "",
+        ];
+        for url in cases {
+            check(&[(
+                &format!("[source]\ngit = '{url}'\n{commit}\n"),
+                "5:7",
+                "",
+                "",
+            )]);
+        }
+        let mirror =
+            format!("[source]\ngit = 'https://e.example/x'\n{commit}\nmirrors = ['ext::x']\n");
+        check(&[(&mirror, "7:12", "contains `::`", "")]);
+    }
+
+    #[test]
+    fn paths_stay_where_they_belong() {
+        for path in ["..", "../x", "a/../b", "/", "/etc", "", "a\\u0000b"] {
+            check(&[
+                (
+                    &format!("[source]\npath = \"{path}\"\n"),
+                    "5:8",
+                    "the path",
+                    "stays inside the recipe's directory",
+                ),
+                (
+                    &format!("[build]\nworkdir = \"{path}\"\n"),
+                    "5:11",
+                    "the path",
+                    "stays inside the source",
+                ),
+                (
+                    &format!(
+                        "[source]\narchive = 'a'\nchecksum = 'SHA256'\nextract_dir = \"{path}\"\n"
+                    ),
+                    "7:15",
+                    "the path",
+                    "stays inside the unpacked archive",
+                ),
+            ]);
+        }
+    }
+}

@@ -154,7 +154,15 @@ fn license<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String>
     let Err(error) = spdx::Expression::parse(&text.full) else {
         return Some(text.carried);
     };
-    let term = text.full.get(error.span.clone()).unwrap_or_default();
+    let mut span = error.span.clone();
+    if text
+        .full
+        .get(span.end..)
+        .is_some_and(|behind| behind.starts_with('+'))
+    {
+        span.end += 1;
+    }
+    let term = text.full.get(span).unwrap_or_default();
     let reason = error.reason.to_string();
     let message = format!(
         "{} is not an SPDX expression: {reason} at {}",
@@ -172,19 +180,266 @@ fn license_hint(text: &Text, term: &str) -> String {
     let stem = term.trim_end_matches('+');
     let (only, later) = (format!("{stem}-only"), format!("{stem}-or-later"));
     if known(&only) && known(&later) {
+        let either = format!("write `{only}` or `{later}`");
         return if term.ends_with('+') {
             format!("write `{later}`")
         } else {
-            format!("write `{only}` or `{later}`")
+            either
         };
     }
-    if let Some((id, _)) = spdx::imprecise_license_id(term)
-        .filter(|(id, length)| *length == term.len() && known(id.name))
-    {
-        return format!("write `{}`", id.name);
+    let imprecise = spdx::imprecise_license_id(term)
+        .filter(|(id, length)| *length == term.len() && known(id.name));
+    if let Some((id, _)) = imprecise {
+        // The list of common misspellings takes the oldest version of a family, which is a guess.
+        return match id.name.strip_suffix("-only") {
+            Some(family) => {
+                format!("say which version, like `{family}-only` or `{family}-or-later`")
+            }
+            None => format!("write `{}`", id.name),
+        };
     }
     if text.full.contains(',') || text.full.contains(" and ") || text.full.contains(" or ") {
         return "join several with `AND` or `OR`".to_owned();
     }
     "the identifiers are listed at https://spdx.org/licenses; for any other licence write `LicenseRef-` and a name".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Refusal, check, join, refused, sound};
+
+    const WRONG: &[Refusal<'_>] = &[
+        (
+            "[package]\nversion = '1'\n",
+            "1:1",
+            "[package] has no `name`",
+            "add `name = \"…\"`",
+        ),
+        (
+            "[package]\nname = 'x'\n",
+            "1:1",
+            "[package] has no `version`",
+            "add `version = \"…\"`",
+        ),
+        (
+            "[package]\nname = 'x'\nversion = 1.0\n",
+            "3:11",
+            "`package.version` must be text, found a number with a point",
+            "`\"1.0\"`",
+        ),
+        (
+            "[package]\nname = 'Hello'\nversion = '1'\n",
+            "2:8",
+            "contains 'H'",
+            "write `hello`",
+        ),
+        (
+            "[package]\nname = ''\nversion = '1'\n",
+            "2:8",
+            "cannot be empty",
+            "lower-case",
+        ),
+        (
+            "[package]\nname = '../x'\nversion = '1'\n",
+            "2:8",
+            "starts with '.'",
+            "lower-case",
+        ),
+        (
+            "[package]\nname = 'x'\nversion = '1.0-rc1'\n",
+            "3:11",
+            "'-' cannot stand",
+            "1.0~rc1",
+        ),
+        (
+            "[package]\nname = 'x'\nversion = ''\n",
+            "3:11",
+            "cannot be empty",
+            "letters",
+        ),
+        (
+            "release = 1\n",
+            "4:11",
+            "`package.release` must be text, found a whole number",
+            "put it in quotes: `\"1\"`",
+        ),
+        ("release = '1-2'\n", "4:11", "'-' cannot stand", "separates"),
+        (
+            "epoch = '2'\n",
+            "4:9",
+            "`package.epoch` must be a whole number, found text",
+            "without quotes: `2`",
+        ),
+        (
+            "epoch = -1\n",
+            "4:9",
+            "`package.epoch` must lie between 0 and 4294967295",
+            "",
+        ),
+        (
+            "epoch = 99999999999999999999999\n",
+            "4:9",
+            "must lie between",
+            "",
+        ),
+        (
+            "epoch = 1.5\n",
+            "4:9",
+            "must be a whole number, found a number with a point",
+            "",
+        ),
+        (
+            "arch = 'x86_64'\n",
+            "4:8",
+            "`package.arch` must be a list of texts, found text",
+            "write `['x86_64']`",
+        ),
+        (
+            "arch = ['x86-64']\n",
+            "4:9",
+            "`x86-64` is not an architecture",
+            "x86_64",
+        ),
+        (
+            "arch = ['any', 'x86_64']\n",
+            "4:9",
+            "`any` stands beside",
+            "alone",
+        ),
+        (
+            "arch = ['x86_64', 3]\n",
+            "4:19",
+            "`package.arch` must be text, found a whole number",
+            "`\"3\"`",
+        ),
+        (
+            "summary = 'a\\u001b[31m'\nhomepage = \"a\\u001b\"\n",
+            "5:12",
+            "`package.homepage` contains \\u{1b}",
+            "leave it out",
+        ),
+        (
+            "summary = '''a\nb'''\n",
+            "4:11",
+            "`package.summary` contains \\u{a}",
+            "on one line",
+        ),
+        (
+            "description = \"a\\u202eb\"\n",
+            "4:15",
+            "contains \\u{202e}",
+            "leave it out",
+        ),
+        (
+            "summary = true\n",
+            "4:11",
+            "must be text, found true or false",
+            "`\"true\"`",
+        ),
+        (
+            "summary = 1979-05-27\n",
+            "4:11",
+            "must be text, found a date",
+            "put it in quotes",
+        ),
+    ];
+
+    #[test]
+    fn a_package_says_what_it_is() {
+        let package = sound(
+            "release = '2.1'\nepoch = 3\narch = ['x86_64', 'aarch64', 'x86_64']\nsummary = 'S é'\n\
+             description = '''\nlong\n\ttext'''\nhomepage = 'https://e.example'\nlicense = '(MIT OR Apache-2.0) AND LicenseRef-x'\n",
+        )
+        .package;
+        assert_eq!((package.release.as_str(), package.epoch), ("2.1", 3));
+        assert_eq!(package.arch, ["aarch64", "x86_64"]);
+        assert_eq!(package.description.as_deref(), Some("long\n\ttext"));
+        assert_eq!(sound("").version().to_string(), "1-1");
+        assert_eq!(sound("epoch = 2\n").version().to_string(), "2:1-1");
+        for license in [
+            "MIT",
+            "GPL-2.0-or-later WITH GCC-exception-3.1",
+            "Zlib AND (BSD-3-Clause OR ISC)",
+        ] {
+            assert_eq!(
+                sound(&format!("license = '{license}'\n"))
+                    .package
+                    .license
+                    .as_deref(),
+                Some(license)
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_package_cannot_be_is_refused() {
+        check(WRONG);
+        assert_eq!(
+            refused("# nothing\n")[0].message,
+            "the recipe has no [package]"
+        );
+        let both = refused("[package]\n");
+        assert_eq!(both.len(), 2, "{}", join(&both));
+    }
+
+    #[test]
+    fn a_licence_that_is_not_spdx_is_explained() {
+        check(&[
+            (
+                "license = 'GPL'\n",
+                "4:11",
+                "`GPL` is not an SPDX expression",
+                "say which version, like `GPL-2.0-only`",
+            ),
+            (
+                "license = 'GPL-2.0'\n",
+                "4:11",
+                "is not an SPDX expression",
+                "write `GPL-2.0-only` or `GPL-2.0-or-later`",
+            ),
+            (
+                "license = 'GPL-3.0+'\n",
+                "4:11",
+                "is not an SPDX expression",
+                "write `GPL-3.0-or-later`",
+            ),
+            (
+                "license = 'Apache 2.0'\n",
+                "4:11",
+                "is not an SPDX expression",
+                "",
+            ),
+            (
+                "license = 'apache'\n",
+                "4:11",
+                "is not an SPDX expression",
+                "write `Apache-2.0`",
+            ),
+            (
+                "license = 'MIT, ISC'\n",
+                "4:11",
+                "is not an SPDX expression",
+                "join several with `AND`",
+            ),
+            (
+                "license = 'MIT and ISC'\n",
+                "4:11",
+                "is not an SPDX expression",
+                "join several with `AND`",
+            ),
+            (
+                "license = ''\n",
+                "4:11",
+                "is not an SPDX expression: empty",
+                "https",
+            ),
+            ("license = '(MIT'\n", "4:11", "unclosed parens", "https"),
+            (
+                "license = ['MIT']\n",
+                "4:11",
+                "`package.license` must be text, found a list",
+                "",
+            ),
+        ]);
+    }
 }

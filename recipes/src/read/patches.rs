@@ -6,7 +6,7 @@ use crate::recipe::Patch;
 
 use super::known;
 use super::locations::{is_file, is_url, stays_inside};
-use super::source::digests;
+use super::pins::digests;
 
 /// Keys of the section.
 pub(super) const KEYS: [&str; 1] = ["files"];
@@ -72,4 +72,80 @@ fn small<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Optio
     reader
         .integer(section, key, 0..100)
         .and_then(|number| u32::try_from(number).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, sound};
+
+    #[test]
+    fn patches_are_read_in_order() {
+        let recipe = sound(
+            "[[patches.files]]\nfile = 'b.patch'\n[[patches.files]]\nfile = 'https://e.example/a.patch'\nchecksum = 'SHA256'\nstrip = 0\nfuzz = 2\n",
+        );
+        let patches: Vec<_> = recipe
+            .patches
+            .iter()
+            .map(|patch| (patch.file.as_str(), patch.strip, patch.fuzz))
+            .collect();
+        assert_eq!(
+            patches,
+            [("b.patch", 1, 0), ("https://e.example/a.patch", 0, 2)]
+        );
+    }
+
+    #[test]
+    fn what_is_no_patch_is_refused() {
+        check(&[
+            (
+                "[[patches.files]]\nstrip = 1\n",
+                "4:1",
+                "[patches.files[0]] has no `file`",
+                "add `file",
+            ),
+            (
+                "[patches]\nfiles = 'a.patch'\n",
+                "5:9",
+                "must be a list of tables, found text",
+                "[[patches.files]]",
+            ),
+            (
+                "[patches]\nfile = 'a.patch'\n",
+                "5:1",
+                "unknown key `file` in [patches]",
+                "did you mean `files`?",
+            ),
+            (
+                "[[patches.files]]\nfile = '../a.patch'\n",
+                "5:8",
+                "contains `..`",
+                "stays inside",
+            ),
+            (
+                "[[patches.files]]\nfile = '/a.patch'\n",
+                "5:8",
+                "starts at the root",
+                "stays inside",
+            ),
+            ("[[patches.files]]\nfile = 'a/'\n", "5:8", "", ""),
+            (
+                "[[patches.files]]\nfile = 'https://e.example/a.patch'\n",
+                "5:8",
+                "needs a `checksum`",
+                "SHA-256",
+            ),
+            (
+                "[[patches.files]]\nfile = 'a.patch'\nstrip = -1\n",
+                "6:9",
+                "must lie between 0 and 99",
+                "",
+            ),
+            (
+                "[[patches.files]]\nfile = 'a.patch'\nfuzz = 'x'\n",
+                "6:8",
+                "must be a whole number, found text",
+                "",
+            ),
+        ]);
+    }
 }

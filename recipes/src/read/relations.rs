@@ -125,3 +125,81 @@ fn is_glob(reader: &mut Reader<'_>, text: &Text) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, sound};
+
+    #[test]
+    fn relations_are_read() {
+        let runtime = sound("[runtime]\nrequires = ['bash | dash']\nprovides = ['sh = 1', 'soname(libx.so.1)']\nconflicts = ['y < 2']\n").runtime;
+        assert_eq!(runtime.requires[0].alternatives.len(), 2);
+        assert_eq!(runtime.provides[1].to_string(), "soname(libx.so.1)");
+        assert_eq!(runtime.conflicts[0].to_string(), "y < 2");
+        let components = sound("[components]\nruntime = ['/usr/bin/*']\ndevel = ['*.{h,hpp}', '/usr/lib/[a-z]*']\nexclude = ['*.la']\n").components;
+        assert_eq!(components.rules[0].0, "runtime");
+        assert_eq!(components.rules[1].1.len(), 2);
+        assert_eq!(components.exclude, ["*.la"]);
+    }
+
+    #[test]
+    fn what_is_no_relation_is_refused() {
+        check(&[
+            (
+                "[runtime]\nprovides = ['sh >= 1']\n",
+                "5:13",
+                "`sh >= 1` gives a range",
+                "write `=`",
+            ),
+            (
+                "[runtime]\nprovides = ['a | b']\n",
+                "5:13",
+                "contains ' '",
+                "",
+            ),
+            (
+                "[runtime]\nconflicts = ['a | b']\n",
+                "5:14",
+                "contains ' '",
+                "",
+            ),
+            (
+                "[runtime]\nmakedepends = ['a']\n",
+                "5:1",
+                "unknown key `makedepends`",
+                "belongs to [build]",
+            ),
+            (
+                "[components]\nlib = '*.so'\n",
+                "5:7",
+                "must be a list of texts",
+                "`['*.so']`",
+            ),
+            (
+                "[components]\nlib = ['[a']\n",
+                "5:8",
+                "the glob `[a` is not one",
+                "`**`",
+            ),
+            ("[components]\nlib = ['a{b']\n", "5:8", "is not one", "`**`"),
+            (
+                "[components]\nlib = ['']\n",
+                "5:8",
+                "matches no file",
+                "`**`",
+            ),
+            (
+                "[components]\nlib = ['/usr/lib/']\n",
+                "5:8",
+                "matches no file",
+                "`**`",
+            ),
+            (
+                "[components]\nlibs = ['*.so']\n",
+                "5:1",
+                "unknown key `libs`",
+                "did you mean `lib`?",
+            ),
+        ]);
+    }
+}

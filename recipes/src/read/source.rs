@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::digest::Digest;
-use crate::reader::{Reader, Section, Text};
-use crate::recipe::{Additional, AdditionalFrom, Signature, Source};
+use crate::reader::{Reader, Section};
+use crate::recipe::{Additional, AdditionalFrom, Source};
 use crate::text::quote;
 
 use super::known;
-use super::locations::{file, inner_path, is_file, is_url, mirrors, repository, stays_inside};
+use super::locations::{file, inner_path, mirrors, repository};
 use super::package::is_arch;
+use super::pins::{checksums, commit, signature, tag};
 
 /// Keys of a main source.
 const MAIN_KEYS: [&str; 11] = [
@@ -58,9 +58,6 @@ const ADDITIONAL_KEYS: [&str; 8] = [
     "extract",
     "extract_to",
 ];
-
-/// What to do about bytes that nothing pins.
-const PIN: &str = "run `conary source pin RECIPE`: it fetches, shows where the bytes came from and writes the SHA-256";
 
 /// All sources of a recipe.
 pub(super) struct Sources {
@@ -285,181 +282,222 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     })
 }
 
-/// Reads the checksums of a file that must have one.
-fn checksums<'t>(reader: &mut Reader<'t>, section: &Section<'t>, file: &str) -> Vec<Digest> {
-    if !section.has("checksum") {
-        reader.missing(
-            section.key_span(file),
-            format!("`{file}` has no `checksum`: nothing says what its bytes must be"),
-            PIN,
-        );
-    }
-    digests(reader, section)
-}
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, sound};
+    use super::*;
 
-/// Reads one checksum, or a list of which all must hold.
-pub(super) fn digests<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<Digest> {
-    let Some(value) = section.get("checksum") else {
-        return Vec::new();
-    };
-    let texts = match value.get_ref().as_array() {
-        Some(_) => reader.texts(section, "checksum"),
-        None => reader.text(section, "checksum").into_iter().collect(),
-    };
-    if value
-        .get_ref()
-        .as_array()
-        .is_some_and(|array| array.is_empty())
-    {
-        reader.report(
-            value.span(),
-            "the list of checksums is empty",
-            PIN.to_owned(),
+    #[test]
+    fn each_kind_of_source_is_read() {
+        assert_eq!(sound("").source, Source::None);
+        assert_eq!(
+            sound("[source]\npath = '.'\n").source,
+            Source::Path {
+                path: ".".to_owned()
+            }
         );
+        let Source::Archive { url, checksums, signature, mirrors, extract_dir } = sound(
+            "[source]\narchive = 'https://e.example/a/x-1.tar.xz'\nchecksum = ['SHA256', 'SHA256']\n\
+             signature = 'https://e.example/a/x-1.tar.xz.asc'\nkeys = ['keys/a.asc']\nmirrors = ['https://m.example/']\nextract_dir = 'a/b'\n",
+        )
+        .source
+        else {
+            panic!("an archive is an archive");
+        };
+        assert_eq!(url, "https://e.example/a/x-1.tar.xz");
+        assert_eq!(checksums.len(), 2);
+        assert_eq!(signature.unwrap().keys, ["keys/a.asc"]);
+        assert_eq!(mirrors, ["https://m.example/"]);
+        assert_eq!(extract_dir.as_deref(), Some("a/b"));
+        for url in [
+            "x.tar.gz",
+            "../distfiles/x.tar",
+            "/srv/x.tar",
+            "file:///srv/x.tar",
+            "file:x.tar",
+            "ftp://e.example/x.tar",
+            "./-x.tar",
+        ] {
+            let recipe = sound(&format!(
+                "[source]\narchive = '{url}'\nchecksum = 'SHA256'\n"
+            ));
+            assert_eq!(
+                recipe
+                    .source
+                    .file_name()
+                    .map(|name| name.ends_with("x.tar") || name == "x.tar.gz"),
+                Some(true),
+                "{url}"
+            );
+        }
+        let commit = "0123456789abcdef0123456789ABCDEF01234567";
+        let Source::Git {
+            url,
+            commit,
+            tag,
+            submodules,
+            ..
+        } = sound(&format!(
+            "[source]\ngit = 'https://e.example/x.git'\ncommit = '{commit}'\ntag = 'v1'\n"
+        ))
+        .source
+        else {
+            panic!("git is git");
+        };
+        assert_eq!(
+            (url.as_str(), commit.as_str()),
+            (
+                "https://e.example/x.git",
+                "0123456789abcdef0123456789abcdef01234567"
+            )
+        );
+        assert_eq!((tag.as_deref(), submodules), (Some("v1"), false));
     }
-    texts
-        .iter()
-        .filter_map(|text| digest(reader, text))
-        .collect()
-}
 
-/// Reads one checksum.
-fn digest(reader: &mut Reader<'_>, text: &Text) -> Option<Digest> {
-    if matches!(
-        text.full.to_ascii_lowercase().as_str(),
-        "" | "skip" | "none" | "fixme" | "todo"
-    ) {
-        reader.report(
-            text.span.clone(),
-            format!("{} is no checksum", quote(&text.full)),
-            PIN.to_owned(),
+    #[test]
+    fn an_architecture_may_have_its_own_source() {
+        let recipe = sound(
+            "[source]\narchive = 'all.tar'\nchecksum = 'SHA256'\n[source.arch.aarch64]\narchive = 'arm.tar'\nchecksum = 'SHA256'\n",
         );
-        return None;
+        assert_eq!(recipe.source_for("x86_64").file_name(), Some("all.tar"));
+        assert_eq!(recipe.source_for("aarch64").file_name(), Some("arm.tar"));
+        let recipe = sound("[source.arch.x86_64]\npath = 'src'\n");
+        assert_eq!(recipe.source_for("aarch64"), &Source::None);
+        check(&[
+            (
+                "[source.arch.any]\npath = 'a'\n",
+                "4:14",
+                "`any` is not an architecture",
+                "x86_64",
+            ),
+            (
+                "[source.arch.x86_64]\n",
+                "4:1",
+                "[source.arch.x86_64] has no source",
+                "add `archive`",
+            ),
+            (
+                "[source.arch]\nx86_64 = 'a'\n",
+                "5:10",
+                "`source.arch.x86_64` must be a table",
+                "[source.arch.x86_64]",
+            ),
+            (
+                "[source.arch.x86_64]\npath = 'a'\nadditional = []\n",
+                "6:1",
+                "unknown key `additional`",
+                "belongs to [source]",
+            ),
+        ]);
     }
-    let digest: Digest = reader.parse_text(text)?;
-    if digest.as_bytes().iter().all(|byte| *byte == 0) {
-        reader.report(
-            text.span.clone(),
-            "the checksum is all zeros: a place was kept and never filled",
-            PIN.to_owned(),
-        );
-    }
-    Some(digest)
-}
 
-/// Reads a full commit, in lower case.
-fn commit<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
-    let hint = "run `git ls-remote URL TAG` and write all 40 hexadecimal digits; `tag` may say which tag it is";
-    if !section.has("commit") {
-        let message = "`git` has no `commit`: branches and tags can move".to_owned();
-        reader.missing(section.key_span("git"), message, hint);
+    #[test]
+    fn kinds_of_source_do_not_mix() {
+        check(&[
+            (
+                "[source]\npath = 'a'\narchive = 'b'\n",
+                "5:1",
+                "`path` and `archive` exclude each other",
+                "keep one",
+            ),
+            (
+                "[source]\npath = 'a'\nchecksum = 'SHA256'\n",
+                "6:1",
+                "`checksum` belongs to an archive",
+                "counts as it is",
+            ),
+            (
+                "[source]\npath = 'a'\nmirrors = ['https://e.example']\n",
+                "6:1",
+                "`mirrors` belongs to a source from elsewhere",
+                "counts",
+            ),
+            (
+                "[source]\nchecksum = 'SHA256'\n",
+                "5:1",
+                "`checksum` has no source",
+                "add `archive`",
+            ),
+            (
+                "[source]\nurl = 'https://e.example/x.tar'\n",
+                "5:1",
+                "unknown key `url` in [source]",
+                "the main source is an `archive`",
+            ),
+            (
+                "[source]\narchive = 'a.tar'\nchecksum = 'SHA256'\ntag = 'v1'\n",
+                "7:1",
+                "`tag` belongs to a git source",
+                "the checksum pins",
+            ),
+            (
+                "[source]\ngit = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\nchecksum = 'SHA256'\n",
+                "7:1",
+                "`checksum` belongs to an archive",
+                "the commit pins",
+            ),
+        ]);
     }
-    let text = reader.text(section, "commit")?;
-    let full = matches!(text.full.len(), 40 | 64)
-        && text.full.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !full {
-        reader.report(
-            text.span.clone(),
-            format!("{} is not a full commit", quote(&text.full)),
-            hint.to_owned(),
-        );
-        return None;
-    }
-    Some(text.full.to_ascii_lowercase())
-}
 
-/// Reads the name of a tag.
-fn tag<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
-    let text = reader.text(section, "tag")?;
-    let bad = |character: char| {
-        character.is_control()
-            || matches!(character, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\')
-    };
-    if text.full.is_empty()
-        || text.full.starts_with(['-', '/'])
-        || text.full.contains("..")
-        || text.full.contains(bad)
-    {
-        let hint = "write the tag alone, like `v1.2`".to_owned();
-        reader.report(
-            text.span,
-            format!("{} cannot be a tag", quote(&text.full)),
-            hint,
+    #[test]
+    fn further_sources_are_read_in_order() {
+        let recipe = sound(
+            "[[source.additional]]\nurl = 'https://e.example/a.tar'\nchecksum = 'SHA256'\nextract_to = 'third/a'\n\
+             [[source.additional]]\ngit = 'git@e.example:team/b.git'\ncommit = '0123456789abcdef0123456789abcdef01234567'\n\
+             [[source.additional]]\nurl = 'b.conf'\nchecksum = 'SHA256'\nextract = false\n",
         );
-        return None;
+        let names: Vec<&str> = recipe
+            .additional
+            .iter()
+            .map(Additional::file_name)
+            .collect();
+        assert_eq!(names, ["a.tar", "b", "b.conf"]);
+        assert_eq!(recipe.additional[2].extract, Some(false));
+        let git =
+            "git = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\n";
+        check(&[
+            (
+                "[[source.additional]]\nextract = true\n",
+                "4:1",
+                "[source.additional[0]] has no source",
+                "add `url` or `git`",
+            ),
+            (
+                "[source.additional]\nurl = 'a'\n",
+                "4:1",
+                "`source.additional` must be a list of tables",
+                "[[source.additional]]",
+            ),
+            (
+                "[source]\nadditional = ['a']\n",
+                "5:15",
+                "`source.additional[0]` must be a table",
+                "[[source.additional]]",
+            ),
+            (
+                "[[source.additional]]\narchive = 'a'\n",
+                "5:1",
+                "unknown key `archive`",
+                "a further source is a `url`",
+            ),
+            (
+                "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nextract = 'yes'\n",
+                "7:11",
+                "must be true or false, found text",
+                "without quotes",
+            ),
+            (
+                "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nextract_to = '../x'\n",
+                "7:14",
+                "the path `../x` contains `..`",
+                "the build directory",
+            ),
+            (
+                &format!("[[source.additional]]\n{git}extract = true\n"),
+                "7:1",
+                "`extract` belongs to a file",
+                "the commit pins",
+            ),
+        ]);
     }
-    Some(text.carried)
-}
-
-/// Reads a signature and the keys that may have made it.
-fn signature<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Signature> {
-    if section.has("signature") && !section.has("keys") {
-        let message = "`signature` has no `keys`: anyone could have made it".to_owned();
-        let hint = "add `keys = [\"upstream.asc\"]` with the public key in a file beside the recipe, or leave both out";
-        reader.missing(section.key_span("signature"), message, hint);
-    }
-    if !section.has("signature") {
-        reader.misplaced(
-            section,
-            &["keys"],
-            "has no `signature` that it could have made",
-            "add `signature`, or leave it out",
-        );
-        return None;
-    }
-    let location = reader.text(section, "signature");
-    let location = location.filter(|text| {
-        is_file(reader, text) && (is_url(&text.full) || stays_inside(reader, text, BESIDE))
-    });
-    let texts = reader.texts(section, "keys");
-    if section.get("keys").is_some_and(|keys| {
-        keys.get_ref()
-            .as_array()
-            .is_some_and(|array| array.is_empty())
-    }) {
-        reader.report(
-            section.key_span("keys"),
-            "the list of keys is empty",
-            "name at least one public key".to_owned(),
-        );
-    }
-    let keys = texts
-        .into_iter()
-        .filter(|text| is_key(reader, text))
-        .map(|text| text.carried)
-        .collect();
-    Some(Signature {
-        location: location?.carried,
-        keys,
-    })
-}
-
-/// Where files of the recipe's own lie.
-const BESIDE: &str = "the recipe's directory";
-
-/// Lengths of an `OpenPGP` fingerprint or key id in hexadecimal digits.
-const FINGERPRINTS: [usize; 3] = [16, 40, 64];
-
-/// Reports what is neither a public key nor the path of a file with one.
-fn is_key(reader: &mut Reader<'_>, text: &Text) -> bool {
-    let key = text.full.trim();
-    if key.starts_with("ssh-")
-        || key.starts_with("RW")
-        || key.starts_with("untrusted comment:")
-        || key.starts_with("-----BEGIN ")
-    {
-        return true;
-    }
-    let hex = key.strip_prefix("0x").unwrap_or(key);
-    let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hex && FINGERPRINTS.contains(&hex.len()) {
-        let hint = "export the key into a file beside the recipe: `gpg --armor --export FINGERPRINT > upstream.asc`".to_owned();
-        reader.report(
-            text.span.clone(),
-            format!("{} names a key, but is none", quote(key)),
-            hint,
-        );
-        return false;
-    }
-    stays_inside(reader, text, BESIDE)
 }
