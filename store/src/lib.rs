@@ -10,25 +10,38 @@
 //! Here and nowhere else stand SQL, fsync, rename and link ([`durable`] alone has the last three). Never here: how things are
 //! built, what a root is, the terminal, the environment. Formats and guarantees: docs/design/store.md.
 
+pub mod ccs;
 pub mod durable;
 pub mod root_db;
 
+mod actions;
 mod batch;
 mod cas;
 mod copy;
 mod database;
 mod error;
 mod lock;
+mod logs;
 mod manifest;
+mod refs;
+mod settings;
+mod sources;
+mod stat_cache;
 mod store;
 mod tree;
 mod troves;
 mod work;
 
+pub use actions::{ActionRow, Input};
 pub use batch::{Batch, Committed, ObjectWriter};
 pub use error::{ErrorKind, OpenError, StoreError};
 pub use lock::{ActionLock, Lease};
+pub use logs::{LogOutcome, LogRow};
 pub use manifest::{Component, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+pub use refs::Reference;
+pub use settings::MirrorRow;
+pub use sources::{Hasher, SourceKind, SourceRow};
+pub use stat_cache::StatFingerprint;
 pub use store::{OpenOptions, Store, Waiting};
 pub use tree::{
     Entry, MAX_ENTRIES, MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Node, Rule, Tree, TreeError,

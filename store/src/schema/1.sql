@@ -105,10 +105,9 @@ CREATE TABLE logs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL,
   version TEXT NOT NULL,
+  key BLOB NOT NULL CHECK (length(key) = 32),
   started_unix_secs INTEGER NOT NULL,
-  outcome TEXT,
-  object BLOB CHECK (object IS NULL OR length(object) = 32),
-  size_bytes INTEGER
+  outcome TEXT NOT NULL CHECK (outcome IN ('open', 'succeeded', 'failed'))
 ) STRICT;
 CREATE INDEX logs_by_name ON logs (name, id);
 
