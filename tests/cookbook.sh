@@ -1,0 +1,246 @@
+#!/usr/bin/env bash
+# tests/cookbook.sh: cooks recipes of the cookbook from real release archives, and installs, runs and removes what comes out.
+#
+#   CONARY=target/release/conary tests/cookbook.sh [NAME... | all]
+#
+# Without names it cooks a few packages; with `all`, every recipe whose archive can be had here.
+# An archive is taken from $DISTFILES, a directory, where a file in it has the recipe's SHA-256. Else it comes from the
+# distribution that this machine installs from, where a source package carries upstream's archive unmodified, which is to
+# say: under the recipe's SHA-256. What nobody has is skipped and named. COOKBOOK_CACHE keeps downloads and work between runs.
+
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+readonly HERE=$(cd "$(dirname "$0")/.." && pwd)
+readonly COOKBOOK=$HERE/recipes/cookbook
+readonly CONARY=$(realpath "${CONARY:-$HERE/target/release/conary}")
+readonly DEFAULT=(hello gnu-hello bzip2 sed zsh)
+readonly STARTED=$SECONDS
+
+WORK=${COOKBOOK_CACHE:-}
+if [ -z "$WORK" ]; then
+    WORK=$(mktemp -d)
+    trap 'chmod -R u+rwX "$WORK" 2>/dev/null; rm -rf "$WORK"' EXIT
+fi
+readonly WORK
+readonly DIST=$WORK/dist STORE=$WORK/store FILES=$WORK/distfiles
+mkdir -p "$DIST" "$FILES"
+
+passed=0
+skipped=()
+
+say() { printf '%4ds  %s\n' $((SECONDS - STARTED)) "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; printf '%d passed, 1 failed, %d skipped\n' "$passed" "${#skipped[@]}"; exit 1; }
+ok() { passed=$((passed + 1)); say "ok    $*"; }
+
+# What a recipe says. These are one-line values, and all of them stand on a line of their own.
+value() { sed -n "s/^$2 = \"\(.*\)\"\$/\1/p" "$COOKBOOK/$1/recipe.toml" | head -n 1; }
+checksum() { value "$1" checksum | sed 's/^sha256://'; }
+needs() { sed -n 's/^\(requires\|makedepends\) = \[\(.*\)\]$/\2/p' "$COOKBOOK/$1/recipe.toml" | tr ',' '\n' | tr -d '" '; }
+
+# --- which recipes, those they need first ---------------------------------------------------------------------
+
+order=()
+declare -A planned=()
+plan() {
+    local name=$1 need
+    [ -z "${planned[$name]:-}" ] || return 0
+    [ -f "$COOKBOOK/$name/recipe.toml" ] || fail "there is no recipe named $name"
+    planned[$name]=1
+    for need in $(needs "$name"); do plan "$need"; done
+    order+=("$name")
+}
+
+if [ $# -eq 0 ]; then set -- "${DEFAULT[@]}"; fi
+if [ "$*" = all ]; then
+    for recipe in "$COOKBOOK"/*/recipe.toml; do plan "$(basename "$(dirname "$recipe")")"; done
+else
+    for name in "$@"; do plan "$name"; done
+fi
+say "recipes: ${order[*]}"
+
+# --- archives ---------------------------------------------------------------------------------------------------
+
+# Asks the configured distribution, with directories of its own, which source packages there are.
+apt_ready=no
+prepare_apt() {
+    [ "$apt_ready" = no ] || return 0
+    command -v apt-get >/dev/null || return 1
+    local apt=$WORK/apt repository release keyring=/usr/share/keyrings/debian-archive-keyring.gpg options='' seen=' '
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    [ ! -f $keyring ] || options="[signed-by=$keyring] "
+    while read -r repository release; do
+        case "$release" in *-*) continue ;; esac
+        for release in "$release" bookworm trixie; do
+            case "$seen" in *" $repository$release "*) continue ;; esac
+            seen="$seen$repository$release "
+            echo "deb-src $options$repository $release main"
+        done
+    done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | sort -u) > "$apt/sources.list"
+    cat > "$apt/apt.conf" <<END
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$apt/lists";
+Dir::Cache "$apt/cache";
+APT::Sandbox::User "$(id -un)";
+END
+    say "reading the lists of source packages"
+    APT_CONFIG=$apt/apt.conf apt-get -qq update || return 1
+    # One line for each file: its SHA-256 and where it is.
+    APT_CONFIG=$apt/apt.conf apt-get indextargets --format '$(FILENAME) $(REPO_URI)' 'Created-By: Sources' |
+        while read -r index repository; do
+            /usr/lib/apt/apt-helper cat-file "$index" | awk -v repository="$repository" '
+                /^Directory: / { directory = $2 }
+                /^[^ ]/ { hashes = ($1 == "Checksums-Sha256:") }
+                /^ / && hashes && $3 ~ /\.orig\.tar\.[a-z0-9]+$/ { file[++count] = $1 " " $3 }
+                /^$/ { flush() }
+                END { flush() }
+                function flush(  i, part) {
+                    for (i = 1; i <= count; i++) { split(file[i], part, " "); print part[1], repository directory "/" part[2] }
+                    count = 0; directory = ""
+                }'
+        done | sort -u > "$apt/files"
+    apt_ready=yes
+}
+
+# Leaves the archive of a recipe in $FILES, under the name that upstream gives it, or fails.
+obtain() {
+    local name=$1 wanted file from url
+    wanted=$(checksum "$name")
+    file=$FILES/$(basename "$(value "$name" archive | sed -e "s/%(version)s/$(value "$name" version)/g" -e "s/%(tag)s/$(value "$name" tag)/g")")
+    has() { [ -f "$1" ] && [ "$(sha256sum < "$1")" = "$wanted  -" ]; }
+    if has "$file"; then return 0; fi
+    if [ -n "${DISTFILES:-}" ]; then
+        for from in "$DISTFILES"/*; do
+            if has "$from"; then cp "$from" "$file"; return 0; fi
+        done
+    fi
+    if [ "$name" = sqlite ] && command -v npm >/dev/null; then
+        # A package of bindings carries the archive as it is.
+        (cd "$WORK" && npm pack --silent sqlite3@5.1.7 > /dev/null &&
+            tar -xzf sqlite3-5.1.7.tgz -O "package/deps/$(basename "$file")" > "$file") || return 1
+        has "$file"
+        return
+    fi
+    prepare_apt || return 1
+    url=$(sed -n "s/^$wanted //p" "$WORK/apt/files" | head -n 1)
+    [ -n "$url" ] || return 1
+    APT_CONFIG=$WORK/apt/apt.conf /usr/lib/apt/apt-helper -qq download-file "$url" "$file" "SHA256:$wanted" >/dev/null && has "$file"
+}
+
+cookable=()
+declare -A missing=()
+for name in "${order[@]}"; do
+    lacking=
+    for need in $(needs "$name"); do [ -z "${missing[$need]:-}" ] || lacking=$need; done
+    if [ -n "$lacking" ]; then
+        missing[$name]=1 skipped+=("$name")
+        say "skipped: $name needs $lacking"
+    elif [ -z "$(value "$name" archive)" ]; then
+        cookable+=("$name")
+    elif obtain "$name"; then
+        cookable+=("$name")
+        say "have  $name: sha256:$(checksum "$name")"
+    else
+        missing[$name]=1 skipped+=("$name")
+        say "skipped: $name, whose archive nobody here has unmodified"
+    fi
+done
+[ ${#cookable[@]} -gt 0 ] || fail "no archive could be had"
+
+# --- cook -------------------------------------------------------------------------------------------------------
+
+if compgen -G "$FILES/*" >/dev/null; then
+    "$CONARY" source add --store "$STORE" "$FILES"/* || fail "conary source add"
+fi
+packages=()
+for name in "${cookable[@]}"; do
+    began=$SECONDS
+    "$CONARY" cook --quiet --store "$STORE" --output "$DIST" "$COOKBOOK/$name" > "$WORK/spec" 2> "$WORK/story" ||
+        { cat "$WORK/story" >&2; fail "cooking $name"; }
+    package=$(ls "$DIST/$name-$(value "$name" version)-$(value "$name" release)".*.ccs 2>/dev/null) || fail "$name left no package in $DIST"
+    packages+=("$package")
+    ok "cooked $(cat "$WORK/spec") in $((SECONDS - began)) s, $(stat -c %s "$package") bytes"
+done
+for name in "${cookable[@]}"; do
+    "$CONARY" cook --store "$STORE" --output "$DIST" "$COOKBOOK/$name" 2>&1 >/dev/null | grep -q Fresh || fail "cooking $name again was not a hit"
+done
+ok "every second cook is a hit"
+
+# --- install all of them into one root --------------------------------------------------------------------------
+
+readonly ROOT=$WORK/root
+rm -rf "$ROOT"
+mkdir -p "$ROOT"/usr/{bin,lib,lib64,sbin} "$ROOT"/{etc,dev,tmp}
+for link in bin lib lib64 sbin; do ln -s "usr/$link" "$ROOT/$link"; done
+echo 'a file of the root itself' > "$ROOT/etc/motd"
+# The host's C library and its loader, as plain files: no recipe of the cookbook makes them.
+for library in libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libgcc_s.so.1 libstdc++.so.6; do
+    path=$(cc -print-file-name="$library")
+    [ "$path" = "$library" ] || { path=$(realpath "$path"); install -D "$path" "$ROOT/$(dirname "$path")/$library"; }
+done
+loader=$(readelf -l "$(command -v ls)" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
+cp -L "$loader" "$ROOT$loader"
+
+# Everything about a root that a package could change, its own records aside.
+picture() {
+    (cd "$ROOT" && find . -path ./var/lib/conary -prune -o -path ./var/lib -prune -o -path ./var -prune -o \
+        \( -type f -printf '%P %y %m %U %G %n %s ' -exec sh -c 'sha256sum < "$1"' _ {} \; \) -o -printf '%P %y %m %U %G %l\n' | sort)
+}
+picture > "$WORK/before"
+
+"$CONARY" install --root "$ROOT" --yes "${packages[@]}" > "$WORK/story" 2>&1 || { cat "$WORK/story" >&2; fail "installing ${cookable[*]}"; }
+ok "installed ${#cookable[@]} packages together: $(find "$ROOT/usr" -not -type d | wc -l) files"
+"$CONARY" verify --root "$ROOT" > "$WORK/story" 2>&1 || { cat "$WORK/story" >&2; fail "verify after install"; }
+ok "the root verifies"
+
+# --- run them there ---------------------------------------------------------------------------------------------
+
+# Every library that a program or library of the root asks for has to be in the root.
+find "$ROOT/usr/bin" "$ROOT/usr/lib" -type f | while read -r file; do
+    for wanted in $(readelf -d "$file" 2>/dev/null | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        [ -n "$(find "$ROOT/usr/" -name "$wanted" | head -n 1)" ] || echo "$file needs $wanted"
+    done
+done > "$WORK/unmet"
+[ ! -s "$WORK/unmet" ] || { cat "$WORK/unmet" >&2; fail "the root lacks libraries"; }
+ok "every needed library is in the root"
+
+inside() {
+    if [ "$(id -u)" = 0 ]; then env -i PATH=/usr/bin TERM=dumb chroot "$ROOT" "$@"
+    else env -i PATH=/usr/bin TERM=dumb unshare --user --map-root-user chroot "$ROOT" "$@"; fi
+}
+expect() {
+    local wanted=$1 said
+    shift
+    said=$(inside "$@" 2>&1 < /dev/null) || fail "$* in the root: $said"
+    case "$said" in *"$wanted"*) ok "in the root, $* says: ${said%%$'\n'*}" ;; *) fail "$* in the root said: $said" ;; esac
+}
+for name in "${cookable[@]}"; do
+    version=$(value "$name" version)
+    case $name in
+        hello) expect "Hello, cook!" hello cook ;;
+        gnu-hello) expect "Hello, world!" gnu-hello ;;
+        bash) expect works bash -c 'echo works' ;;
+        bzip2) expect "Version $version" bzip2 --help ;;
+        expat) expect "expat_$version" xmlwf -v ;;
+        gawk) expect 42 gawk 'BEGIN { print 6 * 7 }' ;;
+        libarchive) expect "bsdtar $version" bsdtar --version ;;
+        mawk) expect 42 mawk 'BEGIN { print 6 * 7 }' ;;
+        ncurses) expect xterm-256color infocmp xterm-256color ;;
+        sqlite) expect 42 sqlite3 :memory: 'select 6 * 7' ;;
+        zsh) expect works zsh -c 'print works' ;;
+        libffi | lzo | readline | zlib) ;; # libraries alone
+        *) expect "$version" "${name}" --version ;;
+    esac
+done
+
+# --- remove all of them -----------------------------------------------------------------------------------------
+
+"$CONARY" remove --root "$ROOT" --yes "${cookable[@]}" > "$WORK/story" 2>&1 || { cat "$WORK/story" >&2; fail "removing ${cookable[*]}"; }
+picture > "$WORK/after"
+diff "$WORK/before" "$WORK/after" >&2 || fail "the root is not as it was"
+ok "removed all of them, and the root is as it was"
+
+[ ${#skipped[@]} -eq 0 ] || say "skipped: ${skipped[*]}"
+say "done in $((SECONDS - STARTED)) s"
+printf '%d passed, 0 failed, %d skipped\n' "$passed" "${#skipped[@]}"
