@@ -757,24 +757,78 @@ ssl_version = "3.0"
         let recipe =
             parse(EVERYTHING, "everything.toml").unwrap_or_else(|all| panic!("{}", join(&all)));
         assert!(recipe.expand(&facts()).is_ok());
-        let lists: [&[&str]; 6] = [
+        for key in all_keys() {
+            assert!(is_written(EVERYTHING, key), "{key} is not in the file");
+        }
+    }
+
+    /// Returns every key of the format.
+    fn all_keys() -> Vec<&'static str> {
+        let lists: [&[&'static str]; 8] = [
             &package::KEYS,
             &source::KEYS,
+            &source::ADDITIONAL_KEYS,
             &patches::KEYS,
+            &patches::PATCH_KEYS,
             &build::KEYS,
             &relations::RUNTIME_KEYS,
             &relations::COMPONENT_KEYS,
         ];
-        for key in lists.concat() {
-            let written = [
-                format!("\n{key} = "),
-                format!(".{key}]"),
-                format!(".{key}."),
-            ];
-            assert!(
-                written.iter().any(|form| EVERYTHING.contains(form)),
-                "{key} is not in the file"
-            );
+        lists.concat()
+    }
+
+    /// Whether a key is used in a text, as a key or in a section's name.
+    fn is_written(text: &str, key: &str) -> bool {
+        let forms = [
+            format!("\n{key} = "),
+            format!(".{key}]"),
+            format!(".{key}."),
+        ];
+        forms.iter().any(|form| text.contains(form))
+    }
+
+    /// The user's reference.
+    const REFERENCE: &str = include_str!("../../docs/recipe-format.md");
+
+    /// Returns the fenced blocks of the reference: what stands behind the fence, and the text.
+    fn blocks() -> Vec<(&'static str, &'static str)> {
+        let parts: Vec<&str> = REFERENCE.split("\n```").collect();
+        parts
+            .chunks(2)
+            .filter_map(|pair| pair.get(1)?.split_once('\n'))
+            .collect()
+    }
+
+    #[test]
+    fn every_example_of_the_reference_is_read() {
+        let blocks = blocks();
+        for (at, (language, text)) in blocks.iter().enumerate() {
+            let text = format!("{text}\n");
+            match *language {
+                "toml" if text.contains("[package]") => {
+                    parse(&text, "recipe.toml").unwrap_or_else(|all| panic!("{}", join(&all)));
+                }
+                "toml" => drop(sound(&text)),
+                "toml,refused" => assert_eq!(join(&refused(&text)), blocks[at + 1].1),
+                "text" => {}
+                other => panic!("a block of {other:?}"),
+            }
+        }
+        assert!(blocks.len() > 20);
+    }
+
+    #[test]
+    fn every_key_has_an_example_in_the_reference() {
+        let mut examples = String::new();
+        for (_, text) in blocks()
+            .into_iter()
+            .filter(|(language, _)| *language == "toml")
+        {
+            examples.push('\n');
+            examples.push_str(text);
+        }
+        for key in all_keys() {
+            assert!(is_written(&examples, key), "{key} has no example");
         }
     }
 

@@ -12,7 +12,7 @@ use super::pins::digests;
 pub(super) const KEYS: [&str; 1] = ["files"];
 
 /// Keys of one patch.
-const PATCH_KEYS: [&str; 4] = ["file", "checksum", "strip", "fuzz"];
+pub(super) const PATCH_KEYS: [&str; 4] = ["file", "checksum", "strip", "fuzz"];
 
 /// Keys that are meant but not built yet.
 const LATER: [&str; 1] = ["condition"];

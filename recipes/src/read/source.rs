@@ -48,7 +48,7 @@ pub(super) const KEYS: [&str; 13] = [
 ];
 
 /// Keys of a further source.
-const ADDITIONAL_KEYS: [&str; 8] = [
+pub(super) const ADDITIONAL_KEYS: [&str; 8] = [
     "url",
     "git",
     "checksum",
