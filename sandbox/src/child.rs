@@ -566,9 +566,10 @@ fn move_descriptors(descriptors: Descriptors) -> Result<()> {
     }
     sys::close_range(4, u32::MAX)?;
     let null = sys::open(c"/dev/null", libc::O_RDONLY, 0)?;
-    if null != 0 {
-        sys::duplicate(null, 0, 0)?;
-        sys::close(null);
+    if null == 0 {
+        return sys::keep_open(null);
     }
+    sys::duplicate(null, 0, 0)?;
+    sys::close(null);
     Ok(())
 }

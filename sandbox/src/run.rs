@@ -192,6 +192,15 @@ impl Sandbox {
         let (go_inner, go) = pipe()?;
         let (output, output_inner) = pipe()?;
         let (report, report_inner) = pipe()?;
+        if plan.level == Level::Full {
+            // The command may open its output again, as `/dev/stderr`.
+            let (uid, gid) = (
+                rustix::fs::Uid::from_raw(owner.uid),
+                rustix::fs::Gid::from_raw(owner.gid),
+            );
+            rustix::fs::fchown(&output_inner, Some(uid), Some(gid))
+                .map_err(|errno| step("give the output pipe away", errno.into()))?;
+        }
         let group = Group::make(&plan.limits);
         let full = plan.level == Level::Full;
 

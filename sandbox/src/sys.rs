@@ -214,6 +214,12 @@ pub fn duplicate(from: RawFd, to: RawFd, flags: c_int) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_dup3, from, to, flags) }).map(drop)
 }
 
+/// Lets a descriptor stay open across exec.
+pub fn keep_open(fd: RawFd) -> Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into()).map(drop)
+}
+
 /// Whether the other end of a pipe has gone.
 pub fn hung_up(fd: RawFd) -> bool {
     let mut poll = libc::pollfd {
