@@ -29,6 +29,7 @@ use crate::database::signed;
 use crate::durable::{self, Dirty, Written};
 use crate::error::StoreError;
 use crate::lock::Lease;
+use crate::place::Placement;
 use crate::tree::Tree;
 use crate::work::Work;
 
@@ -98,6 +99,19 @@ impl Store {
             object: *id,
             source,
         })
+    }
+}
+
+impl Store {
+    /// Puts a fresh file in the place of each of these files' variants, which have too many links.
+    pub(crate) fn renew_variants(&self, files: &[Placement<'_>]) -> Result<(), StoreError> {
+        let batch = self.batch()?;
+        for file in files {
+            if let Some(variant) = self.linkable(file) {
+                batch.add_variant(file.object, &variant, file.size, file.attributes.xattrs)?;
+            }
+        }
+        batch.commit().map(drop)
     }
 }
 
@@ -193,7 +207,7 @@ impl<'s> Batch<'s> {
         }
         let temporary = self.temporary()?;
         self.store
-            .copy_object(object, size, &temporary.file, How::Any)?;
+            .copy_object(object, size, None, &temporary.file, How::Any)?;
         self.keep(temporary, *object, variant.clone(), size, xattrs)
     }
 
@@ -321,6 +335,19 @@ impl<'s> Batch<'s> {
             return Ok(true);
         }
         self.store.is_whole(object, size)
+    }
+
+    /// Says whether content of this size may be in the store, so that it is worth hashing before copying.
+    pub(crate) fn may_be_here(&self, size: u64) -> Result<bool, StoreError> {
+        self.store
+            .database()
+            .read("find objects of a size", |connection| {
+                connection
+                .prepare_cached(
+                    "SELECT 1 FROM objects WHERE size_bytes = ? AND size_bytes >= 4194304 LIMIT 1",
+                )?
+                .exists([signed(size)])
+            })
     }
 
     /// Makes a new file in the work directory.

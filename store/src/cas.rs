@@ -20,6 +20,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use recipes::Digest;
 use rusqlite::OptionalExtension;
@@ -28,7 +29,10 @@ use rustix::io::Errno;
 
 use crate::copy::{self, How};
 use crate::database;
+use crate::durable;
 use crate::error::StoreError;
+use crate::place::clones;
+use crate::work::Work;
 use crate::{EPOCH_SECS, Store};
 
 /// The mode of objects that nobody asked to be linked: trees, logs, sources.
@@ -318,24 +322,23 @@ impl Store {
 
     /// Fills an empty file with an object's bytes, from a variant that looks untouched.
     ///
-    /// Where all were touched, one that proves whole is taken.
+    /// `mode` is that of the variant to look for first. Where all were touched, one that proves whole is taken.
     pub(crate) fn copy_object(
         &self,
         object: &Digest,
         size: u64,
+        mode: Option<u32>,
         to: &File,
         how: How,
     ) -> Result<(), StoreError> {
+        if let Some(variant) = mode.map(Variant::of_mode)
+            && self.fits(object, &variant, size)
+        {
+            return self.copy_variant(object, &variant, size, to, how);
+        }
         for (variant, known) in self.variants(object)? {
             if known == size && self.fits(object, &variant, size) {
-                let from = self.open_variant(object, &variant)?;
-                let path = || {
-                    self.directory()
-                        .join("objects")
-                        .join(object_path(object, &variant))
-                };
-                return copy::contents(&from, to, size, how)
-                    .map_err(|source| StoreError::io("copy", path())(source));
+                return self.copy_variant(object, &variant, size, to, how);
             }
         }
         let bytes = self.read(object)?;
@@ -343,6 +346,40 @@ impl Store {
         writer
             .write_all(&bytes)
             .map_err(StoreError::io("write a copy of", object.to_string()))
+    }
+
+    fn copy_variant(
+        &self,
+        object: &Digest,
+        variant: &Variant,
+        size: u64,
+        to: &File,
+        how: How,
+    ) -> Result<(), StoreError> {
+        let from = self.open_variant(object, variant)?;
+        copy::contents(&from, to, size, how).map_err(|source| {
+            let path = self
+                .directory()
+                .join("objects")
+                .join(object_path(object, variant));
+            StoreError::io("copy", path)(source)
+        })
+    }
+
+    /// Says whether the store's file system can share blocks, by trying it with an object.
+    pub(crate) fn try_clone(&self, object: &Digest, size: u64) -> bool {
+        let tried = || -> Result<(), StoreError> {
+            let work = Work::make(self)?;
+            let file = durable::create(work.directory(), "clone")
+                .map_err(StoreError::io("make a file in", work.path()))?;
+            self.copy_object(object, size, None, &file, How::Reflink)
+        };
+        let works = tried().is_ok();
+        self.clones.store(
+            if works { clones::YES } else { clones::NO },
+            Ordering::Relaxed,
+        );
+        works
     }
 
     /// Opens the directory that holds the objects of one first byte, making it when it is missing.
@@ -356,8 +393,8 @@ impl Store {
             Err(Errno::EXIST) => false,
             Err(error) => return Err(failed("make")(error.into())),
         };
-        let directory = crate::durable::open_directory(self.objects().as_fd(), &name)
-            .map_err(failed("open"))?;
+        let directory =
+            durable::open_directory(self.objects().as_fd(), &name).map_err(failed("open"))?;
         Ok((directory, made))
     }
 

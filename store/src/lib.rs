@@ -12,14 +12,18 @@
 
 pub mod ccs;
 pub mod durable;
+pub mod place;
 pub mod root_db;
 
 mod actions;
 mod batch;
 mod cas;
+mod checkout;
 mod copy;
 mod database;
 mod error;
+mod event;
+mod ingest;
 mod lock;
 mod logs;
 mod manifest;
@@ -34,10 +38,14 @@ mod work;
 
 pub use actions::{ActionRow, Input};
 pub use batch::{Batch, Committed, ObjectWriter};
+pub use checkout::{CheckoutError, CheckoutOptions, CheckoutReport, LookUp, OwnerName};
 pub use error::{ErrorKind, OpenError, StoreError};
+pub use event::{Event, Listener};
+pub use ingest::{Decide, Decision, Found, IngestError, IngestOptions};
 pub use lock::{ActionLock, Lease};
 pub use logs::{LogOutcome, LogRow};
 pub use manifest::{Component, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+pub use place::LinkMode;
 pub use refs::Reference;
 pub use settings::MirrorRow;
 pub use sources::{Hasher, SourceKind, SourceRow};

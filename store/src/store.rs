@@ -18,7 +18,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -27,6 +27,7 @@ use crate::database::Database;
 use crate::durable;
 use crate::error::{OpenError, StoreError};
 use crate::lock::{self, Hold, Patience};
+use crate::place::clones;
 
 /// Hears what a waiting store waits for: the lock, and who holds it.
 pub type Waiting = Arc<dyn Fn(&str, &str) + Send + Sync>;
@@ -75,6 +76,8 @@ pub struct Store {
     owner: (u32, u32),
     /// Numbers the work directories of this process.
     pub(crate) work: AtomicU64,
+    /// Whether the file system can share blocks, once that was tried.
+    pub(crate) clones: AtomicU8,
 }
 
 impl Store {
@@ -150,6 +153,7 @@ impl Store {
                 (user, rustix::process::getegid().as_raw())
             },
             work: AtomicU64::new(0),
+            clones: AtomicU8::new(clones::UNKNOWN),
         })
     }
 
@@ -186,6 +190,7 @@ impl Store {
             options: options.clone(),
             owner,
             work: AtomicU64::new(0),
+            clones: AtomicU8::new(clones::UNKNOWN),
         })
     }
 
