@@ -1,2 +1,45 @@
 // installer/src/lib.rs
-//! Changes to a root: plan, transaction, recovery.
+//! Changes to a root: plan, transaction, recovery; and questions about one.
+//!
+//! One engine does every mutation. A command opens a [`Root`], which locks it and finishes what an interrupted command left, asks for a
+//! [`Plan`], and commits it. Install, upgrade, remove and rollback differ only in the set of troves that the plan leads to.
+//! Protocol, decisions and database: docs/design/transaction.md.
+//!
+//! ```text
+//! requests → solve → set of troves → decide → paths → Plan
+//! Plan → ingest → stage → prepared → committed → apply → settled → clean up
+//! ```
+//!
+//! Never here: cooking, prompts, the terminal, the clock, the environment, an implicit `/`. SQL, fsync, rename and link are crate
+//! `store`'s.
+
+mod apply;
+mod beneath;
+mod canonical;
+mod commit;
+mod decide;
+mod error;
+mod event;
+mod hash;
+mod journal;
+mod owners;
+mod paths;
+mod plan;
+mod planner;
+mod provided;
+mod query;
+mod root;
+mod solve;
+mod stage;
+mod verify;
+
+pub use canonical::CanonicalError;
+pub use commit::Changeset;
+pub use error::{CommitError, Conflict, ErrorKind, PlanError, QueryError, RootError};
+pub use event::{Event, Warning};
+pub use paths::show as show_path;
+pub use plan::{PathAction, PathChange, Plan, PlanOptions, Request, Rollback};
+pub use query::{Installed, Owner};
+pub use root::{Root, RootOptions};
+pub use store::root_db::{ChangeRow, ChangesetRow, FileRow, Held, Kind, Reason};
+pub use verify::{Difference, Finding, Verified};

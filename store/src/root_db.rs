@@ -206,6 +206,16 @@ impl RootDb {
         Ok(troves)
     }
 
+    /// Returns the names of the installed troves by row.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn names(&self) -> Result<BTreeMap<i64, String>, RootDbError> {
+        let mut statement = self.connection.prepare_cached("SELECT id, name FROM trove")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Returns the files of an installed trove by path.
     ///
     /// # Errors

@@ -1,0 +1,478 @@
+// installer/src/apply.rs
+//! After staging: the check, the steps themselves, and both ways of bringing a transaction to an end.
+//!
+//! Every function here may run again after a crash: each step looks whether it is done before it does anything. The table
+//! of steps is in docs/design/transaction.md.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::io::Errno;
+use store::durable;
+use store::root_db::{Fingerprint, Kind};
+
+use crate::beneath::{self, Beneath, Directories, Seen};
+use crate::decide::SAVE;
+use crate::error::CommitError;
+use crate::event::{Event, Warning};
+use crate::journal::{Journal, Step, Touched};
+use crate::paths;
+use crate::plan::Take;
+use crate::stage::sync_file_systems;
+
+/// Where things are applied.
+pub(crate) struct Apply<'a> {
+    directories: Directories<'a>,
+    root: &'a Beneath,
+    events: &'a dyn Fn(Event),
+}
+
+impl<'a> Apply<'a> {
+    pub fn new(root: &'a Beneath, events: &'a dyn Fn(Event)) -> Self {
+        Self {
+            directories: Directories::new(root),
+            root,
+            events,
+        }
+    }
+
+    /// Checks, before the commit point, that everything is still what the plan saw.
+    pub fn check(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+        for step in steps {
+            let path = step.path();
+            let (parent, name) = paths::split(path);
+            let fail = |source| CommitError::Stage {
+                action: "look at",
+                path: path.to_vec(),
+                source,
+            };
+            let seen = match step {
+                Step::Place { .. } => None,
+                Step::Replace { seen, .. }
+                | Step::Take(Take::Remove { seen, .. } | Take::Save { seen, .. }) => Some(*seen),
+                Step::Take(Take::RemoveDirectory { .. } | Take::SetDirectory { .. }) => continue,
+            };
+            let directory = self.directories.get(parent).map_err(fail)?;
+            let found = beneath::stat(&*directory, name)
+                .map_err(fail)?
+                .map(|found| found.seen());
+            if found != seen {
+                return Err(CommitError::Changed {
+                    path: path.to_vec(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Does every step that is not done.
+    pub fn run(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+        for step in steps {
+            match step {
+                Step::Place {
+                    path,
+                    temporary,
+                    inode,
+                } => {
+                    self.place(path, temporary, *inode, None)?;
+                }
+                Step::Replace {
+                    path,
+                    temporary,
+                    inode,
+                    seen,
+                    ..
+                } => {
+                    self.place(path, temporary, *inode, Some(*seen))?;
+                }
+                Step::Take(take) => self.take(take)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the directory of a path; none when it is gone.
+    fn directory(&mut self, path: &[u8]) -> Result<Option<Arc<OwnedFd>>, CommitError> {
+        let parent = paths::split(path).0;
+        match self.directories.get(parent) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(apply_error("open", parent, error)),
+        }
+    }
+
+    /// Moves a staged thing to its place; what is there is kept at the temporary name, or aside if it is not `expected`.
+    fn place(
+        &mut self,
+        path: &[u8],
+        temporary: &[u8],
+        inode: u64,
+        expected: Option<Seen>,
+    ) -> Result<(), CommitError> {
+        let name = paths::split(path).1;
+        let fail = |action| move |source| apply_error(action, path, source);
+        let Some(directory) = self.directory(path)? else {
+            self.warn(Warning::Lost {
+                path: path.to_vec(),
+            });
+            return Ok(());
+        };
+        if expected.is_none() {
+            // The usual case in one call; what it cannot do is looked at below.
+            match durable::rename_noreplace(&*directory, temporary, &*directory, name) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if is_unsupported(&error) => {}
+                Err(error) => return Err(fail("move into place")(error)),
+            }
+        }
+        let look = |name| beneath::stat(&*directory, name).map_err(fail("look at"));
+        let there = look(name)?;
+        if there.is_none_or(|found| found.print.inode != inode) {
+            let staged = look(temporary)?;
+            if staged.is_none_or(|found| found.print.inode != inode) {
+                self.warn(Warning::Lost {
+                    path: path.to_vec(),
+                });
+                return Ok(());
+            }
+            self.move_in(path, temporary, &directory)?;
+        }
+        // Whatever is at the temporary name now was at the path.
+        let Some(old) = look(temporary)? else {
+            return Ok(());
+        };
+        if expected.is_none_or(|expected| !is_same(expected, old.seen())) {
+            self.move_aside(path, temporary, &directory)?;
+        }
+        Ok(())
+    }
+
+    /// Exchanges a staged thing with what is at the path.
+    fn move_in(
+        &self,
+        path: &[u8],
+        temporary: &[u8],
+        directory: &OwnedFd,
+    ) -> Result<(), CommitError> {
+        let name = paths::split(path).1;
+        match durable::exchange(directory, temporary, directory, name) {
+            Err(error) if is_unsupported(&error) => {
+                self.warn(Warning::NoExchange {
+                    path: path.to_vec(),
+                });
+                durable::rename(directory, temporary, directory, name)
+            }
+            // The old thing went in the meantime.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                durable::rename(directory, temporary, directory, name)
+            }
+            other => other,
+        }
+        .map_err(|source| apply_error("exchange", path, source))
+    }
+
+    /// Gives something that nobody expected a name of its own beside the path.
+    fn move_aside(&self, path: &[u8], from: &[u8], directory: &OwnedFd) -> Result<(), CommitError> {
+        let mut number = 0;
+        loop {
+            let suffix = if number == 0 {
+                String::new()
+            } else {
+                format!(".{number}")
+            };
+            let to = [path, SAVE, suffix.as_bytes()].concat();
+            match durable::rename_noreplace(directory, from, directory, paths::split(&to).1) {
+                Ok(()) => {
+                    self.warn(Warning::MovedAside {
+                        path: path.to_vec(),
+                        to,
+                    });
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(apply_error("move aside", path, error)),
+            }
+        }
+    }
+
+    fn take(&mut self, take: &Take) -> Result<(), CommitError> {
+        let path = take.path();
+        let name = paths::split(path).1;
+        let fail = |action| move |source: io::Error| apply_error(action, path, source);
+        let Some(directory) = self.directory(path)? else {
+            return Ok(());
+        };
+        let Some(found) = beneath::stat(&*directory, name).map_err(fail("look at"))? else {
+            return Ok(());
+        };
+        match take {
+            Take::Remove { seen, strip, .. } => {
+                if !is_same(*seen, found.seen()) {
+                    self.warn(Warning::LeftAlone {
+                        path: path.to_vec(),
+                    });
+                    return Ok(());
+                }
+                if *strip {
+                    strip_bits(&directory, name).map_err(fail("take the set-id bits from"))?;
+                }
+                unlink(&directory, name, AtFlags::empty()).map_err(fail("remove"))
+            }
+            Take::Save { to, seen, .. } => {
+                if !is_same(*seen, found.seen()) {
+                    self.warn(Warning::LeftAlone {
+                        path: path.to_vec(),
+                    });
+                    return Ok(());
+                }
+                match durable::rename_noreplace(&*directory, name, &*directory, paths::split(to).1)
+                {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        self.move_aside(path, name, &directory)
+                    }
+                    other => other.map_err(fail("move aside")),
+                }
+            }
+            Take::RemoveDirectory { .. } => self.remove_directory(path, name, &directory),
+            Take::SetDirectory { mode, uid, gid, .. } => {
+                if found.kind != Some(Kind::Directory) {
+                    return Ok(());
+                }
+                let inner = beneath::open_directory(&*directory, name).map_err(fail("open"))?;
+                if (found.uid, found.gid) != (*uid, *gid) {
+                    let (uid, gid) = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
+                    rustix::fs::fchown(&inner, uid, gid)
+                        .map_err(|error| fail("give away")(error.into()))?;
+                }
+                rustix::fs::fchmod(&inner, Mode::from_raw_mode(*mode))
+                    .map_err(|error| fail("set the mode of")(error.into()))
+            }
+        }
+    }
+
+    fn remove_directory(
+        &self,
+        path: &[u8],
+        name: &[u8],
+        directory: &OwnedFd,
+    ) -> Result<(), CommitError> {
+        match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => {
+                self.warn(Warning::DirectoryKept {
+                    path: path.to_vec(),
+                });
+                Ok(())
+            }
+            Err(error) => Err(apply_error("remove the directory", path, error.into())),
+        }
+    }
+
+    /// Makes durable what the steps did.
+    pub fn sync(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+        let mut file_systems: BTreeMap<u64, Arc<OwnedFd>> = BTreeMap::new();
+        let mut last: Option<&[u8]> = None;
+        for step in steps {
+            let parent = paths::split(step.path()).0;
+            if last == Some(parent) {
+                continue;
+            }
+            last = Some(parent);
+            if let Some(directory) = self.directory(step.path())? {
+                let found = beneath::stat_open(&*directory)
+                    .map_err(|source| apply_error("look at", parent, source))?;
+                file_systems.entry(found.device).or_insert(directory);
+            }
+        }
+        sync_file_systems(file_systems.values()).map_err(|source| apply_error("sync", b"", source))
+    }
+
+    /// Records how the new files look, so that an edit shows without reading them.
+    pub fn note_fingerprints(&mut self, journal: &mut Journal) -> Result<(), CommitError> {
+        for (trove, at) in &journal.fresh {
+            let row = &mut journal.settlement.files[*trove][*at];
+            if row.kind != Kind::File {
+                continue;
+            }
+            let Some(directory) = self.directory(&row.path)? else {
+                continue;
+            };
+            let found = beneath::stat(&*directory, paths::split(&row.path).1)
+                .map_err(|source| apply_error("look at", &row.path, source))?;
+            let untouched =
+                |print: &Fingerprint| print.mtime_ns == store::EPOCH_SECS * 1_000_000_000;
+            row.fingerprint = found
+                .filter(|found| found.kind == Some(Kind::File) && found.size == row.size)
+                .map(|found| found.print)
+                .filter(untouched);
+        }
+        Ok(())
+    }
+
+    /// Removes what was exchanged out.
+    pub fn clean_up(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+        for step in steps {
+            let Step::Replace {
+                path,
+                temporary,
+                strip,
+                ..
+            } = step
+            else {
+                continue;
+            };
+            let fail = |source| apply_error("clean up", path, source);
+            let Some(directory) = self.directory(path)? else {
+                continue;
+            };
+            let Some(old) = beneath::stat(&*directory, temporary).map_err(fail)? else {
+                continue;
+            };
+            if old.kind == Some(Kind::Directory) {
+                match unlink(&directory, temporary, AtFlags::REMOVEDIR) {
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                        self.move_aside(path, temporary, &directory)?;
+                    }
+                    other => other.map_err(fail)?,
+                }
+                continue;
+            }
+            if *strip {
+                strip_bits(&directory, temporary).map_err(fail)?;
+            }
+            unlink(&directory, temporary, AtFlags::empty()).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    fn warn(&self, warning: Warning) {
+        (self.events)(Event::Warning(warning));
+    }
+
+    /// Removes every temporary name of a transaction that did not happen.
+    pub fn roll_back(&mut self, number: i64, touched: &[Touched]) -> Result<(), CommitError> {
+        let prefix = paths::temporary_prefix(number);
+        for Touched { path, .. } in touched {
+            let fail = |source| CommitError::Stage {
+                action: "clean up in",
+                path: path.clone(),
+                source,
+            };
+            let directory = match self.directories.get(path) {
+                Ok(directory) => directory,
+                Err(error) if beneath::is_absence(&error) => continue,
+                Err(error) => return Err(fail(error)),
+            };
+            for name in beneath::names(&*directory).map_err(fail)? {
+                if name.starts_with(&prefix) && paths::looks_temporary(&name) {
+                    beneath::remove_all(directory.as_fd(), &name).map_err(fail)?;
+                }
+            }
+        }
+        self.restore_modes(touched, &[])
+    }
+
+    /// Opens up directories of our own that we may not write in.
+    pub fn open_up(&self, touched: &[Touched]) -> Result<(), CommitError> {
+        for Touched { path, mode } in touched {
+            if let Some(mode) = mode {
+                self.set_mode(path, mode | 0o700)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives opened-up directories their modes back, except those that `steps` give another.
+    pub fn restore_modes(&self, touched: &[Touched], steps: &[Step]) -> Result<(), CommitError> {
+        let set = |path: &[u8]| {
+            steps.iter().any(|step| {
+                matches!(step, Step::Take(Take::SetDirectory { path: set, .. }) if set == path)
+            })
+        };
+        for Touched { path, mode } in touched.iter().rev() {
+            if let Some(mode) = mode
+                && !set(path)
+            {
+                self.set_mode(path, *mode)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_mode(&self, path: &[u8], mode: u32) -> Result<(), CommitError> {
+        let fail = |source| CommitError::Stage {
+            action: "set the mode of",
+            path: path.to_vec(),
+            source,
+        };
+        match self.root.directory_if_present(path).map_err(fail)? {
+            None => Ok(()),
+            Some(directory) => {
+                let path = format!(
+                    "/proc/self/fd/{}",
+                    std::os::fd::AsRawFd::as_raw_fd(&*directory)
+                );
+                rustix::fs::chmod(path, Mode::from_raw_mode(mode))
+                    .map_err(|error| fail(error.into()))
+            }
+        }
+    }
+}
+
+/// Compares a thing with what was seen, the inode number aside where an exchange may have changed it.
+fn is_same(seen: Seen, now: Seen) -> bool {
+    seen.size == now.size && seen.mtime_ns == now.mtime_ns
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+    )
+}
+
+fn unlink(directory: &OwnedFd, name: &[u8], flags: AtFlags) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, flags) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes from a file what a user's link to it must not keep.
+fn strip_bits(directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let found = beneath::stat(directory, name)?;
+    let Some(found) = found.filter(|found| found.kind == Some(Kind::File)) else {
+        return Ok(());
+    };
+    if found.mode & 0o6000 != 0 {
+        // The name is in a directory that we hold open, and is no link.
+        let mode = Mode::from_raw_mode(found.mode & 0o1777);
+        let file = match beneath::open_file(directory, name) {
+            Ok(file) => file,
+            // The user's own file without read permission; their own bits harm nobody.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        rustix::fs::fchmod(&file, mode)?;
+    }
+    let Ok(file) = beneath::open_file(directory, name) else {
+        return Ok(());
+    };
+    match rustix::fs::fremovexattr(&file, "security.capability") {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn apply_error(action: &'static str, path: &[u8], source: io::Error) -> CommitError {
+    CommitError::Apply {
+        action,
+        path: path.to_vec(),
+        source,
+    }
+}

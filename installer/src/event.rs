@@ -1,0 +1,110 @@
+// installer/src/event.rs
+//! What the installer tells while it works. Plain data: how it is shown is the caller's affair.
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// An earlier command was interrupted, and its transaction has now been brought to an end.
+    Recovered {
+        /// Number of the transaction.
+        number: i64,
+        /// Whether it went forward to the new state, or back to the old one.
+        forward: bool,
+    },
+    /// A package is being brought into the root's store.
+    Importing {
+        /// Its spec.
+        spec: String,
+    },
+    /// The root's store has every object that the changeset needs.
+    Ingested {
+        /// How many troves came in.
+        troves: usize,
+    },
+    /// Progress of staging.
+    Staging {
+        /// Things staged so far.
+        done: usize,
+        /// Things to stage.
+        total: usize,
+    },
+    /// The commit point is passed: the changeset happens, whatever comes.
+    Committed {
+        /// Its number.
+        number: i64,
+    },
+    /// The changeset is complete.
+    Settled {
+        /// Its number.
+        number: i64,
+    },
+    /// Something that the user should know.
+    Warning(Warning),
+}
+
+/// Something that went on without an error, and that the user should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Nobody is known to give what a trove was found to use.
+    Unmet {
+        /// The trove.
+        trove: String,
+        /// What it uses.
+        requirement: String,
+    },
+    /// A trove recommends something that is not installed.
+    Recommended {
+        /// The trove.
+        trove: String,
+        /// What it recommends.
+        requirement: String,
+    },
+    /// The root knows no such user or group: 0 is used.
+    UnknownOwner {
+        /// The name.
+        name: String,
+        /// Whether it is a group.
+        group: bool,
+    },
+    /// Set-id bits or extended attributes were left off, because an ordinary user cannot set them.
+    NotApplied {
+        /// The path.
+        path: Vec<u8>,
+        /// What was left off.
+        what: &'static str,
+    },
+    /// Something appeared or changed while the changeset was applied; it was moved aside.
+    MovedAside {
+        /// Where it lay.
+        path: Vec<u8>,
+        /// Where it lies now.
+        to: Vec<u8>,
+    },
+    /// Something changed while the changeset was applied and was left alone.
+    LeftAlone {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// A directory could not be removed because others use it.
+    DirectoryKept {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// Somebody deleted a staged thing after the commit point.
+    Lost {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// The file system cannot exchange two names, so one was moved over the other.
+    NoExchange {
+        /// The path.
+        path: Vec<u8>,
+    },
+    /// A transaction is unfinished, and this command may not finish it.
+    Unfinished {
+        /// Its number.
+        number: i64,
+    },
+}
