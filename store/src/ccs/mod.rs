@@ -1,0 +1,40 @@
+// store/src/ccs/mod.rs
+//! CCS packages: one file that carries one trove.
+//!
+//! ```text
+//! manifest.json   canonical manifest; its digest is the trove's id
+//! index           frame sizes, order of objects
+//! trees/…         the encoded tree of each component
+//! payload/0000.zst, 0001.zst, …   contents in zstd frames of at most 8 MiB
+//! ```
+//!
+//! The file is an uncompressed tar that other tools open; here it is read by comparing each header with the only one that
+//! could stand there. [`write()`] makes the same bytes from the same trove whatever the number of threads; a [`Package`]
+//! reads metadata without touching the payload, and imports only what a store lacks. Manifest commits to trees and trees
+//! to contents, so everything that is taken was checked by digest; the index only says where to look.
+//!
+//! The specification is docs/design/ccs.md and changes first. What a trove means, and what is done with it in a
+//! root, is not here.
+
+mod archive;
+mod contents;
+mod error;
+mod frame;
+mod import;
+mod index;
+mod layout;
+pub mod limits;
+mod pieces;
+mod pool;
+mod reader;
+mod spool;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{CcsError, IndexError};
+pub use frame::FrameError;
+pub use layout::LayoutError;
+pub use reader::Package;
+pub use writer::{WriteOptions, Written, write};

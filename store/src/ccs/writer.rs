@@ -1,0 +1,329 @@
+// store/src/ccs/writer.rs
+//! Writing a package: plan the payload, compress its frames on every thread, then write everything in order.
+//!
+//! The plan depends on the trees alone and every frame is compressed by itself, so the bytes do not depend on the number of
+//! threads. What leaves the store is hashed on the way, and a damaged object is an error and no package.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use blake3::hazmat::ChainingValue;
+use rayon::prelude::*;
+use recipes::Digest;
+use zstd::bulk::Compressor;
+
+use super::contents::{self, Object};
+use super::index::{Frame, Index};
+use super::layout::{self, Run};
+use super::limits::{self, FRAME_BYTES};
+use super::pool::Pool;
+use super::spool::{Spool, Spooled};
+use super::{CcsError, archive, frame, pieces};
+use crate::Store;
+use crate::manifest::Manifest;
+use crate::tree::Tree;
+
+/// How to write a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// The compression level of zstd, 1 to 22. Equal packages need equal levels.
+    pub level: i32,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { level: 6 }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// BLAKE3 of the file.
+    pub digest: Digest,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// Writes a trove's package to `out`, whose objects and trees the store must have.
+///
+/// Bytes depend on the manifest, the level and the version of zstd alone. Nothing is written before all content was
+/// read and found to be whole. Not durable: `out` is the caller's. Memory: one frame for each thread, and up to 64 MiB of
+/// compressed frames.
+///
+/// # Errors
+/// [`CcsError`]: something is above its limit, the store lacks or has damaged content, `out` cannot be written.
+pub fn write(
+    store: &Store,
+    manifest: &Manifest,
+    out: &mut dyn Write,
+    options: &WriteOptions,
+    cancel: &AtomicBool,
+) -> Result<Written, CcsError> {
+    manifest.check().map_err(CcsError::Manifest)?;
+    let json = manifest.to_json();
+    limits::MANIFEST.check(json.len() as u64)?;
+    let mut encoded = Vec::with_capacity(manifest.components.len());
+    let mut trees = BTreeMap::new();
+    for (name, component) in &manifest.components {
+        let bytes = store.read(&component.tree)?;
+        let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree {
+            component: name.clone(),
+            source,
+        })?;
+        trees.insert(name.clone(), tree);
+        encoded.push((archive::tree_name(name), bytes));
+        limits::TREES.check(encoded.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
+    }
+    let objects = contents::objects(manifest, &trees)?;
+    let order = payload_order(&objects);
+    let sizes: Vec<u64> = order
+        .iter()
+        .map(|place| objects[*place as usize].size_bytes)
+        .collect();
+    let runs = layout::plan(&sizes);
+    let frame_sizes = layout::frame_sizes(&runs, &sizes);
+    limits::FRAMES.check(frame_sizes.len() as u64)?;
+
+    let spool = Spool::new(store.temporary(), sizes.iter().sum());
+    let work = Work {
+        store,
+        objects: &objects,
+        order: &order,
+        options,
+        cancel,
+        spool: &spool,
+    };
+    let frames = work.compress(&runs)?;
+
+    let stored = frames.iter().zip(&frame_sizes).map(|(frame, size)| Frame {
+        stored_bytes: u32::try_from(frame.length()).unwrap_or(u32::MAX),
+        size_bytes: *size,
+    });
+    let tree_blocks: u64 = encoded
+        .iter()
+        .map(|(_, tree)| archive::blocks(tree.len() as u64))
+        .sum();
+    let index = Index {
+        manifest: Digest::blake3(*blake3::hash(&json).as_bytes()),
+        tree_blocks: u32::try_from(tree_blocks).unwrap_or(u32::MAX),
+        frames: stored.collect(),
+        order,
+    };
+    limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
+
+    let mut out = Hashing {
+        out,
+        hasher: blake3::Hasher::new(),
+        size_bytes: 0,
+    };
+    let mut emit = || -> io::Result<()> {
+        out.member(archive::MANIFEST, &json)?;
+        out.member(archive::INDEX, &index.encode())?;
+        for (name, tree) in &encoded {
+            out.member(name, tree)?;
+        }
+        for (number, frame) in frames.iter().enumerate() {
+            let length = frame.length() as u64;
+            out.write_all(&archive::header(&archive::frame_name(number), length))?;
+            spool.give(frame, &mut out)?;
+            out.pad(length)?;
+        }
+        out.write_all(&archive::END)?;
+        out.flush()
+    };
+    emit().map_err(CcsError::io("write the package"))?;
+    Ok(out.written())
+}
+
+/// Returns the places of the objects in the order that the payload has them: by their first path.
+fn payload_order(objects: &[Object<'_>]) -> Vec<u32> {
+    let count = u32::try_from(objects.len()).expect("because entries are limited to a million");
+    let mut order: Vec<u32> = (0..count).collect();
+    order.sort_unstable_by_key(|place| objects[*place as usize].path);
+    order
+}
+
+/// What the threads share.
+struct Work<'a> {
+    store: &'a Store,
+    objects: &'a [Object<'a>],
+    order: &'a [u32],
+    options: &'a WriteOptions,
+    cancel: &'a AtomicBool,
+    spool: &'a Spool,
+}
+
+/// What one thread uses for frame after frame.
+struct Bench {
+    compressor: Compressor<'static>,
+    content: Vec<u8>,
+}
+
+impl Work<'_> {
+    /// Compresses the frames of all runs; returns them in their order.
+    fn compress(&self, runs: &[Run]) -> Result<Vec<Spooled>, CcsError> {
+        let level = self.options.level;
+        let benches = Pool::new(|| {
+            let compressor =
+                frame::compressor(level).map_err(|source| CcsError::Compress { level, source })?;
+            Ok(Bench {
+                compressor,
+                content: Vec::new(),
+            })
+        });
+        let frames: Vec<Vec<Spooled>> = runs
+            .par_iter()
+            .with_max_len(1)
+            .map(|run| match run {
+                Run::Packed { objects, .. } => {
+                    benches.with(|bench| Ok(vec![self.packed(objects.clone(), bench)?]))
+                }
+                Run::Large { frames, object } => self.large(frames.len(), *object, &benches),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(frames.into_iter().flatten().collect())
+    }
+
+    fn object(&self, place: usize) -> &Object<'_> {
+        &self.objects[self.order[place] as usize]
+    }
+
+    /// Compresses whole objects as one frame.
+    fn packed(&self, objects: Range<usize>, bench: &mut Bench) -> Result<Spooled, CcsError> {
+        bench.content.clear();
+        for place in objects {
+            let object = self.object(place);
+            let bytes = self.store.read(&object.digest)?;
+            check_size(object, bytes.len() as u64)?;
+            bench.content.extend_from_slice(&bytes);
+        }
+        self.frame(bench)
+    }
+
+    /// Compresses one object as several frames.
+    fn large(
+        &self,
+        count: usize,
+        place: usize,
+        benches: &Pool<Bench, impl Fn() -> Result<Bench, CcsError> + Sync>,
+    ) -> Result<Vec<Spooled>, CcsError> {
+        let object = self.object(place);
+        let file = self.store.open_object(&object.digest)?;
+        let length = file
+            .metadata()
+            .map_err(CcsError::io("examine an object"))?
+            .len();
+        check_size(object, length)?;
+        let pieces: Vec<(Spooled, ChainingValue)> = (0..count)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|number| {
+                benches.with(|bench| {
+                    read_piece(&file, number, object.size_bytes, &mut bench.content)
+                        .map_err(CcsError::io("read an object"))?;
+                    let value = pieces::hash(number, &bench.content);
+                    Ok((self.frame(bench)?, value))
+                })
+            })
+            .collect::<Result<_, CcsError>>()?;
+        let (frames, values): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+        let actual = pieces::merge(&values);
+        if actual != object.digest {
+            return Err(CcsError::StoredObject {
+                expected: object.digest,
+                actual,
+            });
+        }
+        Ok(frames)
+    }
+
+    /// Compresses what lies on the bench.
+    fn frame(&self, bench: &mut Bench) -> Result<Spooled, CcsError> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(CcsError::Interrupted);
+        }
+        let level = self.options.level;
+        let frame = bench
+            .compressor
+            .compress(&bench.content)
+            .map_err(|source| CcsError::Compress { level, source })?;
+        self.spool
+            .keep(frame)
+            .map_err(CcsError::io("keep a compressed frame"))
+    }
+}
+
+/// Refuses an object of the store whose length is not what its tree says.
+fn check_size(object: &Object<'_>, actual: u64) -> Result<(), CcsError> {
+    let expected = object.size_bytes;
+    if actual != expected {
+        return Err(CcsError::StoredSize {
+            object: object.digest,
+            expected,
+            actual,
+        });
+    }
+    Ok(())
+}
+
+/// Reads the piece at place `number` of a file of `size_bytes`.
+fn read_piece(
+    file: &File,
+    number: usize,
+    size_bytes: u64,
+    content: &mut Vec<u8>,
+) -> io::Result<()> {
+    let offset = number as u64 * FRAME_BYTES as u64;
+    let length = usize::try_from(size_bytes - offset)
+        .unwrap_or(FRAME_BYTES)
+        .min(FRAME_BYTES);
+    content.resize(length, 0);
+    file.read_exact_at(content, offset)
+}
+
+/// Hashes and counts what passes through.
+struct Hashing<'a> {
+    out: &'a mut dyn Write,
+    hasher: blake3::Hasher,
+    size_bytes: u64,
+}
+
+impl Hashing<'_> {
+    /// Writes a member.
+    fn member(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.write_all(&archive::header(name, content.len() as u64))?;
+        self.write_all(content)?;
+        self.pad(content.len() as u64)
+    }
+
+    /// Writes what follows a member of `length` bytes.
+    fn pad(&mut self, length: u64) -> io::Result<()> {
+        self.write_all(&archive::END[..archive::padding(length)])
+    }
+
+    fn written(&self) -> Written {
+        let digest = Digest::blake3(*self.hasher.finalize().as_bytes());
+        Written {
+            digest,
+            size_bytes: self.size_bytes,
+        }
+    }
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        self.size_bytes += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
