@@ -597,9 +597,14 @@ impl Layout {
         let dev = inside("/dev");
         self.tmpfs(&dev, 0o755, SMALL_BYTES)?;
         for name in DEVICES {
+            let host = Path::new("/dev").join(name);
+            // A container may have no terminal to offer.
+            if name == "tty" && !host.exists() {
+                continue;
+            }
             let path = format!("{dev}/{name}");
             self.file(&path, "")?;
-            self.attach(&Path::new("/dev").join(name), Access::Device, &path)?;
+            self.attach(&host, Access::Device, &path)?;
         }
         for (name, target) in DEVICE_LINKS {
             self.link(&format!("{dev}/{name}"), target)?;
