@@ -55,6 +55,7 @@ pub use tree::{
     Entry, MAX_ENTRIES, MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Node, Rule, Tree, TreeError,
 };
 pub use troves::{ProviderRow, TroveRow};
+pub use work::Work;
 
 /// Modification time of every materialised entry, in seconds since 1970: 1980-01-02 00:00 UTC.
 ///

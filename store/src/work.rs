@@ -21,7 +21,7 @@ const PREFIX: &str = "work-";
 
 /// A directory below `tmp/`, held by this process; dropped, it goes with everything in it.
 #[derive(Debug)]
-pub(crate) struct Work {
+pub struct Work {
     parent: OwnedFd,
     directory: OwnedFd,
     name: String,
@@ -75,11 +75,15 @@ impl Work {
         }
     }
 
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+    /// Returns the open directory.
+    #[must_use]
+    pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
         self.path.clone()
     }
 
@@ -88,9 +92,51 @@ impl Work {
         self.give_to
     }
 
+    /// Makes the directory durable, with all in it, as `name` in one of the store's own directories. Where that name
+    /// is taken, somebody has made the same meanwhile, and this one goes.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot be synced or moved.
+    pub fn place(self, directory: &str, name: &str, store: &Store) -> Result<(), StoreError> {
+        let failed = |act| StoreError::io(act, store.directory().join(directory).join(name));
+        durable::sync_file_system(&self.directory).map_err(failed("sync"))?;
+        rustix::fs::fchmod(&self.directory, Mode::from_raw_mode(0o755)).map_err(|e| failed("open up")(e.into()))?;
+        let to = store.subdirectory(directory)?;
+        match durable::rename_noreplace(&self.parent, self.name.as_str(), &to, name) {
+            Ok(()) => self.moved_away(),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) => return Err(failed("move")(error)),
+        }
+        durable::sync_directory(&to).map_err(failed("sync"))
+    }
+
+    /// Lets the directory live on as `tmp/kept-LABEL-…`, until somebody removes it; returns where it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot be renamed.
+    pub fn keep(self, label: &str) -> Result<PathBuf, StoreError> {
+        let kept = self.name.replacen(PREFIX, &format!("kept-{label}-"), 1);
+        durable::rename_noreplace(&self.parent, self.name.as_str(), &self.parent, kept.as_str())
+            .map_err(StoreError::io("keep", &self.path))?;
+        let path = self.path.with_file_name(kept);
+        self.moved_away();
+        Ok(path)
+    }
+
     /// Lets the directory live on under another name: the caller has moved it away.
     pub(crate) fn moved_away(mut self) {
         self.name.clear();
+    }
+}
+
+impl Store {
+    /// Makes a directory of working space below the store's `tmp/`, for one build.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store cannot be written.
+    pub fn work(&self) -> Result<Work, StoreError> {
+        self.writable()?;
+        Work::make(self)
     }
 }
 
