@@ -1,7 +1,33 @@
 // kitchen/src/lib.rs
 //! Fetch, build and plate: a recipe becomes a trove.
+//!
+//! [`cook`] is the one way there, and tells the whole story; [`plan`] and [`key`] say what would be cooked and
+//! under which key, [`why`] why it has to be. Never here: a second way to run a step, the terminal, the clock.
 
 mod beneath;
+pub mod classify;
+pub mod cook;
+pub mod dependencies;
+pub mod environment;
+pub mod event;
+pub mod fetch;
+pub mod harvest;
+pub mod host;
+pub mod key;
+mod log;
+pub mod order;
+pub mod package;
 pub mod patch;
+pub mod phases;
+pub mod plan;
+pub mod provenance;
+pub mod roots;
+pub mod scan;
 mod shown;
+pub mod sources;
 pub mod unpack;
+pub mod why;
+pub mod workspace;
+
+pub use cook::{Artifact, CookError, Options, cook};
+pub use event::{Event, Listener};

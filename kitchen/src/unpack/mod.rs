@@ -347,6 +347,13 @@ pub fn decompress(
     }
 }
 
+/// What comes out of the compression of `file`, within `limits`; the file itself where it has none.
+pub(crate) fn decompressed<'a>(file: File, limits: &Limits, cancel: &'a AtomicBool) -> io::Result<impl Read + use<'a>> {
+    let format = decode::sniff(&decode::head(&file)?);
+    io::Seek::rewind(&mut &file)?;
+    decode::open(file, format, limits, cancel)
+}
+
 /// Sets the time of everything below `directory`, and its own, to `epoch_secs` since 1970.
 ///
 /// Symlinks get it themselves and are not followed.

@@ -1,0 +1,443 @@
+// kitchen/src/cook.rs
+//! One cook, from recipe to package: the story function of the kitchen.
+//!
+//! ```text
+//! plan → key → hit? give it back : why → fetch → unpack → patches → steps → plate → action row → package
+//! ```
+//!
+//! A hit opens no sandbox and touches no network. Everything up to the action row can be cut off at any
+//! moment and leaves garbage at most; the row is written last and makes the result true.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use recipes::{Digest, Recipe, TroveSpec};
+use sandbox::{Level, RootView};
+use store::{ActionRow, Store, StoreError};
+
+use crate::environment;
+use crate::event::{Event, Listener};
+use crate::fetch::{self, FetchError, Fetched};
+use crate::harvest::{self, HarvestError};
+use crate::key;
+use crate::log::Log;
+use crate::package::{self, PackageError};
+use crate::phases::{self, Kitchen, PhaseError};
+use crate::plan::{self, CookPlan, Machine, PlanError};
+use crate::provenance::{Material, Statement};
+use crate::roots::{self, RootError};
+use crate::sources::{self, SourceError, SourceInput};
+use crate::why::{self, MissReason};
+use crate::workspace::{Workspace, WorkspaceError};
+
+/// How a cook is done. Nothing here changes what comes out, but `with_check` and `level`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the package file goes; it is made when missing.
+    pub output: PathBuf,
+    /// Parallel jobs, at least 1.
+    pub jobs: u32,
+    /// Run the `check` step.
+    pub with_check: bool,
+    /// Isolation asked for.
+    pub level: Level,
+    /// Cook even when a result is there.
+    pub force: bool,
+    /// Leave the tree of a failed build in place.
+    pub keep_failed: bool,
+    /// How sources are brought in.
+    pub fetch: fetch::Options,
+    /// The root of the host's file system.
+    pub host: PathBuf,
+    /// Who cooks.
+    pub uid: u32,
+    /// The time that goes on the action row.
+    pub now_unix_secs: i64,
+}
+
+/// What a cook gives back.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// Name and version.
+    pub spec: TroveSpec,
+    /// The trove in the store.
+    pub trove: Digest,
+    /// The package file.
+    pub package: PathBuf,
+    /// The cook key.
+    pub key: Digest,
+    /// True if nothing had to be built.
+    pub fresh: bool,
+    /// The log of the build that made it.
+    pub log: Option<PathBuf>,
+}
+
+/// Why a cook ended without a package.
+#[derive(Debug, thiserror::Error)]
+pub enum CookError {
+    /// No plan could be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A source could not be brought in.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A source could not be unpacked or patched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The build root could not be made.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The build's directories could not be made.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// A step failed.
+    #[error(transparent)]
+    Phase(#[from] PhaseError),
+    /// The output is not a package.
+    #[error(transparent)]
+    Harvest(#[from] HarvestError),
+    /// The package file could not be written.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log could not be written.
+    #[error("cannot write the log of this cook")]
+    Log(#[source] io::Error),
+    /// The user stopped it.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl CookError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Plan(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Root(error) => error.hint(),
+            Self::Workspace(error) => error.hint(),
+            Self::Phase(error) => error.hint(),
+            Self::Harvest(error) => error.hint(),
+            Self::Package(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Log(_) => Some("make room on the store's file system".to_owned()),
+            Self::Cancelled => None,
+        }
+    }
+}
+
+/// Cooks one recipe: gives back the earlier result if there is one for the same inputs, else builds.
+///
+/// `directory` is the recipe's own, for files that lie beside it.
+///
+/// # Errors
+/// [`CookError`], by what failed. Nothing that was committed before is lost, and the same call may be
+/// made again.
+pub fn cook(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &Options,
+    cancel: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Artifact, CookError> {
+    let cook = Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener };
+    let result = cook.run();
+    match result {
+        // Whatever a step, a download or a walk said when it was stopped, the user knows why.
+        Err(_) if cancel.load(Ordering::Relaxed) => Err(CookError::Cancelled),
+        other => other,
+    }
+}
+
+/// Brings the sources of a recipe into the store and stops there.
+///
+/// # Errors
+/// [`CookError::Plan`] or [`CookError::Fetch`].
+pub fn fetch_only(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &Options,
+    cancel: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Vec<Fetched>, CookError> {
+    let cook = Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener };
+    let expanded = plan::expand_for_key(recipe, &cook.machine)?;
+    cook.fetch(&expanded)
+}
+
+/// The plan of a cook as far as it can be made without the network, for `conary why`.
+///
+/// # Errors
+/// [`CookError::Plan`]. `None` when a source was never fetched.
+pub fn plan_offline(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &Options,
+) -> Result<Option<CookPlan>, CookError> {
+    let cancel = AtomicBool::new(false);
+    let cook =
+        Cook { recipe, directory, machine: Machine::this(), store, options, cancel: &cancel, listener: &|_| {} };
+    let expanded = plan::expand_for_key(recipe, &cook.machine)?;
+    match sources::identify(&expanded, directory, &cook.machine.arch, store, &cancel)? {
+        Some(known) => Ok(Some(cook.plan(expanded, &known)?)),
+        None => Ok(None),
+    }
+}
+
+/// Why `plan` is not answered from the store, or `None` if it is.
+///
+/// # Errors
+/// [`CookError::Store`].
+pub fn explain(plan: &CookPlan, store: &Store, options: &Options) -> Result<Option<MissReason>, CookError> {
+    Ok(answer(plan, store, options)?.err())
+}
+
+/// What one cook works with.
+struct Cook<'a> {
+    recipe: &'a Recipe,
+    directory: &'a Path,
+    machine: Machine,
+    store: &'a Store,
+    options: &'a Options,
+    cancel: &'a AtomicBool,
+    listener: Listener<'a>,
+}
+
+impl Cook<'_> {
+    fn run(&self) -> Result<Artifact, CookError> {
+        let expanded = plan::expand_for_key(self.recipe, &self.machine)?;
+        let known = sources::identify(&expanded, self.directory, &self.machine.arch, self.store, self.cancel)?;
+        let (inputs, fetched) = if let Some(known) = known {
+            (known, None)
+        } else {
+            let fetched = self.fetch(&expanded)?;
+            (sources::inputs(&fetched), Some(fetched))
+        };
+        let plan = self.plan(expanded, &inputs)?;
+        (self.listener)(Event::Started { spec: &plan.spec });
+        let reason = match answer(&plan, self.store, self.options)? {
+            Ok(hit) => return self.give_back(&plan, &hit),
+            Err(reason) => reason,
+        };
+        (self.listener)(Event::Miss { spec: &plan.spec, reason: &reason });
+        for requirement in &plan.dependencies.from_host {
+            (self.listener)(Event::FromHost { requirement: requirement.clone() });
+        }
+        let mut waiting = |holder: &str| (self.listener)(Event::Waiting { holder: holder.to_owned() });
+        let _lock = self.store.lock_action(&plan.key, &mut waiting, self.cancel)?;
+        if !self.options.force
+            && let Ok(hit) = answer(&plan, self.store, self.options)?
+        {
+            // Whoever held the lock has cooked the same thing meanwhile.
+            return self.give_back(&plan, &hit);
+        }
+        let fetched = match fetched {
+            Some(fetched) => fetched,
+            None => self.fetch(&plan.recipe)?,
+        };
+        self.build(&plan, &fetched)
+    }
+
+    fn plan(&self, expanded: Recipe, inputs: &[SourceInput]) -> Result<CookPlan, PlanError> {
+        plan::make(expanded, &self.machine, inputs, self.options.with_check, self.store, &self.options.host)
+    }
+
+    fn fetch(&self, recipe: &Recipe) -> Result<Vec<Fetched>, CookError> {
+        let listener = |event: fetch::Event| (self.listener)(Event::Fetch(event));
+        Ok(fetch::all(
+            recipe,
+            self.directory,
+            &self.machine.arch,
+            self.store,
+            &self.options.fetch,
+            self.cancel,
+            &listener,
+        )?)
+    }
+
+    /// A hit: the package file is put in place if it is not, and that is all.
+    fn give_back(&self, plan: &CookPlan, hit: &ActionRow) -> Result<Artifact, CookError> {
+        (self.listener)(Event::Fresh { spec: &plan.spec });
+        let trove = hit.troves[0];
+        let statement = Statement::from_json(&hit.statement);
+        let known = statement.as_ref().and_then(Statement::package);
+        let manifest = self.store.trove(&trove)?;
+        let file = package::put(self.store, &manifest, &self.options.output, known.as_ref(), self.cancel)?;
+        if file.written {
+            (self.listener)(Event::Written { path: file.path.clone() });
+        }
+        Ok(Artifact {
+            spec: plan.spec.clone(),
+            trove,
+            package: file.path,
+            key: plan.key,
+            fresh: true,
+            log: self.store.latest_log(plan.spec.name.as_str())?.map(|row| row.path),
+        })
+    }
+
+    fn build(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
+        let layers = roots::layers(self.store, &plan.dependencies.troves, self.cancel)?;
+        let version = plan.recipe.version();
+        let source_name = format!("{}-{}", plan.recipe.name(), version.version);
+        let workspace = Workspace::create(self.store, &source_name)?;
+        let laid_out = sources::lay_out(&plan.recipe, &self.machine.arch, fetched, self.store, &workspace, self.cancel, self.listener)?;
+        workspace.give_to_build()?;
+
+        let paths = SeenPaths::of(&workspace, self.options.level);
+        let jobs = self.jobs();
+        let recipe = plan::expand(self.recipe, &self.machine, &jobs.to_string(), &paths.destdir)?;
+        let mut environment = environment::full(&recipe, jobs, laid_out.epoch_secs);
+        paths.apply(&mut environment);
+        let kitchen = Kitchen {
+            recipe: &recipe,
+            workspace: &workspace,
+            root: RootView::Host { overlays: layers },
+            environment,
+            directory: laid_out.start_directory(&paths.build, &source_name),
+            scripts: paths.scripts,
+            level: self.options.level,
+        };
+        let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
+        (self.listener)(Event::LogOpened { path: log_row.path.clone() });
+        let mut log = Log::new(log_row.path.clone(), log_file);
+        let ran = phases::run(&kitchen, self.options.with_check, &mut log, self.cancel, self.listener);
+        let ran = match ran {
+            Ok(ran) => ran,
+            Err(error) => {
+                self.store.finish_log(&log_row, false)?;
+                if self.options.keep_failed && !self.cancel.load(Ordering::Relaxed) {
+                    (self.listener)(Event::Kept { path: workspace.keep()? });
+                }
+                return Err(error.into());
+            }
+        };
+        log.finish().map_err(CookError::Log)?;
+
+        let output = workspace.open(&workspace.dest())?;
+        let plated = match harvest::plate(&recipe, &self.machine, &output, self.store, self.cancel) {
+            Ok(plated) => plated,
+            Err(error) => {
+                self.store.finish_log(&log_row, false)?;
+                if self.options.keep_failed {
+                    (self.listener)(Event::Kept { path: workspace.keep()? });
+                }
+                return Err(error.into());
+            }
+        };
+        (self.listener)(Event::Plated { spec: &plan.spec, files: plated.files, bytes: plated.bytes });
+        for message in &plated.notices {
+            (self.listener)(Event::Notice { message: message.clone() });
+        }
+        let file = package::put(self.store, &plated.manifest, &self.options.output, None, self.cancel)?;
+        let mut statement = Statement::new(&plan.key);
+        statement.troves = vec![plated.manifest.id().to_string()];
+        statement.sources = fetched.iter().map(Material::of).collect();
+        phases::level_name(self.options.level).clone_into(&mut statement.isolation);
+        statement.applied = ran.applied;
+        statement.steps = ran.steps;
+        statement.source_date_epoch = laid_out.epoch_secs;
+        statement.jobs = jobs;
+        statement.package_digest = Some(file.digest.to_string());
+        let trove = self.store.put_trove_and_action(&plated.manifest, |trove| ActionRow {
+            key: plan.key,
+            name: plan.spec.name.to_string(),
+            version: version.to_string(),
+            inputs: key::to_store(&plan.inputs),
+            troves: vec![trove],
+            log: None,
+            isolation: statement.isolation.clone(),
+            made_by_uid: self.options.uid,
+            at_unix_secs: self.options.now_unix_secs,
+            statement: statement.to_json(),
+        })?;
+        self.store.finish_log(&log_row, true)?;
+        (self.listener)(Event::Written { path: file.path.clone() });
+        Ok(Artifact {
+            spec: plan.spec.clone(),
+            trove,
+            package: file.path,
+            key: plan.key,
+            fresh: false,
+            log: Some(log_row.path),
+        })
+    }
+
+    /// Jobs of this build: what was asked for, at most what the recipe allows.
+    fn jobs(&self) -> u32 {
+        self.options.jobs.min(self.recipe.build.jobs.unwrap_or(u32::MAX)).max(1)
+    }
+}
+
+/// Where the build's directories are as its steps see them: constant in a sandbox, the workspace's own
+/// without one.
+struct SeenPaths {
+    build: String,
+    destdir: String,
+    scripts: String,
+}
+
+impl SeenPaths {
+    fn of(workspace: &Workspace, level: Level) -> Self {
+        match level {
+            Level::Full => {
+                Self {
+                    build: environment::BUILD.to_owned(),
+                    destdir: environment::DESTDIR.to_owned(),
+                    scripts: environment::STEPS.to_owned(),
+                }
+            }
+            Level::None => Self {
+                build: workspace.build().to_string_lossy().into_owned(),
+                destdir: workspace.dest().to_string_lossy().into_owned(),
+                scripts: workspace.steps().to_string_lossy().into_owned(),
+            },
+        }
+    }
+
+    /// Puts the paths into the variables that hold them.
+    fn apply(&self, environment: &mut BTreeMap<String, String>) {
+        environment.insert("DESTDIR".to_owned(), self.destdir.clone());
+        if environment.get("HOME").is_some_and(|home| home == environment::BUILD) {
+            environment.insert("HOME".to_owned(), self.build.clone());
+        }
+    }
+}
+
+/// The action row that answers a plan, or why there is none.
+fn answer(plan: &CookPlan, store: &Store, options: &Options) -> Result<Result<ActionRow, MissReason>, StoreError> {
+    if options.force {
+        return Ok(Err(MissReason::Forced));
+    }
+    let Some(row) = store.action(&plan.key)? else {
+        let Some(earlier) = store.latest_action(plan.spec.name.as_str())? else {
+            return Ok(Err(MissReason::First));
+        };
+        let differences = why::compare(store, &key::from_store(&earlier.inputs), &plan.inputs.to_list());
+        return Ok(Err(MissReason::Changed { differences }));
+    };
+    if options.uid == 0 && row.made_by_uid != 0 {
+        return Ok(Err(MissReason::Untrusted { uid: row.made_by_uid }));
+    }
+    if options.level == Level::Full && row.isolation != phases::level_name(Level::Full) {
+        return Ok(Err(MissReason::Isolation { had: row.isolation }));
+    }
+    for trove in &row.troves {
+        if !store.is_complete(trove)? {
+            return Ok(Err(MissReason::Collected));
+        }
+    }
+    if row.troves.is_empty() {
+        return Ok(Err(MissReason::Collected));
+    }
+    Ok(Ok(row))
+}

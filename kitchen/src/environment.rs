@@ -1,0 +1,51 @@
+// kitchen/src/environment.rs
+//! The closed environment of a build step: these variables, those of the recipe, and no others.
+
+use std::collections::BTreeMap;
+
+use recipes::Recipe;
+
+/// Where the output of a build is collected, as the steps see it.
+pub const DESTDIR: &str = "/dest";
+/// The directory below which sources are unpacked, as the steps see it.
+pub const BUILD: &str = "/build";
+/// Where the step scripts lie, as the steps see it.
+pub const STEPS: &str = "/steps";
+
+/// Variables that every build has and that are part of the cook key, sorted by name.
+///
+/// `MAKEFLAGS` and `SOURCE_DATE_EPOCH` come on top: the first holds the number of jobs, which must not
+/// change a key, and the second follows from the sources, whose content is in the key already.
+#[must_use]
+pub fn constant(recipe: &Recipe) -> BTreeMap<String, String> {
+    let fixed = [
+        ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
+        ("HOME", "/build"),
+        ("TMPDIR", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("LC_ALL", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("TERM", "dumb"),
+        ("USER", "builder"),
+        ("LOGNAME", "builder"),
+        ("SHELL", "/bin/sh"),
+        ("DESTDIR", DESTDIR),
+    ];
+    let mut variables: BTreeMap<String, String> =
+        fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    for (name, value) in &recipe.build.environment {
+        variables.insert(name.clone(), value.clone());
+    }
+    variables
+}
+
+/// All variables of a step: [`constant`], and the two that are not in the key.
+#[must_use]
+pub fn full(recipe: &Recipe, jobs: u32, epoch_secs: i64) -> BTreeMap<String, String> {
+    let mut variables = constant(recipe);
+    variables.entry("MAKEFLAGS".to_owned()).or_insert_with(|| format!("-j{jobs}"));
+    variables
+        .entry("SOURCE_DATE_EPOCH".to_owned())
+        .or_insert_with(|| epoch_secs.to_string());
+    variables
+}

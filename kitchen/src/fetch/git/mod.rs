@@ -1,0 +1,543 @@
+// kitchen/src/fetch/git/mod.rs
+//! A commit of a git repository as a tree of the store.
+//!
+//! The commit's name pins it: every object is checked against its own, with the SHA-1 that detects collisions. What a
+//! recipe's content is, is the digest of the exported tree. Only that one commit is fetched where the server gives
+//! single commits (all of version 2 do), else all of the repository. Submodules are commits of other
+//! repositories that the tree names, and are fetched the same way. The protocol is spoken by ourselves (`wire.rs`) over
+//! what carries it (`transport.rs`), and libgit2 takes packs apart; so no configuration of git's, no hook, filter or
+//! credential helper has a part in it. A repository on this machine is read in place.
+
+mod export;
+mod transport;
+mod wire;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use git2::{Indexer, ObjectType, Oid};
+use recipes::Digest;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use store::{SourceKind, SourceRow, StoreError, Tree};
+
+use super::error::FetchError;
+use super::http::HttpError;
+use super::place::candidates;
+use super::{Event, Fetching, How};
+use export::{Export, Objects, commit_of, submodules};
+use transport::{connect, locate, redacted};
+use wire::Want;
+
+/// How deep submodules may be within submodules.
+const NESTING: usize = 16;
+
+/// A commit that is looked for.
+pub(super) struct Commit<'a> {
+    pub(super) url: &'a str,
+    pub(super) commit: &'a str,
+    /// A tag that must name it.
+    pub(super) tag: Option<&'a str>,
+    pub(super) submodules: bool,
+    /// Further URLs of the same repository.
+    pub(super) mirrors: &'a [String],
+}
+
+/// A commit that is in the store.
+pub(super) struct Exported {
+    pub(super) tree: Digest,
+    pub(super) size_bytes: u64,
+    pub(super) commit_secs: i64,
+    pub(super) origin: String,
+    pub(super) how: How,
+}
+
+/// Where a repository is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Location {
+    Web(String),
+    Daemon { host: String, port: Option<u16>, path: String },
+    Ssh { host: String, port: Option<u16>, path: String },
+    Local(PathBuf),
+}
+
+/// The name of a git object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Id([u8; 20]);
+
+impl Id {
+    fn parse(hex: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(hex).ok().filter(|text| text.len() == 40)?;
+        Oid::from_str(text).ok()?.as_bytes().try_into().ok().map(Self)
+    }
+
+    fn oid(self) -> Oid {
+        Oid::from_bytes(&self.0).expect("because a name is twenty bytes long")
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// Why a commit was not fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GitError {
+    /// The URL is not one of a repository.
+    #[error("the address is not understood: {reason}")]
+    BadUrl {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The commit is not a full SHA-1 name.
+    #[error("{commit:?} is not the full name of a commit, forty hexadecimal digits")]
+    BadCommit {
+        /// What is there instead.
+        commit: String,
+    },
+    /// A connection failed or broke.
+    #[error("the connection failed")]
+    Connection(#[source] io::Error),
+    /// A request over HTTP failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The server does not keep to the protocol.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// The server refused.
+    #[error("the server says: {message}")]
+    Remote {
+        /// Its words, made legible.
+        message: String,
+    },
+    /// The repository does not have the commit, or something that it needs.
+    #[error("the repository does not have {commit}")]
+    NotFound {
+        /// The object.
+        commit: String,
+    },
+    /// There is no repository there.
+    #[error("{} is not a git repository", path.display())]
+    NoRepository {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no such tag.
+    #[error("the repository has no tag {tag}")]
+    NoTag {
+        /// The tag.
+        tag: String,
+    },
+    /// The tag names another commit.
+    #[error("tag {tag} is not the commit of the recipe\n  expected {expected}  got {actual}")]
+    TagMoved {
+        /// The tag.
+        tag: String,
+        /// The recipe's commit.
+        expected: String,
+        /// The tag's.
+        actual: String,
+    },
+    /// The same commit gave another tree than before.
+    #[error("commit {commit} has another content than it had\n  expected {expected}  got {actual}")]
+    Differs {
+        /// The commit.
+        commit: String,
+        /// The tree in the store.
+        expected: Digest,
+        /// The tree that came.
+        actual: Digest,
+    },
+    /// The `ssh` program is not installed.
+    #[error("the program `ssh` is needed for this address and is not installed")]
+    NoSsh,
+    /// A name in the tree would do harm.
+    #[error("the tree holds {name:?}, which is refused")]
+    UnsafeName {
+        /// The name, made legible.
+        name: String,
+    },
+    /// An object is malformed.
+    #[error("{what}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A submodule cannot be had.
+    #[error("submodule {path} cannot be fetched")]
+    Submodule {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: Box<GitError>,
+    },
+    /// The tree names a commit of another repository, and `.gitmodules` does not say which.
+    #[error("`.gitmodules` does not say where it comes from")]
+    UnknownSubmodule,
+    /// Submodules are too deep within submodules.
+    #[error("there are too many submodules within submodules")]
+    TooDeep,
+    /// More than the limit came.
+    #[error("the repository is larger than the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The commit is not in the store, and the network may not be used.
+    #[error("the commit is not in the store, and fetching is off")]
+    Offline,
+    /// A pack or an object is damaged.
+    #[error("the pack or an object is damaged")]
+    Damaged(#[from] git2::Error),
+    /// The store failed.
+    #[error("the store cannot keep the tree")]
+    Store(#[source] Box<StoreError>),
+    /// The caller cancelled.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl GitError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSsh => "install OpenSSH's client, or use the repository's https address".to_owned(),
+            Self::TagMoved { .. } => "a tag that moves is a warning: look at upstream, then correct `commit` or `tag`".to_owned(),
+            Self::NotFound { .. } => "check the address, and whether the commit was dropped from its branch upstream".to_owned(),
+            Self::UnknownSubmodule => "set `submodules = false` if the build does without it".to_owned(),
+            Self::Offline | Self::Connection(_) | Self::Http(_) => {
+                "name a mirror with `conary mirror add PREFIX URL`; it may be a local clone".to_owned()
+            }
+            Self::Submodule { source, .. } => return source.hint(),
+            Self::Store(source) => return source.hint(),
+            _ => return None,
+        })
+    }
+}
+
+impl From<StoreError> for GitError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+/// What the directory of a repository is called, by its URL.
+pub(super) fn directory_name(url: &str) -> &str {
+    let name = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or(url);
+    name.strip_suffix(".git").filter(|name| !name.is_empty()).unwrap_or(name)
+}
+
+impl Fetching<'_> {
+    /// Brings a commit into the store, or finds it there.
+    pub(super) fn git(&self, wanted: &Commit) -> Result<Exported, FetchError> {
+        let failed = |source: GitError| match source {
+            GitError::Cancelled | GitError::Http(HttpError::Cancelled) => FetchError::Cancelled,
+            GitError::Store(source) => FetchError::Store(source),
+            source => FetchError::Git { url: redacted(wanted.url), source: Box::new(source) },
+        };
+        let id = Id::parse(wanted.commit.as_bytes()).ok_or_else(|| failed(GitError::BadCommit { commit: wanted.commit.to_owned() }))?;
+        let stored = self.stored_commit(wanted)?;
+        if !self.options.refetch
+            && let Some(stored) = stored
+        {
+            return Ok(stored);
+        }
+        let mut first = None;
+        for url in candidates(wanted.url, "", &[], &self.mirrors).into_iter().chain(wanted.mirrors.iter().cloned()) {
+            match self.commit_from(&url, id, wanted) {
+                Ok(exported) => {
+                    if let Some(stored) = &stored
+                        && stored.tree != exported.tree
+                    {
+                        let differs = GitError::Differs { commit: id.to_string(), expected: stored.tree, actual: exported.tree };
+                        return Err(failed(differs));
+                    }
+                    return Ok(exported);
+                }
+                Err(GitError::Cancelled | GitError::Http(HttpError::Cancelled)) => return Err(FetchError::Cancelled),
+                Err(error) => {
+                    (self.events)(Event::PlaceFailed { file: directory_name(wanted.url).to_owned(), url: redacted(&url), reason: error.to_string() });
+                    // The place that the recipe names says best what is wrong.
+                    if first.is_none() || url == wanted.url {
+                        first = Some(error);
+                    }
+                }
+            }
+        }
+        Err(failed(first.unwrap_or(GitError::Offline)))
+    }
+
+    /// What the store has of a commit, if its tag was checked too.
+    fn stored_commit(&self, wanted: &Commit) -> Result<Option<Exported>, FetchError> {
+        let Some(row) = self.store.source(&claim(wanted))? else { return Ok(None) };
+        let Some(commit) = self.store.source(&commit_claim(wanted.commit))? else { return Ok(None) };
+        if !self.store.has(&row.object)? || !self.store.has(&commit.object)? {
+            return Ok(None);
+        }
+        if let Some(tag) = wanted.tag
+            && self.store.source(&tag_claim(wanted.commit, tag))?.is_none()
+        {
+            return Ok(None);
+        }
+        let Ok((_, commit_secs)) = commit_of(&self.store.read(&commit.object)?) else { return Ok(None) };
+        // A tree without its files, after a collection, is fetched again.
+        for object in self.store.tree(&row.object)?.objects() {
+            if !self.store.has(&object)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Exported { tree: row.object, size_bytes: row.size_bytes, commit_secs, origin: row.origin, how: How::Stored }))
+    }
+
+    /// Fetches a commit from one place and writes down what it is.
+    fn commit_from(&self, url: &str, id: Id, wanted: &Commit) -> Result<Exported, GitError> {
+        (self.events)(Event::Started { file: directory_name(wanted.url).to_owned(), url: redacted(url) });
+        let batch = self.store.batch()?;
+        let mut export = Export { batch: &batch, cancel: self.cancel, max_bytes: self.options.max_bytes, entries: Vec::new(), size_bytes: 0 };
+        let (how, commit) = self.repository(&mut export, url, id, wanted.tag, wanted.submodules, b"", 0)?;
+        let Export { entries, size_bytes, .. } = export;
+        let tree = Tree::new(entries).map_err(|_| GitError::Malformed { what: "the tree breaks the rules of trees" })?;
+        let (_, commit_secs) = commit_of(&commit)?;
+        let id_of_tree = batch.add_tree(&tree)?;
+        let commit_object = batch.add_bytes(&commit, 0o644)?;
+        batch.commit()?;
+        let origin = redacted(url);
+        let row = SourceRow { object: id_of_tree, size_bytes, kind: SourceKind::Tree, origin: origin.clone(), file_name: directory_name(wanted.url).to_owned() };
+        if !self.options.refetch || self.store.source(&claim(wanted))?.is_none() {
+            self.store.record_source(&claim(wanted), &row)?;
+        }
+        if let Some(tag) = wanted.tag {
+            self.store.record_source(&tag_claim(wanted.commit, tag), &row)?;
+        }
+        let of_commit = SourceRow { object: commit_object, size_bytes: commit.len() as u64, kind: SourceKind::File, ..row };
+        self.store.record_source(&commit_claim(wanted.commit), &of_commit)?;
+        Ok(Exported { tree: id_of_tree, size_bytes, commit_secs, origin, how })
+    }
+
+    /// Adds a repository's commit at `below`, and its submodules; returns where it was and the commit object.
+    #[allow(clippy::too_many_arguments)] // One recursive step: what is walked, where to, and how deep.
+    fn repository(&self, export: &mut Export, url: &str, id: Id, tag: Option<&str>, with_submodules: bool, below: &[u8], depth: usize) -> Result<(How, Vec<u8>), GitError> {
+        if depth > NESTING {
+            return Err(GitError::TooDeep);
+        }
+        let location = locate(url, self.directory)?;
+        let (objects, how, _work) = match &location {
+            Location::Local(path) => {
+                let git = local_git_directory(path)?;
+                if let Some(tag) = tag {
+                    wire::check_tag(&local_tags(&git, tag)?, tag, id)?;
+                }
+                (Objects::open(&git.join("objects"))?, How::Local, None)
+            }
+            _ if self.options.offline => return Err(GitError::Offline),
+            _ => {
+                let work = WorkDirectory::make(self.store.directory())?;
+                self.receive(&location, &Want { commit: id, tag }, &work, url)?;
+                (Objects::open(&work.objects)?, How::Network, Some(work))
+            }
+        };
+        if !objects.has(id) {
+            return Err(GitError::NotFound { commit: id.to_string() });
+        }
+        let commit = objects.read(id, ObjectType::Commit, 16 << 20)?;
+        let (tree, _) = commit_of(&commit)?;
+        let links = export.tree(&objects, tree, below)?;
+        if with_submodules && !links.is_empty() {
+            let modules = modules_of(&objects, tree)?;
+            for link in links {
+                let inner = link.path.strip_prefix(below).unwrap_or(&link.path);
+                let inner = inner.strip_prefix(b"/").unwrap_or(inner);
+                let fetched = match modules.iter().find(|(path, _)| path == inner) {
+                    Some((_, address)) => submodule_url(url, address, &location, self.directory)
+                        .and_then(|address| self.repository(export, &address, link.commit, None, true, &link.path, depth + 1)),
+                    None => Err(GitError::UnknownSubmodule),
+                };
+                match fetched {
+                    Ok(_) => {}
+                    Err(GitError::Cancelled) => return Err(GitError::Cancelled),
+                    Err(source) => return Err(GitError::Submodule { path: crate::shown::shown(&link.path), source: Box::new(source) }),
+                }
+            }
+        }
+        Ok((how, commit))
+    }
+
+    /// Receives a pack and takes it apart, trying again when the connection breaks.
+    fn receive(&self, location: &Location, want: &Want, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
+        let mut attempt = 1;
+        loop {
+            let result = self.receive_once(location, want, work, url);
+            let again = matches!(&result, Err(GitError::Connection(_) | GitError::Protocol("the server closed the connection too early")));
+            if !again || attempt >= self.options.attempts {
+                return result;
+            }
+            let delay = self.options.retry_delay.saturating_mul(1 << (attempt - 1).min(6));
+            let reason = result.err().map(|error| error.to_string()).unwrap_or_default();
+            (self.events)(Event::Retrying { file: directory_name(url).to_owned(), url: redacted(url), reason, delay });
+            let until = std::time::Instant::now() + delay;
+            while std::time::Instant::now() < until {
+                if self.cancel.load(Ordering::Relaxed) {
+                    return Err(GitError::Cancelled);
+                }
+                std::thread::sleep(delay.min(std::time::Duration::from_millis(50)));
+            }
+            attempt += 1;
+        }
+    }
+
+    fn receive_once(&self, location: &Location, want: &Want, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
+        let mut talk = connect(self, location)?;
+        let indexer = Indexer::new(None, &work.objects.join("pack"), 0o600, false)?;
+        let name = directory_name(url).to_owned();
+        let progress = |done_bytes| (self.events)(Event::Progress { file: name.clone(), done_bytes, total_bytes: None });
+        let mut pack = Pack { indexer, received: 0, limit: self.options.max_bytes, progress: &progress };
+        wire::fetch(&mut *talk, want, &mut pack)?;
+        pack.indexer.commit()?;
+        Ok(())
+    }
+}
+
+/// A pack as it comes in.
+struct Pack<'a> {
+    indexer: Indexer<'static>,
+    received: u64,
+    limit: u64,
+    progress: &'a dyn Fn(u64),
+}
+
+impl Write for Pack<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.received += bytes.len() as u64;
+        if self.received > self.limit {
+            return Err(io::Error::other(GitError::TooLarge { limit_bytes: self.limit }));
+        }
+        self.indexer.write_all(bytes).map_err(|_| io::Error::other(GitError::Malformed { what: "the pack is damaged" }))?;
+        (self.progress)(self.received);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A place for packs below the store's `tmp/`, which vanishes with us. The lock on it keeps other processes from taking it for
+/// one that a dead process left.
+struct WorkDirectory {
+    objects: PathBuf,
+    _lock: OwnedFd,
+    _directory: tempfile::TempDir,
+}
+
+impl WorkDirectory {
+    fn make(store: &Path) -> Result<Self, GitError> {
+        let failed = |error: io::Error| GitError::Connection(error);
+        let directory = tempfile::Builder::new().prefix("work-git-").tempdir_in(store.join("tmp")).map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(directory.path(), flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| failed(errno.into()))?;
+        let objects = directory.path().join("objects");
+        std::fs::create_dir_all(objects.join("pack")).map_err(failed)?;
+        Ok(Self { objects, _lock: lock, _directory: directory })
+    }
+}
+
+/// What `.gitmodules` at the top of a tree says.
+fn modules_of(objects: &Objects, tree: Id) -> Result<Vec<(Vec<u8>, String)>, GitError> {
+    let content = objects.read(tree, ObjectType::Tree, 256 << 20)?;
+    let entries = export::tree_entries(&content)?;
+    let Some((_, _, id)) = entries.iter().find(|(mode, name, _)| *name == b".gitmodules" && mode.starts_with(b"100")) else { return Ok(Vec::new()) };
+    Ok(submodules(&objects.read(*id, ObjectType::Blob, 1 << 20)?))
+}
+
+/// Where a submodule comes from; `./` and `../` start at the repository that names it.
+fn submodule_url(parent: &str, address: &str, location: &Location, directory: &Path) -> Result<String, GitError> {
+    let mut base = parent.trim_end_matches('/').to_owned();
+    let mut rest = address;
+    let is_relative = rest.starts_with("./") || rest.starts_with("../");
+    while is_relative {
+        if let Some(after) = rest.strip_prefix("./") {
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("../") {
+            let end = base.rfind(['/', ':']).ok_or(GitError::BadUrl { reason: "it leads above its repository" })?;
+            base.truncate(end);
+            rest = after;
+        } else {
+            break;
+        }
+    }
+    let url = if is_relative { format!("{base}/{rest}") } else { rest.to_owned() };
+    if url.starts_with('-') {
+        return Err(GitError::BadUrl { reason: "it looks like an option" });
+    }
+    // What comes over the network must not make us read this machine's files.
+    let is_local = matches!(locate(&url, directory)?, Location::Local(_));
+    if is_local && !matches!(location, Location::Local(_)) {
+        return Err(GitError::BadUrl { reason: "it is a path on this machine" });
+    }
+    Ok(url)
+}
+
+/// Where a repository on this machine keeps its objects and references.
+fn local_git_directory(path: &Path) -> Result<PathBuf, GitError> {
+    let none = || GitError::NoRepository { path: path.to_owned() };
+    let inner = path.join(".git");
+    let git = if inner.is_dir() {
+        inner
+    } else if let Ok(content) = std::fs::read_to_string(&inner) {
+        let target = content.strip_prefix("gitdir: ").ok_or_else(none)?;
+        path.join(target.trim_end())
+    } else {
+        path.to_owned()
+    };
+    // A linked working tree shares its objects.
+    let common = std::fs::read_to_string(git.join("commondir")).map_or(git.clone(), |common| git.join(common.trim_end()));
+    if common.join("objects").is_dir() { Ok(common) } else { Err(none()) }
+}
+
+/// The references of a repository on this machine that have a tag's name.
+fn local_tags(git: &Path, tag: &str) -> Result<Vec<(Id, Vec<u8>)>, GitError> {
+    if tag.split('/').any(|part| part.is_empty() || part == "..") {
+        return Err(GitError::NoTag { tag: tag.to_owned() });
+    }
+    let name = format!("refs/tags/{tag}");
+    let loose = std::fs::read(git.join(&name)).ok().and_then(|content| Id::parse(content.trim_ascii()));
+    let packed = || {
+        let content = std::fs::read_to_string(git.join("packed-refs")).ok()?;
+        let line = content.lines().find(|line| line.get(41..) == Some(&name))?;
+        Id::parse(line.as_bytes().get(..40)?)
+    };
+    let Some(mut id) = loose.or_else(packed) else { return Err(GitError::NoTag { tag: tag.to_owned() }) };
+    // A tag object names what it is a tag of in its first line.
+    let objects = Objects::open(&git.join("objects"))?;
+    for _ in 0..NESTING {
+        let Ok(content) = objects.read(id, ObjectType::Tag, 16 << 20) else { break };
+        let target = content.strip_prefix(b"object ").and_then(|rest| Id::parse(rest.get(..40)?));
+        id = target.ok_or(GitError::Malformed { what: "the tag is malformed" })?;
+    }
+    Ok(vec![(id, name.into_bytes())])
+}
+
+/// The claim that a recipe makes with a commit: where the store keeps what it turned out to be.
+#[must_use]
+pub fn git_claim(commit: &str, submodules: bool) -> String {
+    format!("git:{commit}{}", if submodules { "+submodules" } else { "" })
+}
+
+fn claim(wanted: &Commit) -> String {
+    git_claim(wanted.commit, wanted.submodules)
+}
+
+fn commit_claim(commit: &str) -> String {
+    format!("git-commit:{commit}")
+}
+
+fn tag_claim(commit: &str, tag: &str) -> String {
+    format!("git-tag:{commit}:{tag}")
+}

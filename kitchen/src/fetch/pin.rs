@@ -1,0 +1,231 @@
+// kitchen/src/fetch/pin.rs
+//! `source pin`: fetches what has no checksum and writes its SHA-256 into the recipe.
+//!
+//! Only the missing `checksum` keys are added; the rest of the text, comments and all, stays as it was. A person is shown where
+//! the bytes came from, because the first fetch trusts the place alone.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use recipes::{AdditionalFrom, Algorithm, Diagnostic, Digest, Facts, Recipe, Source};
+use store::Store;
+use toml_edit::{DocumentMut, Item, TableLike, value};
+
+use super::error::FetchError;
+use super::file::Wanted;
+use super::{Event, Fetching, Options};
+
+/// What pinning made of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The recipe's new text.
+    pub text: String,
+    /// What was pinned, in the recipe's order. Empty when nothing was missing.
+    pub sources: Vec<PinnedSource>,
+}
+
+/// A source that was pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedSource {
+    /// Its section, like `source` or `source.additional 2`.
+    pub section: String,
+    /// What the recipe names.
+    pub url: String,
+    /// Where the bytes came from, behind all redirects.
+    pub origin: String,
+    /// How many they are.
+    pub size_bytes: u64,
+    /// Their SHA-256.
+    pub digest: Digest,
+}
+
+/// Why a recipe was not pinned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinError {
+    /// It is wrong in another way.
+    #[error("the recipe has errors{}", .0.iter().map(|diagnostic| format!("\n{diagnostic}")).collect::<String>())]
+    Recipe(Vec<Diagnostic>),
+    /// A source cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+impl PinError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Recipe(_) => None,
+            Self::Fetch(error) => error.hint(),
+        }
+    }
+}
+
+/// A section without a checksum.
+struct Unpinned {
+    /// The keys that lead to it; a number for one of a list.
+    path: Vec<Step>,
+}
+
+#[derive(Clone)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// Fetches every file of a recipe that has no checksum and returns the recipe with their SHA-256.
+///
+/// `text` is that of the recipe at `file_name`, whose relative paths start at `directory`. Nothing is written but the store.
+///
+/// # Errors
+/// [`PinError::Recipe`] when the recipe has other errors than missing checksums; [`PinError::Fetch`].
+#[allow(clippy::too_many_arguments)] // A recipe's text and everything that fetching takes.
+pub fn pin(
+    text: &str,
+    file_name: &str,
+    directory: &Path,
+    facts: &Facts,
+    store: &Store,
+    options: &Options,
+    cancel: &AtomicBool,
+    events: &dyn Fn(Event),
+) -> Result<Pinned, PinError> {
+    let Ok(mut document) = text.parse::<DocumentMut>() else {
+        // The recipe's own reader says it better, and where.
+        return Err(PinError::Recipe(recipes::parse(text, file_name).err().unwrap_or_default()));
+    };
+    let unpinned = find_unpinned(&document);
+    let stand_in = Digest::new(Algorithm::Sha256, &[0; 32]).expect("because a SHA-256 has 32 bytes");
+    for place in &unpinned {
+        set_checksum(&mut document, &place.path, &stand_in);
+    }
+    let recipe = recipes::parse(&document.to_string(), file_name).and_then(|recipe| recipe.expand(facts));
+    let recipe = recipe.map_err(|diagnostics| {
+        // Spans are those of the text without our stand-ins where it has the same errors.
+        let original = recipes::parse(text, file_name).err().unwrap_or_default();
+        let real = original.into_iter().filter(|found| diagnostics.iter().any(|other| other.message == found.message));
+        let real: Vec<Diagnostic> = real.collect();
+        PinError::Recipe(if real.is_empty() { diagnostics } else { real })
+    })?;
+    let fetching = Fetching::new(store, directory, options, cancel, events)?;
+    let mut sources = Vec::new();
+    for place in &unpinned {
+        let Some((url, name, mirrors)) = wanted(&recipe, &place.path) else { continue };
+        let obtained = fetching.unclaimed(&Wanted { url: &url, file_name: &name, checksums: &[], mirrors: &mirrors })?;
+        let digest = obtained.digests[&Algorithm::Sha256];
+        set_checksum(&mut document, &place.path, &digest);
+        sources.push(PinnedSource { section: section(&place.path), url, origin: obtained.origin, size_bytes: obtained.size_bytes, digest });
+    }
+    Ok(Pinned { text: if sources.is_empty() { text.to_owned() } else { document.to_string() }, sources })
+}
+
+impl Fetching<'_> {
+    /// Fetches a file of which nothing is known.
+    fn unclaimed(&self, wanted: &Wanted) -> Result<super::file::Obtained, FetchError> {
+        let obtained = self.from_anywhere(wanted)?;
+        let claims = [obtained.digests[&Algorithm::Sha256]];
+        self.remember(&Wanted { checksums: &claims, ..*wanted }, &obtained)?;
+        Ok(obtained)
+    }
+}
+
+/// Finds every section that names a file and no checksum.
+fn find_unpinned(document: &DocumentMut) -> Vec<Unpinned> {
+    let mut found = Vec::new();
+    let mut check = |table: &dyn TableLike, key: &str, path: Vec<Step>, local_is_fine: bool| {
+        let Some(location) = table.get(key).and_then(Item::as_str) else { return };
+        let is_local = !location.contains("://") && !location.starts_with("file:");
+        if !table.contains_key("checksum") && !(local_is_fine && is_local) {
+            found.push(Unpinned { path });
+        }
+    };
+    let key = |name: &str| Step::Key(name.to_owned());
+    if let Some(source) = document.get("source").and_then(Item::as_table_like) {
+        check(source, "archive", vec![key("source")], false);
+        if let Some(arches) = source.get("arch").and_then(Item::as_table_like) {
+            for (name, item) in arches.iter() {
+                if let Some(table) = item.as_table_like() {
+                    check(table, "archive", vec![key("source"), key("arch"), key(name)], false);
+                }
+            }
+        }
+        for (index, table) in tables(source.get("additional")).into_iter().enumerate() {
+            check(table, "url", vec![key("source"), key("additional"), Step::Index(index)], false);
+        }
+    }
+    let patches = document.get("patches").and_then(Item::as_table_like).and_then(|patches| patches.get("files"));
+    for (index, table) in tables(patches).into_iter().enumerate() {
+        check(table, "file", vec![key("patches"), key("files"), Step::Index(index)], true);
+    }
+    found
+}
+
+/// The tables of a list, in either way of writing one.
+fn tables(item: Option<&Item>) -> Vec<&dyn TableLike> {
+    let Some(item) = item else { return Vec::new() };
+    if let Some(list) = item.as_array_of_tables() {
+        return list.iter().map(|table| table as &dyn TableLike).collect();
+    }
+    let inline = item.as_array().map(|array| array.iter().filter_map(|value| value.as_inline_table()));
+    inline.into_iter().flatten().map(|table| table as &dyn TableLike).collect()
+}
+
+fn set_checksum(document: &mut DocumentMut, path: &[Step], digest: &Digest) {
+    let mut item = document.as_item_mut();
+    let mut steps = path.iter().peekable();
+    while let Some(step) = steps.next() {
+        let Step::Key(name) = step else { return };
+        let Some(next) = item.as_table_like_mut().and_then(|table| table.get_mut(name)) else { return };
+        item = next;
+        if let Some(Step::Index(index)) = steps.peek() {
+            let table = if item.is_array_of_tables() {
+                item.as_array_of_tables_mut().and_then(|list| list.get_mut(*index)).map(|table| table as &mut dyn TableLike)
+            } else {
+                let inline = item.as_array_mut().and_then(|array| array.get_mut(*index)).and_then(|value| value.as_inline_table_mut());
+                inline.map(|table| table as &mut dyn TableLike)
+            };
+            if let Some(table) = table {
+                table.insert("checksum", value(digest.to_string()));
+            }
+            return;
+        }
+    }
+    if let Some(table) = item.as_table_like_mut() {
+        table.insert("checksum", value(digest.to_string()));
+    }
+}
+
+/// The file that a section of the expanded recipe names.
+fn wanted(recipe: &Recipe, path: &[Step]) -> Option<(String, String, Vec<String>)> {
+    let of = |source: &Source| match source {
+        Source::Archive { url, mirrors, .. } => Some((url.clone(), source.file_name()?.to_owned(), mirrors.clone())),
+        _ => None,
+    };
+    match path {
+        [Step::Key(_)] => of(&recipe.source),
+        [_, Step::Key(_), Step::Key(arch)] => of(recipe.arch_sources.get(arch)?),
+        [Step::Key(section), _, Step::Index(index)] if section == "source" => {
+            let additional = recipe.additional.get(*index)?;
+            let AdditionalFrom::Archive { url, .. } = &additional.from else { return None };
+            Some((url.clone(), additional.file_name().to_owned(), Vec::new()))
+        }
+        [_, _, Step::Index(index)] => {
+            let file = &recipe.patches.get(*index)?.file;
+            Some((file.clone(), file.rsplit('/').next().unwrap_or(file).to_owned(), Vec::new()))
+        }
+        _ => None,
+    }
+}
+
+fn section(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(name) if text.is_empty() => text.push_str(name),
+            Step::Key(name) => text.extend([".", name]),
+            Step::Index(index) => text.push_str(&format!(" {}", index + 1)),
+        }
+    }
+    text
+}
