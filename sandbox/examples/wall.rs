@@ -14,25 +14,15 @@ fn main() {
     let mut overlays = Vec::new();
     let mut tell = false;
     let mut level = Level::Full;
-    while let Some(option) =
-        arguments.next_if(|argument| argument.to_string_lossy().starts_with("--"))
-    {
+    while let Some(option) = arguments.next_if(|argument| argument.to_string_lossy().starts_with("--")) {
         match option.to_str() {
             Some("--tell") => tell = true,
             Some("--none") => level = Level::None,
             Some("--over") => overlays.push(arguments.next().expect("a directory").into()),
             Some("--rw") => {
-                let pair = arguments
-                    .next()
-                    .expect("a pair")
-                    .into_string()
-                    .expect("text");
+                let pair = arguments.next().expect("a pair").into_string().expect("text");
                 let (source, target) = pair.split_once(':').expect("HOST:INSIDE");
-                binds.push(Bind {
-                    source: source.into(),
-                    target: target.to_owned(),
-                    writable: true,
-                });
+                binds.push(Bind { source: source.into(), target: target.to_owned(), writable: true });
             }
             _ => panic!("unknown option"),
         }
@@ -42,9 +32,7 @@ fn main() {
         root: RootView::Host { overlays },
         binds,
         command: arguments.collect(),
-        environment: environment
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .to_vec(),
+        environment: environment.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),
         directory: "/".to_owned(),
         limits: Limits::default(),
         level,
@@ -55,18 +43,10 @@ fn main() {
             if tell {
                 eprintln!("{outcome:?}");
             }
-            std::process::exit(if let Status::Exited(status) = outcome.status {
-                status
-            } else {
-                125
-            });
+            std::process::exit(if let Status::Exited(status) = outcome.status { status } else { 125 });
         }
         Err(error) => {
-            eprintln!(
-                "{error}: {:?}\n{:?}",
-                std::error::Error::source(&error),
-                error.hint()
-            );
+            eprintln!("{error}: {:?}\n{:?}", std::error::Error::source(&error), error.hint());
             std::process::exit(126);
         }
     }

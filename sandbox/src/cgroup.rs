@@ -45,24 +45,15 @@ impl Group {
         let here = Path::new(&mount).join(path.trim_start_matches('/'));
         // A group with processes cannot have children with controllers, so a sibling is the place.
         for parent in [here.as_path(), here.parent()?] {
-            let enabled =
-                fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
-            let has = |name: &str| {
-                enabled
-                    .split_whitespace()
-                    .any(|controller| controller == name)
-            };
+            let enabled = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
+            let has = |name: &str| enabled.split_whitespace().any(|controller| controller == name);
             if !has("memory") && !has("pids") {
                 continue;
             }
             let Some(directory) = make_below(parent) else {
                 continue;
             };
-            let mut group = Self {
-                version: Version::Two,
-                memory: None,
-                processes: None,
-            };
+            let mut group = Self { version: Version::Two, memory: None, processes: None };
             if has("memory") {
                 group.memory = Some(directory.clone());
             }
@@ -74,9 +65,9 @@ impl Group {
                 let _ = fs::write(directory.join("memory.swap.max"), "0");
                 fs::write(directory.join("memory.max"), bytes.to_string()).is_ok()
             });
-            let processes = limits.processes.is_none_or(|count| {
-                !has("pids") || fs::write(directory.join("pids.max"), count.to_string()).is_ok()
-            });
+            let processes = limits
+                .processes
+                .is_none_or(|count| !has("pids") || fs::write(directory.join("pids.max"), count.to_string()).is_ok());
             if memory && processes {
                 return Some(group);
             }
@@ -90,31 +81,20 @@ impl Group {
             let path = own.lines().find_map(|line| {
                 let mut fields = line.splitn(3, ':');
                 let names = fields.nth(1)?;
-                names
-                    .split(',')
-                    .any(|name| name == controller)
-                    .then(|| fields.next())?
+                names.split(',').any(|name| name == controller).then(|| fields.next())?
             })?;
             let mount = mount_point(mounts, "cgroup", Some(controller))?;
             let whole = Path::new(&mount).join(path.trim_start_matches('/'));
             // In a container the path may be one that is not mounted here.
             make_below(&whole).or_else(|| make_below(Path::new(&mount)))
         };
-        let mut group = Self {
-            version: Version::One,
-            memory: None,
-            processes: None,
-        };
+        let mut group = Self { version: Version::One, memory: None, processes: None };
         if let Some(bytes) = limits.memory_bytes
             && let Some(directory) = directory("memory")
         {
-            let limited =
-                fs::write(directory.join("memory.limit_in_bytes"), bytes.to_string()).is_ok();
+            let limited = fs::write(directory.join("memory.limit_in_bytes"), bytes.to_string()).is_ok();
             // Absent where the kernel does not account swap.
-            let _ = fs::write(
-                directory.join("memory.memsw.limit_in_bytes"),
-                bytes.to_string(),
-            );
+            let _ = fs::write(directory.join("memory.memsw.limit_in_bytes"), bytes.to_string());
             group.memory = Some(directory);
             if !limited {
                 return None;
@@ -135,12 +115,10 @@ impl Group {
     /// Moves a process into the group.
     pub fn add(&self, pid: libc::pid_t) -> Result<(), SandboxError> {
         for directory in [&self.memory, &self.processes].into_iter().flatten() {
-            fs::write(directory.join("cgroup.procs"), pid.to_string()).map_err(|source| {
-                SandboxError::Step {
-                    step: format!("join the control group {}", directory.display()),
-                    source,
-                    hint: None,
-                }
+            fs::write(directory.join("cgroup.procs"), pid.to_string()).map_err(|source| SandboxError::Step {
+                step: format!("join the control group {}", directory.display()),
+                source,
+                hint: None,
             })?;
         }
         Ok(())
@@ -165,11 +143,7 @@ impl Group {
             Version::One => "memory.max_usage_in_bytes",
             Version::Two => "memory.peak",
         };
-        fs::read_to_string(self.memory.as_ref()?.join(file))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+        fs::read_to_string(self.memory.as_ref()?.join(file)).ok()?.trim().parse().ok()
     }
 
     /// Whether the kernel killed a process for the group's memory limit.
@@ -182,9 +156,7 @@ impl Group {
             return false;
         };
         let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| line.strip_prefix("oom_kill "))
-            .any(|count| count.trim() != "0")
+        text.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count.trim() != "0")
     }
 }
 
@@ -237,18 +209,9 @@ mod tests {
         let mounts = "30 23 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                       31 23 0:27 / /sys/fs/cgroup/cpu rw shared:3 - cgroup cgroup rw,cpu,cpuacct\n\
                       32 23 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(
-            mount_point(mounts, "cgroup", Some("memory")).as_deref(),
-            Some("/sys/fs/cgroup/memory")
-        );
-        assert_eq!(
-            mount_point(mounts, "cgroup", Some("cpuacct")).as_deref(),
-            Some("/sys/fs/cgroup/cpu")
-        );
-        assert_eq!(
-            mount_point(mounts, "cgroup2", None).as_deref(),
-            Some("/sys/fs/cgroup/unified")
-        );
+        assert_eq!(mount_point(mounts, "cgroup", Some("memory")).as_deref(), Some("/sys/fs/cgroup/memory"));
+        assert_eq!(mount_point(mounts, "cgroup", Some("cpuacct")).as_deref(), Some("/sys/fs/cgroup/cpu"));
+        assert_eq!(mount_point(mounts, "cgroup2", None).as_deref(), Some("/sys/fs/cgroup/unified"));
         assert_eq!(mount_point(mounts, "cgroup", Some("pids")), None);
     }
 }

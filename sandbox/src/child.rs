@@ -48,6 +48,8 @@ pub(crate) struct Prepared<'a> {
     pub affinity: Option<&'a [u64]>,
     pub landlock: Option<(LandlockRules, usize)>,
     pub filter: &'a [sock_filter],
+    /// The same with calls that a supervisor answers.
+    pub supervised_filter: &'a [sock_filter],
     pub directory: &'a CStr,
     /// Paths to try, in order.
     pub programs: &'a [CString],
@@ -64,6 +66,8 @@ pub(crate) struct Descriptors {
     pub output: RawFd,
     /// Reports go here.
     pub report: RawFd,
+    /// The listener for the supervisor goes here.
+    pub supervisor: RawFd,
 }
 
 /// What was tried.
@@ -136,7 +140,7 @@ pub(crate) const STAGES: [&str; 28] = [
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// [`FAILED`] or [`ENDED`].
+    /// [`FAILED`], [`ENDED`] or [`UNSUPERVISED`].
     pub kind: u32,
     /// The stage that failed.
     pub stage: u32,
@@ -152,6 +156,8 @@ pub(crate) struct Report {
 
 pub(crate) const FAILED: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
+/// The kernel gave no listener, so `uname` answers as on the host.
+pub(crate) const UNSUPERVISED: u32 = 3;
 
 impl Report {
     pub const BYTES: usize = 24;
@@ -173,9 +179,7 @@ impl Report {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let word = |index: usize| -> Option<[u8; 4]> {
-            bytes.get(index * 4..index * 4 + 4)?.try_into().ok()
-        };
+        let word = |index: usize| -> Option<[u8; 4]> { bytes.get(index * 4..index * 4 + 4)?.try_into().ok() };
         Some(Self {
             kind: u32::from_ne_bytes(word(0)?),
             stage: u32::from_ne_bytes(word(1)?),
@@ -212,11 +216,7 @@ impl<T> At<T> for Result<T> {
     }
 
     fn at_index(self, stage: Stage, index: usize) -> std::result::Result<T, Failure> {
-        self.map_err(|errno| Failure {
-            stage,
-            index,
-            errno,
-        })
+        self.map_err(|errno| Failure { stage, index, errno })
     }
 }
 
@@ -226,11 +226,12 @@ pub(crate) fn first_process(prepared: &mut Prepared<'_>) -> ! {
     match start(prepared) {
         Ok(Side::Command) => {
             let failure = become_command(prepared);
-            fail(3, failure)
+            fail(REPORT, failure)
         }
         Ok(Side::Reaper(command)) => {
             // Only the command and its children hold the output from here on.
             sys::close(prepared.descriptors.output);
+            sys::close(prepared.descriptors.supervisor);
             match prepared.level {
                 Level::Full => reap(command, report),
                 Level::None => loose::reap(command, report),
@@ -342,17 +343,13 @@ fn make_root(prepared: &mut Prepared<'_>) -> std::result::Result<(), Failure> {
     sys::mount(None, c"/", None, private, None).at(Stage::Propagation)?;
     for (index, (mount, source)) in prepared.mounts.iter_mut().zip(prepared.sources).enumerate() {
         if mount.is_none() {
-            *mount = Some(open_source(&source.name, source.access).at_index(Stage::Source, index)?);
+            *mount = Some(open_source(&source.name, source.access, None).at_index(Stage::Source, index)?);
         }
     }
     // The kernel gives a /proc only to those who see one.
     let attributes = Access::Write.attributes() | libc::MOUNT_ATTR_NOEXEC;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "these attributes are low bits"
-    )]
-    let proc =
-        sys::new_filesystem(c"proc", &[(c"hidepid", c"2")], attributes as u32).at(Stage::Proc)?;
+    #[allow(clippy::cast_possible_truncation, reason = "these attributes are low bits")]
+    let proc = sys::new_filesystem(c"proc", &[(c"hidepid", c"2")], attributes as u32).at(Stage::Proc)?;
     let root = sys::new_filesystem(c"tmpfs", &[(c"mode", c"0755")], 0).at(Stage::NewRoot)?;
     sys::move_mount(root, prepared.foothold).at(Stage::NewRoot)?;
     sys::fchdir(root).at(Stage::Pivot)?;
@@ -365,12 +362,16 @@ fn make_root(prepared: &mut Prepared<'_>) -> std::result::Result<(), Failure> {
     Ok(())
 }
 
-/// Clones one mount of the host and takes its rights away.
-pub(crate) fn open_source(name: &CStr, access: Access) -> Result<RawFd> {
+/// Clones one mount of the host and takes its rights away. With `ids`, its owners are mapped.
+pub(crate) fn open_source(name: &CStr, access: Access, ids: Option<RawFd>) -> Result<RawFd> {
     #[allow(clippy::cast_sign_loss, reason = "a flag")]
     let mount = sys::open_tree(name, libc::AT_RECURSIVE as u32)?;
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    match sys::mount_setattr(mount, c"", flags, access.attributes()) {
+    let taken = sys::mount_setattr(mount, c"", flags, access.attributes(), None).and_then(|()| match ids {
+        Some(_) => sys::mount_setattr(mount, c"", libc::AT_EMPTY_PATH, 0, ids),
+        None => Ok(()),
+    });
+    match taken {
         Ok(()) => Ok(mount),
         Err(errno) => {
             sys::close(mount);
@@ -412,44 +413,21 @@ fn perform(operation: &Operation, mounts: &[Option<RawFd>], proc: RawFd) -> Resu
         }
         Operation::Terminals { path } => {
             let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
-            sys::mount(
-                Some(c"devpts"),
-                path,
-                Some(c"devpts"),
-                flags,
-                Some(c"newinstance,ptmxmode=0666,mode=0620"),
-            )
+            sys::mount(Some(c"devpts"), path, Some(c"devpts"), flags, Some(c"newinstance,ptmxmode=0666,mode=0620"))
         }
         Operation::Processes { path } => sys::move_mount(proc, path),
-        Operation::Again {
-            from,
-            path,
-            optional,
-        } => match sys::mount(Some(from), path, None, libc::MS_BIND, None) {
+        Operation::Again { from, path, optional } => match sys::mount(Some(from), path, None, libc::MS_BIND, None) {
             Err(libc::ENOENT) if *optional => Ok(()),
             bound => bound,
         },
-        Operation::Overlay {
-            directory,
-            options,
-            path,
-        } => {
+        Operation::Overlay { directory, options, path } => {
             sys::chdir(directory)?;
             let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
-            sys::mount(
-                Some(c"overlay"),
-                path,
-                Some(c"overlay"),
-                flags,
-                Some(options),
-            )
+            sys::mount(Some(c"overlay"), path, Some(c"overlay"), flags, Some(options))
         }
-        Operation::ReadOnly { path } => sys::mount_setattr(
-            libc::AT_FDCWD,
-            path,
-            0,
-            Access::Read.attributes() & !libc::MOUNT_ATTR_NODEV,
-        ),
+        Operation::ReadOnly { path } => {
+            sys::mount_setattr(libc::AT_FDCWD, path, 0, Access::Read.attributes() & !libc::MOUNT_ATTR_NODEV, None)
+        }
         Operation::Enter { path } => {
             sys::chdir(path)?;
             enter_here()
@@ -486,15 +464,7 @@ fn reap(command: libc::pid_t, report: RawFd) -> ! {
 /// Reports the command's end.
 pub(crate) fn ended(status: i32, largest_kib: i64, report: RawFd) -> ! {
     let largest_kib = u32::try_from(largest_kib).unwrap_or(u32::MAX);
-    Report {
-        kind: ENDED,
-        stage: 0,
-        index: 0,
-        errno: 0,
-        status,
-        largest_kib,
-    }
-    .send(report);
+    Report { kind: ENDED, stage: 0, index: 0, errno: 0, status, largest_kib }.send(report);
     sys::exit(0)
 }
 
@@ -503,11 +473,7 @@ fn become_command(prepared: &Prepared<'_>) -> Failure {
     if let Err(failure) = shed(prepared) {
         return failure;
     }
-    let mut failure = Failure {
-        stage: Stage::Execute,
-        index: 0,
-        errno: libc::ENOENT,
-    };
+    let mut failure = Failure { stage: Stage::Execute, index: 0, errno: libc::ENOENT };
     for program in prepared.programs {
         let errno = sys::execute(program, prepared.arguments, prepared.environment);
         // As a shell does: go on searching, but remember why a file that is there did not run.
@@ -550,21 +516,45 @@ fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     // Late: a signal that ends this process ends it as the command.
     sys::set_signal_mask(0).at(Stage::Signals)?;
     if full {
-        sys::seccomp_filter(prepared.filter, 0).at(Stage::Seccomp)?;
+        filter_calls(prepared).at(Stage::Seccomp)?;
     }
     Ok(())
 }
 
-/// Leaves stdin from `/dev/null`, the output twice, the report at 3 until exec, and nothing else.
+/// Installs the filter, with a listener for the supervisor where the kernel gives one: a container around us
+/// may have the only one that a process can have.
+fn filter_calls(prepared: &Prepared<'_>) -> Result<()> {
+    const NEW_LISTENER: u32 = 1 << 3;
+    const WAIT_KILLABLE: u32 = 1 << 5;
+    let program = prepared.supervised_filter;
+    let listener = sys::seccomp_filter(program, NEW_LISTENER | WAIT_KILLABLE)
+        // Before 5.19, signals interrupt a waiting call, which the kernel then starts again.
+        .or_else(|_| sys::seccomp_filter(program, NEW_LISTENER));
+    if let Ok(listener) = listener {
+        #[allow(clippy::cast_possible_truncation, reason = "descriptors are ints")]
+        let listener = listener as RawFd;
+        let sent = sys::send_descriptor(SUPERVISOR, listener);
+        sys::close(listener);
+        return sent;
+    }
+    Report { kind: UNSUPERVISED, stage: 0, index: 0, errno: 0, status: 0, largest_kib: 0 }.send(REPORT);
+    sys::seccomp_filter(prepared.filter, 0).map(drop)
+}
+
+/// Where the report and the supervisor's socket are while the command is not yet itself.
+const REPORT: RawFd = 3;
+const SUPERVISOR: RawFd = 4;
+
+/// Leaves stdin from `/dev/null`, the output twice, until exec the report and the supervisor's socket, and
+/// nothing else.
+///
+/// The descriptors that come in are all above these places: see `run`.
 fn move_descriptors(descriptors: Descriptors) -> Result<()> {
     sys::duplicate(descriptors.output, 1, 0)?;
     sys::duplicate(descriptors.output, 2, 0)?;
-    if descriptors.report == 3 {
-        // It closes at exec already.
-    } else {
-        sys::duplicate(descriptors.report, 3, libc::O_CLOEXEC)?;
-    }
-    sys::close_range(4, u32::MAX)?;
+    sys::duplicate(descriptors.report, REPORT, libc::O_CLOEXEC)?;
+    sys::duplicate(descriptors.supervisor, SUPERVISOR, libc::O_CLOEXEC)?;
+    sys::close_range(5, u32::MAX)?;
     let null = sys::open(c"/dev/null", libc::O_RDONLY, 0)?;
     if null == 0 {
         return sys::keep_open(null);

@@ -58,19 +58,15 @@ impl SandboxError {
             Self::Source { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("it must exist before the sandbox starts".to_owned())
             }
-            Self::Source { .. } => {
-                Some("it must be readable for the user who runs this".to_owned())
-            }
-            Self::Step { hint, .. } => Some(hint.clone().unwrap_or_else(|| {
-                "run `conary doctor`: it tries every feature of the sandbox".to_owned()
-            })),
-            Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
-                "the program, or the interpreter it names, is not in the build root".to_owned(),
+            Self::Source { .. } => Some("it must be readable for the user who runs this".to_owned()),
+            Self::Step { hint, .. } => Some(
+                hint.clone().unwrap_or_else(|| "run `conary doctor`: it tries every feature of the sandbox".to_owned()),
             ),
-            Self::Plan { .. } | Self::Command { .. } => None,
-            Self::Killed { .. } => {
-                Some("the machine may be out of memory; the kernel's log says so".to_owned())
+            Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("the program, or the interpreter it names, is not in the build root".to_owned())
             }
+            Self::Plan { .. } | Self::Command { .. } => None,
+            Self::Killed { .. } => Some("the machine may be out of memory; the kernel's log says so".to_owned()),
         }
     }
 }

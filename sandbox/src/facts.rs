@@ -24,23 +24,11 @@ pub const ETC: [(&str, &str); 7] = [
          builder:x:1000:1000:builder:/build:/bin/sh\n\
          nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
     ),
-    (
-        "group",
-        "root:x:0:\ntty:x:5:\nbuilder:x:1000:\nnogroup:x:65534:\n",
-    ),
-    (
-        "hosts",
-        "127.0.0.1 localhost kitchen\n::1 localhost ip6-localhost kitchen\n",
-    ),
-    (
-        "nsswitch.conf",
-        "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n",
-    ),
+    ("group", "root:x:0:\ntty:x:5:\nbuilder:x:1000:\nnogroup:x:65534:\n"),
+    ("hosts", "127.0.0.1 localhost kitchen\n::1 localhost ip6-localhost kitchen\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n"),
     ("host.conf", "multi on\n"),
-    (
-        "protocols",
-        "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6 41 IPv6\nipv6-icmp 58 IPv6-ICMP\n",
-    ),
+    ("protocols", "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6 41 IPv6\nipv6-icmp 58 IPv6-ICMP\n"),
     (
         "services",
         "echo 7/tcp\nftp 21/tcp\nssh 22/tcp\ntelnet 23/tcp\nsmtp 25/tcp\ndomain 53/tcp\ndomain 53/udp\n\
@@ -52,27 +40,15 @@ pub const ETC: [(&str, &str); 7] = [
 pub fn proc_files(processors: u32) -> Vec<(&'static str, String)> {
     vec![
         ("cmdline", "\n".to_owned()),
-        (
-            "version",
-            format!("Linux version {KERNEL_RELEASE} (builder@kitchen) (cc) {KERNEL_VERSION}\n"),
-        ),
+        ("version", format!("Linux version {KERNEL_RELEASE} (builder@kitchen) (cc) {KERNEL_VERSION}\n")),
         ("cpuinfo", cpuinfo(processors)),
         ("meminfo", meminfo()),
         ("uptime", "100.00 100.00\n".to_owned()),
         ("loadavg", "0.00 0.00 0.00 1/1 1\n".to_owned()),
         ("stat", stat(processors)),
-        (
-            "filesystems",
-            "nodev\tproc\nnodev\ttmpfs\n\text4\n".to_owned(),
-        ),
-        (
-            "devices",
-            "Character devices:\n  1 mem\n  5 /dev/tty\n136 pts\n\nBlock devices:\n".to_owned(),
-        ),
-        (
-            "swaps",
-            "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned(),
-        ),
+        ("filesystems", "nodev\tproc\nnodev\ttmpfs\n\text4\n".to_owned()),
+        ("devices", "Character devices:\n  1 mem\n  5 /dev/tty\n136 pts\n\nBlock devices:\n".to_owned()),
+        ("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned()),
         ("partitions", "major minor  #blocks  name\n\n".to_owned()),
     ]
 }
@@ -114,21 +90,8 @@ pub const PROC_EMPTY: [&str; 31] = [
 ];
 
 /// Directories of `/proc` that are empty inside, where the kernel has them.
-pub const PROC_EMPTY_DIRECTORIES: [&str; 13] = [
-    "acpi",
-    "asound",
-    "bus",
-    "driver",
-    "dynamic_debug",
-    "fs",
-    "irq",
-    "mpt",
-    "pressure",
-    "scsi",
-    "tty",
-    "vz",
-    "xen",
-];
+pub const PROC_EMPTY_DIRECTORIES: [&str; 13] =
+    ["acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "mpt", "pressure", "scsi", "tty", "vz", "xen"];
 
 /// The directories and files of `/proc/sys`, in which nothing else stands. Parents come first; a
 /// directory has no content.
@@ -158,10 +121,7 @@ pub const PROC_SYS: [(&str, Option<&str>); 40] = [
     ("kernel/overflowuid", Some("65534\n")),
     ("kernel/pid_max", Some("4194304\n")),
     ("kernel/random", None),
-    (
-        "kernel/random/boot_id",
-        Some("00000000-0000-4000-8000-000000000000\n"),
-    ),
+    ("kernel/random/boot_id", Some("00000000-0000-4000-8000-000000000000\n")),
     ("kernel/random/entropy_avail", Some("256\n")),
     ("kernel/randomize_va_space", Some("0\n")),
     ("kernel/sem", Some("32000\t1024000000\t500\t32000\n")),
@@ -230,31 +190,15 @@ mod tests {
 
     #[test]
     fn every_processor_has_a_line() {
-        assert_eq!(
-            cpuinfo(3)
-                .lines()
-                .filter(|line| line.starts_with("processor\t:"))
-                .count(),
-            3
-        );
-        assert_eq!(
-            stat(3)
-                .lines()
-                .filter(|line| line.starts_with("cpu"))
-                .count(),
-            4
-        );
+        assert_eq!(cpuinfo(3).lines().filter(|line| line.starts_with("processor\t:")).count(), 3);
+        assert_eq!(stat(3).lines().filter(|line| line.starts_with("cpu")).count(), 4);
     }
 
     #[test]
     fn parents_come_first() {
         for (index, (path, _)) in PROC_SYS.iter().enumerate() {
             if let Some((parent, _)) = path.rsplit_once('/') {
-                assert!(
-                    PROC_SYS[..index]
-                        .iter()
-                        .any(|(known, content)| *known == parent && content.is_none())
-                );
+                assert!(PROC_SYS[..index].iter().any(|(known, content)| *known == parent && content.is_none()));
             }
         }
     }

@@ -26,6 +26,10 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xc000_00f3;
 
+/// Calls that the supervisor answers, and why.
+pub(crate) const SUPERVISED: [(c_long, &str); 1] =
+    [(libc::SYS_uname, "the kernel's release and version are the host's")];
+
 /// When a rule answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
@@ -92,20 +96,14 @@ pub fn rules() -> Vec<Rule> {
             name: "SYS_ioctl",
             number: libc::SYS_ioctl,
             // The kernel looks at the low half only, and so do we (CVE-2019-10063).
-            condition: Condition::OneOf {
-                argument: 1,
-                values: &[0x5412, 0x541c],
-            },
+            condition: Condition::OneOf { argument: 1, values: &[0x5412, 0x541c] },
             answer: libc::EPERM,
             reason: "TIOCSTI and TIOCLINUX push text into a terminal, as if its user had typed it",
         },
         Rule {
             name: "SYS_clone",
             number: libc::SYS_clone,
-            condition: Condition::AnyBit {
-                argument: 0,
-                bits: NAMESPACES,
-            },
+            condition: Condition::AnyBit { argument: 0, bits: NAMESPACES },
             answer: libc::EPERM,
             reason: "a new user namespace gives all capabilities back, and with them the kernel's widest attack surface",
         },
@@ -113,10 +111,7 @@ pub fn rules() -> Vec<Rule> {
             name: "SYS_socket",
             number: libc::SYS_socket,
             // AF_UNIX, AF_INET, AF_INET6, AF_NETLINK.
-            condition: Condition::NoneOf {
-                argument: 0,
-                values: &[1, 2, 10, 16],
-            },
+            condition: Condition::NoneOf { argument: 0, values: &[1, 2, 10, 16] },
             answer: libc::EAFNOSUPPORT,
             reason: "families beside unix, inet and netlink reach out of a network namespace (vsock) or into rarely tested kernel code",
         },
@@ -183,13 +178,7 @@ const KEXEC_FILE_LOAD: c_long = 294;
 
 /// A rule for a call that libc has no name for on every architecture.
 fn numbered(name: &'static str, number: c_long, answer: i32, reason: &'static str) -> Rule {
-    Rule {
-        name,
-        number,
-        condition: Condition::Always,
-        answer,
-        reason,
-    }
+    Rule { name, number, condition: Condition::Always, answer, reason }
 }
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -215,9 +204,9 @@ fn refuse(errno: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | (errno as u32 & 0xffff)
 }
 
-/// The filter as the kernel wants it.
+/// The filter as the kernel wants it. If `supervised`, the calls of [`SUPERVISED`] wait for an answer.
 #[must_use]
-pub fn program(rules: &[Rule]) -> Vec<sock_filter> {
+pub fn program(rules: &[Rule], supervised: bool) -> Vec<sock_filter> {
     let mut program = vec![
         instruction(LOAD, 4, 0, 0),
         instruction(JUMP_EQUAL, ARCHITECTURE, 1, 0),
@@ -227,6 +216,11 @@ pub fn program(rules: &[Rule]) -> Vec<sock_filter> {
         instruction(JUMP_GREATER, NEWEST, 0, 1),
         instruction(RETURN, refuse(libc::ENOSYS), 0, 0),
     ];
+    for (number, _) in SUPERVISED.iter().filter(|_| supervised) {
+        let number = u32::try_from(*number).unwrap_or(u32::MAX);
+        program.push(instruction(JUMP_EQUAL, number, 0, 1));
+        program.push(instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0));
+    }
     for rule in rules {
         let body = body(rule);
         let Ok(length) = u8::try_from(body.len()) else {

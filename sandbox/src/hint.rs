@@ -16,12 +16,8 @@ pub(crate) fn for_clone(errno: i32) -> Option<String> {
             "this kernel, or the seccomp filter of the container around us, has no clone3: Linux 5.12 is needed; \
              in Docker or Podman give `--security-opt seccomp=unconfined`"
         }
-        libc::EINVAL => {
-            "this kernel lacks a kind of namespace: Linux 5.12 with user namespaces is needed"
-        }
-        libc::ENOSPC | libc::EUSERS => {
-            "too many user namespaces: raise `sysctl user.max_user_namespaces`"
-        }
+        libc::EINVAL => "this kernel lacks a kind of namespace: Linux 5.12 with user namespaces is needed",
+        libc::ENOSPC | libc::EUSERS => "too many user namespaces: raise `sysctl user.max_user_namespaces`",
         libc::EPERM if number("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) => {
             "user namespaces are off for users: `sysctl kernel.unprivileged_userns_clone=1`"
         }

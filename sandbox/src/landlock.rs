@@ -38,24 +38,13 @@ pub(crate) fn rules(version: u32) -> (LandlockRules, usize) {
         files |= IOCTL_DEV;
     }
     // The network needs no rules: its namespace has nothing but a loopback of its own.
-    let scoped = if version >= 6 {
-        SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS
-    } else {
-        0
-    };
+    let scoped = if version >= 6 { SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS } else { 0 };
     let size = match version {
         0..4 => 8,
         4..6 => 16,
         _ => 24,
     };
-    (
-        LandlockRules {
-            files,
-            network: 0,
-            scoped,
-        },
-        size,
-    )
+    (LandlockRules { files, network: 0, scoped }, size)
 }
 
 /// Puts this process behind the wall. Called between clone and exec: see `sys`.

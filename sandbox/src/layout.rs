@@ -43,6 +43,8 @@ pub(crate) struct Source {
 pub(crate) enum Access {
     /// Read and execute.
     Read,
+    /// The same, of a tree that the caller brings: its files belong to the build, whoever runs it.
+    Layer,
     /// Read, execute and write.
     Write,
     /// Use of a device node.
@@ -53,13 +55,9 @@ impl Access {
     /// The attributes of a mount with this access. None ever honours setuid bits.
     pub fn attributes(self) -> u64 {
         match self {
-            Self::Read => {
-                libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV
-            }
+            Self::Read | Self::Layer => libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
             Self::Write => libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-            Self::Device => {
-                libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC
-            }
+            Self::Device => libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
         }
     }
 }
@@ -82,17 +80,9 @@ pub(crate) enum Operation {
     /// Attaches our own `/proc`.
     Processes { path: CString },
     /// Makes a directory or file appear at a second place; `optional` if that place may be missing.
-    Again {
-        from: CString,
-        path: CString,
-        optional: bool,
-    },
+    Again { from: CString, path: CString, optional: bool },
     /// Mounts an overlay of layers named relative to `directory`.
-    Overlay {
-        directory: CString,
-        options: CString,
-        path: CString,
-    },
+    Overlay { directory: CString, options: CString, path: CString },
     /// Makes one mount read-only.
     ReadOnly { path: CString },
     /// Makes a mounted directory the root, and lets go of everything outside of it.
@@ -113,18 +103,8 @@ impl fmt::Display for Operation {
             Self::Terminals { path } => write!(f, "devpts {}", text(path)),
             Self::Processes { path } => write!(f, "proc {}", text(path)),
             Self::Again { from, path, .. } => write!(f, "bind {} at {}", text(from), text(path)),
-            Self::Overlay {
-                directory,
-                options,
-                path,
-            } => {
-                write!(
-                    f,
-                    "overlay {} at {} (in {})",
-                    text(options),
-                    text(path),
-                    text(directory)
-                )
+            Self::Overlay { directory, options, path } => {
+                write!(f, "overlay {} at {} (in {})", text(options), text(path), text(directory))
             }
             Self::ReadOnly { path } => write!(f, "read-only {}", text(path)),
             Self::Enter { path } => write!(f, "enter {}", text(path)),
@@ -199,22 +179,15 @@ pub(crate) fn of(plan: &Plan, processors: u32, scratch_bytes: u64) -> Result<Lay
     for bind in &plan.binds {
         layout.bind(bind)?;
     }
-    layout
-        .operations
-        .push(Operation::ReadOnly { path: text(ROOT)? });
-    layout
-        .operations
-        .push(Operation::Enter { path: text(ROOT)? });
+    layout.operations.push(Operation::ReadOnly { path: text(ROOT)? });
+    layout.operations.push(Operation::Enter { path: text(ROOT)? });
     Ok(layout)
 }
 
 /// A C string of ours or of the caller's.
 pub(crate) fn text(value: impl AsRef<[u8]>) -> Result<CString, SandboxError> {
     CString::new(value.as_ref()).map_err(|_| SandboxError::Plan {
-        what: format!(
-            "{:?} contains a NUL byte",
-            String::from_utf8_lossy(value.as_ref())
-        ),
+        what: format!("{:?} contains a NUL byte", String::from_utf8_lossy(value.as_ref())),
     })
 }
 
@@ -232,16 +205,11 @@ struct Points {
 
 impl Points {
     fn add(&mut self, bind: &Bind) -> Result<(), SandboxError> {
-        let wrong = |why: &str| SandboxError::Plan {
-            what: format!("bind target {:?} {why}", bind.target),
-        };
+        let wrong = |why: &str| SandboxError::Plan { what: format!("bind target {:?} {why}", bind.target) };
         let Some(relative) = bind.target.strip_prefix('/') else {
             return Err(wrong("is not absolute"));
         };
-        if relative
-            .split('/')
-            .any(|part| part.is_empty() || part == "." || part == "..")
-        {
+        if relative.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
             return Err(wrong("must be a plain path below /"));
         }
         let top = relative.split('/').next().unwrap_or_default();
@@ -254,9 +222,7 @@ impl Points {
             source,
         })?;
         for (index, _) in bind.target.match_indices('/').skip(1) {
-            self.paths
-                .entry(bind.target[..index].to_owned())
-                .or_insert(true);
+            self.paths.entry(bind.target[..index].to_owned()).or_insert(true);
         }
         self.paths.insert(bind.target.clone(), about.is_dir());
         Ok(())
@@ -265,35 +231,22 @@ impl Points {
 
 impl Layout {
     fn directory(&mut self, path: &str) -> Result<(), SandboxError> {
-        self.operations.push(Operation::Directory {
-            path: text(path)?,
-            mode: 0o755,
-        });
+        self.operations.push(Operation::Directory { path: text(path)?, mode: 0o755 });
         Ok(())
     }
 
     fn file(&mut self, path: &str, content: &str) -> Result<(), SandboxError> {
-        self.operations.push(Operation::File {
-            path: text(path)?,
-            content: content.into(),
-        });
+        self.operations.push(Operation::File { path: text(path)?, content: content.into() });
         Ok(())
     }
 
     fn link(&mut self, path: &str, target: impl AsRef<[u8]>) -> Result<(), SandboxError> {
-        self.operations.push(Operation::Link {
-            path: text(path)?,
-            target: text(target)?,
-        });
+        self.operations.push(Operation::Link { path: text(path)?, target: text(target)? });
         Ok(())
     }
 
     fn again(&mut self, from: &str, path: &str, optional: bool) -> Result<(), SandboxError> {
-        self.operations.push(Operation::Again {
-            from: text(from)?,
-            path: text(path)?,
-            optional,
-        });
+        self.operations.push(Operation::Again { from: text(from)?, path: text(path)?, optional });
         Ok(())
     }
 
@@ -301,36 +254,20 @@ impl Layout {
     fn attach(&mut self, source: &Path, access: Access, path: &str) -> Result<(), SandboxError> {
         let number = self.sources.len();
         let name = text(source.as_os_str().as_bytes())?;
-        self.sources.push(Source {
-            path: source.to_owned(),
-            name,
-            access,
-        });
-        self.operations.push(Operation::Attach {
-            source: number,
-            path: text(path)?,
-        });
+        self.sources.push(Source { path: source.to_owned(), name, access });
+        self.operations.push(Operation::Attach { source: number, path: text(path)? });
         Ok(())
     }
 
     fn tmpfs(&mut self, path: &str, mode: u32, bytes: u64) -> Result<(), SandboxError> {
         // The number of files is fixed: its default follows the machine's memory.
-        let options = text(format!(
-            "mode={mode:04o},size={}k,nr_inodes=1000000",
-            bytes.div_ceil(1024)
-        ))?;
-        self.operations.push(Operation::Tmpfs {
-            path: text(path)?,
-            options,
-        });
+        let options = text(format!("mode={mode:04o},size={}k,nr_inodes=1000000", bytes.div_ceil(1024)))?;
+        self.operations.push(Operation::Tmpfs { path: text(path)?, options });
         Ok(())
     }
 
     fn writable(&mut self, path: &str, kind: WritableKind) -> Result<(), SandboxError> {
-        self.writable.push(Writable {
-            path: text(path)?,
-            kind,
-        });
+        self.writable.push(Writable { path: text(path)?, kind });
         Ok(())
     }
 
@@ -353,9 +290,7 @@ impl Layout {
         self.directory("/facts/nothing")?;
         self.file("/facts/empty", "")?;
         // Whatever is shown from here is read-only, because a bind takes over the flags of its origin.
-        self.operations.push(Operation::ReadOnly {
-            path: text("/facts")?,
-        });
+        self.operations.push(Operation::ReadOnly { path: text("/facts")? });
         Ok(())
     }
 
@@ -369,12 +304,7 @@ impl Layout {
     }
 
     /// Makes the mount points in `directory`: those in `/tmp`, which is mounted late, or all others.
-    fn points(
-        &mut self,
-        directory: &str,
-        points: &Points,
-        in_scratch: bool,
-    ) -> Result<(), SandboxError> {
+    fn points(&mut self, directory: &str, points: &Points, in_scratch: bool) -> Result<(), SandboxError> {
         for (path, is_directory) in &points.paths {
             if (path.split('/').nth(1) == Some("tmp")) != in_scratch {
                 continue;
@@ -390,24 +320,13 @@ impl Layout {
     }
 
     /// An overlay of `layers`, names below `directory`, at `path`.
-    fn overlay(
-        &mut self,
-        directory: &str,
-        layers: &[String],
-        path: &str,
-    ) -> Result<(), SandboxError> {
+    fn overlay(&mut self, directory: &str, layers: &[String], path: &str) -> Result<(), SandboxError> {
         let options = text(format!("lowerdir={}", layers.join(":")))?;
         // The kernel takes one page of options and 500 layers.
         if layers.len() > 500 || options.as_bytes().len() > 4000 {
-            return Err(SandboxError::Plan {
-                what: format!("{path} has more than 500 layers"),
-            });
+            return Err(SandboxError::Plan { what: format!("{path} has more than 500 layers") });
         }
-        self.operations.push(Operation::Overlay {
-            directory: text(directory)?,
-            options,
-            path: text(path)?,
-        });
+        self.operations.push(Operation::Overlay { directory: text(directory)?, options, path: text(path)? });
         Ok(())
     }
 
@@ -418,7 +337,7 @@ impl Layout {
         for (number, source) in sources.iter().enumerate() {
             let path = format!("{directory}/{number}");
             self.directory(&path)?;
-            self.attach(source, Access::Read, &path)?;
+            self.attach(source, layer(source), &path)?;
             names.push(number.to_string());
         }
         Ok(names)
@@ -427,7 +346,7 @@ impl Layout {
     /// Shows `sources` merged at `path`, which exists.
     fn merged(&mut self, area: &str, sources: &[PathBuf], path: &str) -> Result<(), SandboxError> {
         if let [only] = sources {
-            return self.attach(only, Access::Read, path);
+            return self.attach(only, layer(only), path);
         }
         let directory = format!("/layers/{area}");
         let layers = self.area(&directory, sources)?;
@@ -490,11 +409,7 @@ impl Layout {
             self.directory(&inside("/var"))?;
             self.link(&inside("/var/tmp"), "../tmp")?;
         }
-        if let Some(target) = points
-            .paths
-            .keys()
-            .find(|path| others.iter().any(|top| path[1..] == **top))
-        {
+        if let Some(target) = points.paths.keys().find(|path| others.iter().any(|top| path[1..] == **top)) {
             return Err(SandboxError::Plan {
                 what: format!("{target} is a bind's, but a package of the build root has it too"),
             });
@@ -504,16 +419,12 @@ impl Layout {
 
     /// Hides the host's `/usr/local`, showing there only what `overlays` bring.
     fn without_local(&mut self, overlays: &[PathBuf]) -> Result<(), SandboxError> {
-        let is_directory =
-            |path: &Path| fs::symlink_metadata(path).is_ok_and(|about| about.is_dir());
+        let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|about| about.is_dir());
         if !is_directory(Path::new("/usr/local")) {
             return Ok(());
         }
-        let brought: Vec<PathBuf> = overlays
-            .iter()
-            .map(|tree| tree.join("usr/local"))
-            .filter(|path| is_directory(path))
-            .collect();
+        let brought: Vec<PathBuf> =
+            overlays.iter().map(|tree| tree.join("usr/local")).filter(|path| is_directory(path)).collect();
         if brought.is_empty() {
             self.again("/facts/nothing", &inside("/usr/local"), false)
         } else {
@@ -574,9 +485,7 @@ impl Layout {
     /// A root of nothing but `lowers`, under a skeleton with the mount points that are needed.
     fn layers(&mut self, lowers: &[PathBuf], points: &Points) -> Result<(), SandboxError> {
         if lowers.is_empty() {
-            return Err(SandboxError::Plan {
-                what: "a root needs at least one layer".to_owned(),
-            });
+            return Err(SandboxError::Plan { what: "a root needs at least one layer".to_owned() });
         }
         let directory = "/layers/root";
         let mut names = vec!["own".to_owned()];
@@ -610,13 +519,10 @@ impl Layout {
             self.link(&format!("{dev}/{name}"), target)?;
         }
         self.directory(&format!("{dev}/pts"))?;
-        self.operations.push(Operation::Terminals {
-            path: text(format!("{dev}/pts"))?,
-        });
+        self.operations.push(Operation::Terminals { path: text(format!("{dev}/pts"))? });
         self.directory(&format!("{dev}/shm"))?;
         self.tmpfs(&format!("{dev}/shm"), 0o1777, scratch_bytes)?;
-        self.operations
-            .push(Operation::ReadOnly { path: text(&dev)? });
+        self.operations.push(Operation::ReadOnly { path: text(&dev)? });
         self.writable("/dev", WritableKind::Existing)?;
         self.writable("/dev/shm", WritableKind::Tree)
     }
@@ -624,14 +530,9 @@ impl Layout {
     /// `/proc`: our own, with the files that tell of the host covered.
     fn processes(&mut self) -> Result<(), SandboxError> {
         let proc = inside("/proc");
-        self.operations
-            .push(Operation::Processes { path: text(&proc)? });
+        self.operations.push(Operation::Processes { path: text(&proc)? });
         for (name, _) in facts::proc_files(1) {
-            self.again(
-                &format!("/facts/proc/{name}"),
-                &format!("{proc}/{name}"),
-                true,
-            )?;
+            self.again(&format!("/facts/proc/{name}"), &format!("{proc}/{name}"), true)?;
         }
         for name in facts::PROC_EMPTY {
             self.again("/facts/empty", &format!("{proc}/{name}"), true)?;
@@ -644,33 +545,27 @@ impl Layout {
     }
 
     fn bind(&mut self, bind: &Bind) -> Result<(), SandboxError> {
-        let access = if bind.writable {
-            Access::Write
-        } else {
-            Access::Read
-        };
+        let access = if bind.writable { Access::Write } else { Access::Read };
         self.attach(&bind.source, access, &inside(&bind.target))?;
         if bind.writable {
-            let kind = if bind.source.is_dir() {
-                WritableKind::Tree
-            } else {
-                WritableKind::File
-            };
+            let kind = if bind.source.is_dir() { WritableKind::Tree } else { WritableKind::File };
             self.writable(&bind.target, kind)?;
         }
         Ok(())
     }
 }
 
+/// How a layer is mounted: as a tree of the caller's, except where it is a directory of the host itself.
+fn layer(source: &Path) -> Access {
+    let of_host = source.components().count() <= 2;
+    if of_host { Access::Read } else { Access::Layer }
+}
+
 /// The directories at the top of `overlays`, by name: which trees have them, uppermost first.
 fn tops(overlays: &[PathBuf]) -> Result<BTreeMap<String, Vec<PathBuf>>, SandboxError> {
     let mut tops: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for tree in overlays {
-        let failed = |source| SandboxError::Source {
-            path: tree.clone(),
-            step: "read directory",
-            source,
-        };
+        let failed = |source| SandboxError::Source { path: tree.clone(), step: "read directory", source };
         for entry in fs::read_dir(tree).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // Only directories can be layers; a file or link at the top of a tree is nothing a build needs.

@@ -11,7 +11,8 @@
 //!          filter   refused system calls
 //!     run ─────────► child      between clone and exec: nothing that allocates
 //!      ├ owner       ids        ├ landlock
-//!      ├ cgroup      limits     └ loose   without namespaces
+//!      ├ idmap       layers     ├ loose   without namespaces
+//!      ├ cgroup      limits     └ supervisor  its end of the line
 //!      └ hint        refusals
 //! ```
 
@@ -21,6 +22,7 @@ mod error;
 mod facts;
 mod filter;
 mod hint;
+mod idmap;
 mod landlock;
 mod layout;
 mod loose;
@@ -28,6 +30,7 @@ mod owner;
 mod plan;
 mod probe;
 mod run;
+mod supervisor;
 mod sys;
 
 pub use error::SandboxError;

@@ -64,9 +64,7 @@ fn kill_children() {
     while let Ok(count @ 1..) = sys::read(file, &mut buffer) {
         for byte in buffer.iter().take(count) {
             if byte.is_ascii_digit() {
-                pid = pid
-                    .wrapping_mul(10)
-                    .wrapping_add(libc::pid_t::from(byte.wrapping_sub(b'0')));
+                pid = pid.wrapping_mul(10).wrapping_add(libc::pid_t::from(byte.wrapping_sub(b'0')));
             } else {
                 if pid > 0 {
                     let _ = sys::kill(pid, libc::SIGKILL);

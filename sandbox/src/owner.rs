@@ -21,28 +21,17 @@ pub(crate) struct Owner {
 impl Owner {
     /// Looks at the calling thread's ids and capabilities.
     pub fn of_caller() -> Self {
-        const NEEDED: u64 = 1 << sys::CAP_SYS_ADMIN
-            | 1 << sys::CAP_SETUID
-            | 1 << sys::CAP_SETGID
-            | 1 << sys::CAP_CHOWN;
+        const NEEDED: u64 = 1 << sys::CAP_SYS_ADMIN | 1 << sys::CAP_SETUID | 1 << sys::CAP_SETGID | 1 << sys::CAP_CHOWN;
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
-        let own = Self {
-            uid,
-            gid,
-            privileged: false,
-        };
+        let own = Self { uid, gid, privileged: false };
         if uid != 0 || sys::effective_capabilities() & NEEDED != NEEDED {
             return own;
         }
         let uids = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         let gids = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
         match (outer_id(&uids), outer_id(&gids)) {
-            (Some(uid), Some(gid)) => Self {
-                uid,
-                gid,
-                privileged: true,
-            },
+            (Some(uid), Some(gid)) => Self { uid, gid, privileged: true },
             _ => own,
         }
     }
@@ -60,11 +49,7 @@ fn outer_id(map: &str) -> Option<u32> {
             Some((first, first + count))
         })
         .collect();
-    let holds = |id: u64| {
-        ranges
-            .iter()
-            .any(|(first, end)| (*first..*end).contains(&id))
-    };
+    let holds = |id: u64| ranges.iter().any(|(first, end)| (*first..*end).contains(&id));
     if holds(u64::from(RESERVED_ID)) {
         return Some(RESERVED_ID);
     }
@@ -92,10 +77,7 @@ mod tests {
 
     #[test]
     fn id_comes_from_the_map() {
-        assert_eq!(
-            outer_id("         0          0 4294967295\n"),
-            Some(RESERVED_ID)
-        );
+        assert_eq!(outer_id("         0          0 4294967295\n"), Some(RESERVED_ID));
         assert_eq!(outer_id("0 100000 65536\n"), Some(65533));
         assert_eq!(outer_id("0 100000 65535\n"), Some(65533));
         assert_eq!(outer_id("0 1000 1\n1 100000 1000\n"), Some(1000));

@@ -32,9 +32,7 @@ pub fn probe() -> Vec<Probe> {
 /// A command in a whole sandbox: the feature that all others are parts of.
 fn whole() -> Probe {
     let plan = Plan {
-        root: RootView::Host {
-            overlays: Vec::new(),
-        },
+        root: RootView::Host { overlays: Vec::new() },
         binds: Vec::new(),
         command: vec![OsString::from("/bin/true")],
         environment: Vec::new(),
@@ -42,26 +40,13 @@ fn whole() -> Probe {
         limits: Limits::default(),
         level: Level::Full,
     };
-    let found = |available, detail: String, switch| Probe {
-        feature: "isolation",
-        available,
-        detail,
-        switch,
-    };
+    let found = |available, detail: String, switch| Probe { feature: "isolation", available, detail, switch };
     match run::run(&plan, &mut |_| {}, &AtomicBool::new(false)) {
         Ok(outcome) if outcome.status == Status::Exited(0) => {
-            let applied: Vec<String> = outcome
-                .applied
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
+            let applied: Vec<String> = outcome.applied.iter().map(|(name, value)| format!("{name}={value}")).collect();
             found(true, applied.join(" "), None)
         }
-        Ok(outcome) => found(
-            false,
-            format!("/bin/true ended with {:?}", outcome.status),
-            None,
-        ),
+        Ok(outcome) => found(false, format!("/bin/true ended with {:?}", outcome.status), None),
         Err(error) => {
             let detail = match &error {
                 SandboxError::Step { source, .. }
@@ -77,69 +62,35 @@ fn whole() -> Probe {
 fn landlock() -> Probe {
     let (available, detail) = match sys::landlock_version() {
         Ok(version) => (true, format!("version {version}")),
-        Err(libc::EOPNOTSUPP) => (
-            false,
-            "built into this kernel but not switched on".to_owned(),
-        ),
+        Err(libc::EOPNOTSUPP) => (false, "built into this kernel but not switched on".to_owned()),
         Err(_) => (false, "not in this kernel".to_owned()),
     };
     let switch = (!available).then(|| "add landlock to the kernel's `lsm=` parameter".to_owned());
-    Probe {
-        feature: "landlock",
-        available,
-        detail,
-        switch,
-    }
+    Probe { feature: "landlock", available, detail, switch }
 }
 
 fn time() -> Probe {
     let available = fs::exists("/proc/self/timens_offsets").unwrap_or(false);
-    let detail = if available {
-        "uptime is hidden"
-    } else {
-        "builds see the time since boot"
-    };
+    let detail = if available { "uptime is hidden" } else { "builds see the time since boot" };
     let switch = (!available).then(|| "a kernel with CONFIG_TIME_NS".to_owned());
-    Probe {
-        feature: "time namespace",
-        available,
-        detail: detail.to_owned(),
-        switch,
-    }
+    Probe { feature: "time namespace", available, detail: detail.to_owned(), switch }
 }
 
 fn groups() -> Probe {
-    let limits = Limits {
-        memory_bytes: Some(1 << 30),
-        processes: Some(1000),
-        ..Limits::default()
-    };
+    let limits = Limits { memory_bytes: Some(1 << 30), processes: Some(1000), ..Limits::default() };
     let group = Group::make(&limits);
     let detail = match &group {
-        Some(group) => format!(
-            "{}: limits hold for all processes of a build together",
-            group.version()
-        ),
+        Some(group) => format!("{}: limits hold for all processes of a build together", group.version()),
         None => "memory limits hold for each process of a build".to_owned(),
     };
-    let switch = group.is_none().then(|| {
-        "run in a delegated control group: `systemd-run --user --scope -p Delegate=yes conary …`".to_owned()
-    });
-    Probe {
-        feature: "control groups",
-        available: group.is_some(),
-        detail,
-        switch,
-    }
+    let switch = group
+        .is_none()
+        .then(|| "run in a delegated control group: `systemd-run --user --scope -p Delegate=yes conary …`".to_owned());
+    Probe { feature: "control groups", available: group.is_some(), detail, switch }
 }
 
 fn identity() -> Probe {
     let owner = Owner::of_caller();
     let detail = format!("id 1000 inside is {}:{} on the host", owner.uid, owner.gid);
-    Probe {
-        feature: "identity",
-        available: true,
-        detail,
-        switch: None,
-    }
+    Probe { feature: "identity", available: true, detail, switch: None }
 }

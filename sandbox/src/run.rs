@@ -11,14 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Gid, Uid};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 
 use crate::cgroup::Group;
 use crate::child::{self, Descriptors, Prepared, Report, STAGES, Stage};
 use crate::error::SandboxError;
-use crate::layout::{self, Layout};
+use crate::idmap;
+use crate::layout::{self, Access, Layout};
 use crate::owner::Owner;
 use crate::plan::{Level, Limits, Outcome, Plan, Status};
+use crate::supervisor::Supervisor;
 use crate::sys::{self, Cloned, PointerArray};
 use crate::{filter, hint, landlock};
 
@@ -38,11 +42,7 @@ const CLOCK_START: i64 = 100;
 ///
 /// # Errors
 /// [`SandboxError`] if the command could not be started as planned. One that ran and failed is an outcome.
-pub fn run(
-    plan: &Plan,
-    output: &mut dyn FnMut(&[u8]),
-    cancel: &AtomicBool,
-) -> Result<Outcome, SandboxError> {
+pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
     let started = Instant::now();
     let owner = Owner::of_caller();
     let host = Host::look(plan);
@@ -54,40 +54,30 @@ pub fn run(
     running.release(&owner, &caller_ends.go)?;
     let ended = running.watch(&plan.limits, started, &caller_ends.output, output, cancel);
     let waited = running.bury();
-    let report = read_report(&caller_ends.report);
-    let memory = running.group.as_ref().and_then(Group::peak_bytes);
-    let out_of_memory = running.group.as_ref().is_some_and(Group::ran_out_of_memory);
-    let (status, largest_kib) = match (ended, report) {
-        (_, Some(report)) if report.kind == child::FAILED => {
-            return Err(failure(plan, &layout, &report));
-        }
-        (Some(status), report) => (status, report.map_or(0, |report| report.largest_kib)),
-        (None, Some(report)) => {
-            let status = exit_status(report.status);
-            let failed = status != Status::Exited(0);
-            (
-                if failed && out_of_memory {
-                    Status::OutOfMemory
-                } else {
-                    status
-                },
-                report.largest_kib,
-            )
-        }
-        (None, None) if out_of_memory => (Status::OutOfMemory, 0),
+    let reports = read_reports(&caller_ends.report);
+    if let Some(report) = reports.iter().find(|report| report.kind == child::FAILED) {
+        return Err(failure(plan, &layout, report));
+    }
+    let last = reports.iter().find(|report| report.kind == child::ENDED);
+    let group = running.group.as_ref();
+    let status = match (ended, last.map(|report| exit_status(report.status))) {
+        (Some(status), _) | (None, Some(status @ Status::Exited(0))) => status,
+        _ if group.is_some_and(Group::ran_out_of_memory) => Status::OutOfMemory,
+        (None, Some(status)) => status,
         (None, None) => {
             let signal = waited.as_ref().map_or(0, |waited| waited.status & 0x7f);
             return Err(SandboxError::Killed { signal });
         }
     };
     let usage = waited.map(|waited| waited.usage);
+    let largest_bytes = last.map_or(0, |report| u64::from(report.largest_kib) * 1024);
     Ok(Outcome {
         status,
         wall: started.elapsed(),
         cpu_user: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_utime)),
         cpu_system: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_stime)),
-        peak_memory_bytes: memory.unwrap_or(u64::from(largest_kib) * 1024),
-        applied: applied(plan, &host, &layout, running.group.as_ref()),
+        peak_memory_bytes: group.and_then(Group::peak_bytes).unwrap_or(largest_bytes),
+        applied: running.applied(plan, &host, &layout, &reports),
     })
 }
 
@@ -106,19 +96,14 @@ impl Host {
         let words = sys::affinity(&mut mask).map_or(0, |bytes| bytes / 8);
         let allowed: u32 = mask.iter().take(words).map(|word| word.count_ones()).sum();
         let allowed = allowed.max(1);
-        let processors = plan
-            .limits
-            .cpus
-            .map_or(allowed, |cpus| cpus.clamp(1, allowed));
+        let processors = plan.limits.cpus.map_or(allowed, |cpus| cpus.clamp(1, allowed));
         let affinity = (processors < allowed).then(|| first_bits(&mask[..words], processors));
         Self {
             processors,
             affinity,
             scratch_bytes: scratch_bytes(&plan.limits),
             landlock: sys::landlock_version().unwrap_or(0),
-            clock_offsets: fs::exists("/proc/self/timens_offsets")
-                .unwrap_or(false)
-                .then(clock_offsets),
+            clock_offsets: fs::exists("/proc/self/timens_offsets").unwrap_or(false).then(clock_offsets),
         }
     }
 }
@@ -129,10 +114,7 @@ fn first_bits(mask: &[u64], count: u32) -> Vec<u64> {
     mask.iter()
         .map(|word| {
             let mut kept = 0;
-            for bit in (0..64)
-                .map(|shift| word & (1 << shift))
-                .filter(|bit| *bit != 0)
-            {
+            for bit in (0..64).map(|shift| word & (1 << shift)).filter(|bit| *bit != 0) {
                 if left > 0 {
                     kept |= bit;
                     left -= 1;
@@ -155,11 +137,7 @@ fn scratch_bytes(limits: &Limits) -> u64 {
 fn clock_offsets() -> String {
     use rustix::time::{ClockId, clock_gettime};
     let offset = |clock| CLOCK_START - clock_gettime(clock).tv_sec;
-    format!(
-        "monotonic {} 0\nboottime {} 0\n",
-        offset(ClockId::Monotonic),
-        offset(ClockId::Boottime)
-    )
+    format!("monotonic {} 0\nboottime {} 0\n", offset(ClockId::Monotonic), offset(ClockId::Boottime))
 }
 
 /// A running sandbox. Dropping it ends and buries whatever is left.
@@ -168,6 +146,9 @@ struct Sandbox {
     pidfd: OwnedFd,
     level: Level,
     group: Option<Group>,
+    supervisor: Option<Supervisor>,
+    layers_mapped: bool,
+    privileged: bool,
     buried: bool,
 }
 
@@ -180,63 +161,49 @@ struct CallerEnds {
 
 impl Sandbox {
     /// Prepares everything and clones the first process, which waits for [`Sandbox::release`].
-    fn start(
-        plan: &Plan,
-        owner: &Owner,
-        host: &Host,
-        layout: &Layout,
-    ) -> Result<(Self, CallerEnds), SandboxError> {
-        let pipe = || {
-            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("pipe", errno.into()))
-        };
+    fn start(plan: &Plan, owner: &Owner, host: &Host, layout: &Layout) -> Result<(Self, CallerEnds), SandboxError> {
         let (go_inner, go) = pipe()?;
         let (output, output_inner) = pipe()?;
         let (report, report_inner) = pipe()?;
+        let (socket, socket_inner) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|errno| step("socket pair", errno.into()))?;
+        let output_inner = out_of_the_way(&output_inner)?;
+        let report_inner = out_of_the_way(&report_inner)?;
+        let socket_inner = out_of_the_way(&socket_inner)?;
         if plan.level == Level::Full {
             // The command may open its output again, as `/dev/stderr`.
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(owner.uid),
-                rustix::fs::Gid::from_raw(owner.gid),
-            );
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
             rustix::fs::fchown(&output_inner, Some(uid), Some(gid))
                 .map_err(|errno| step("give the output pipe away", errno.into()))?;
         }
         let group = Group::make(&plan.limits);
         let full = plan.level == Level::Full;
 
-        let opened = if full && owner.privileged {
-            open_sources(layout)?
-        } else {
-            Vec::new()
-        };
-        let mut mounts: Vec<Option<RawFd>> =
-            opened.iter().map(|mount| Some(mount.as_raw_fd())).collect();
+        let (opened, layers_mapped) =
+            if full && owner.privileged { open_sources(layout, owner)? } else { (Vec::new(), false) };
+        let mut mounts: Vec<Option<RawFd>> = opened.iter().map(|mount| Some(mount.as_raw_fd())).collect();
         mounts.resize(layout.sources.len(), None);
 
-        let kept = [
-            go_inner.as_raw_fd(),
-            output_inner.as_raw_fd(),
-            report_inner.as_raw_fd(),
-        ];
+        let descriptors = Descriptors {
+            go: go_inner.as_raw_fd(),
+            output: output_inner.as_raw_fd(),
+            report: report_inner.as_raw_fd(),
+            supervisor: socket_inner.as_raw_fd(),
+        };
+        let kept = [descriptors.go, descriptors.output, descriptors.report, descriptors.supervisor];
         let close = gaps(kept.iter().chain(mounts.iter().flatten()).copied());
         let arguments = strings(&plan.command)?;
         let environment = environment(plan)?;
         let programs = programs(plan)?;
         let directory = layout::text(&plan.directory)?;
         let limits = resource_limits(&plan.limits, group.as_ref());
-        let filter = if full {
-            filter::program(&filter::rules())
-        } else {
-            Vec::new()
-        };
+        let rules = filter::rules();
+        let (filter, supervised_filter) = (filter::program(&rules, false), filter::program(&rules, true));
         let foothold = foothold()?;
         let mut prepared = Prepared {
             level: plan.level,
-            descriptors: Descriptors {
-                go: go_inner.as_raw_fd(),
-                output: output_inner.as_raw_fd(),
-                report: report_inner.as_raw_fd(),
-            },
+            descriptors,
             close: &close,
             drop_groups: owner.privileged,
             mounts: &mut mounts,
@@ -249,6 +216,7 @@ impl Sandbox {
             affinity: host.affinity.as_deref(),
             landlock: (host.landlock > 0).then(|| landlock::rules(host.landlock)),
             filter: &filter,
+            supervised_filter: &supervised_filter,
             directory: &directory,
             programs: &programs,
             arguments: &PointerArray::new(&arguments),
@@ -256,8 +224,7 @@ impl Sandbox {
         };
         let namespaces = if full { NAMESPACES } else { 0 };
         // No handler of the caller may run in the child's copy of its memory.
-        let mask =
-            sys::set_signal_mask(u64::MAX).map_err(|errno| step("block signals", error(errno)))?;
+        let mask = sys::set_signal_mask(u64::MAX).map_err(|errno| step("block signals", error(errno)))?;
         let cloned = sys::clone(namespaces);
         if matches!(cloned, Ok(Cloned::Child)) {
             child::first_process(&mut prepared)
@@ -279,6 +246,9 @@ impl Sandbox {
             pidfd,
             level: plan.level,
             group,
+            supervisor: full.then(|| Supervisor::new(socket)),
+            layers_mapped,
+            privileged: owner.privileged,
             buried: false,
         };
         restored.map_err(|errno| step("restore signals", error(errno)))?;
@@ -292,12 +262,10 @@ impl Sandbox {
         }
         if self.level == Level::Full {
             let write = |file: &str, text: &str| {
-                fs::write(format!("/proc/{}/{file}", self.pid), text).map_err(|source| {
-                    SandboxError::Step {
-                        step: format!("write {file}"),
-                        source,
-                        hint: hint::for_maps(),
-                    }
+                fs::write(format!("/proc/{}/{file}", self.pid), text).map_err(|source| SandboxError::Step {
+                    step: format!("write {file}"),
+                    source,
+                    hint: hint::for_maps(),
                 })
             };
             if !owner.privileged {
@@ -306,15 +274,14 @@ impl Sandbox {
             write("uid_map", &format!("{} {} 1", child::INNER_ID, owner.uid))?;
             write("gid_map", &format!("{} {} 1", child::INNER_ID, owner.gid))?;
         }
-        rustix::io::write(go, b"g")
-            .map_err(|errno| step("start the first process", errno.into()))?;
+        rustix::io::write(go, b"g").map_err(|errno| step("start the first process", errno.into()))?;
         Ok(())
     }
 
     /// Hands over output and enforces the limits until the first process has ended. Returns what ended it
     /// if that was us.
     fn watch(
-        &self,
+        &mut self,
         limits: &Limits,
         started: Instant,
         pipe: &OwnedFd,
@@ -335,11 +302,8 @@ impl Sandbox {
             if remaining == Some(Duration::ZERO) {
                 return Some(Status::TimedOut);
             }
-            let (readable, ended) = self.wait(
-                pipe.as_fd(),
-                open,
-                remaining.map_or(TICK, |left| left.min(TICK)),
-            );
+            let longest = remaining.map_or(TICK, |left| left.min(TICK));
+            let (readable, ended) = self.wait(pipe.as_fd(), open, longest);
             if readable {
                 match rustix::io::read(pipe, &mut piece) {
                     Ok(0) => open = false,
@@ -362,36 +326,29 @@ impl Sandbox {
         }
     }
 
-    /// Sleeps until there is output, or the first process has ended, or for `longest`.
-    fn wait(&self, pipe: BorrowedFd<'_>, open: bool, longest: Duration) -> (bool, bool) {
-        let mut events = [
-            PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(pipe, PollFlags::IN),
-        ];
-        let watched = if open {
-            &mut events[..]
-        } else {
-            &mut events[..1]
-        };
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: longest.subsec_nanos().into(),
-        };
-        if rustix::event::poll(watched, Some(&timeout)).is_err() {
+    /// Sleeps until there is output, or the first process has ended, or for `longest`, and serves the
+    /// supervisor's callers.
+    fn wait(&mut self, pipe: BorrowedFd<'_>, open: bool, longest: Duration) -> (bool, bool) {
+        let watched =
+            [Some(self.pidfd.as_fd()), open.then_some(pipe), self.supervisor.as_ref().and_then(Supervisor::waits_for)];
+        let mut events: Vec<PollFd<'_>> =
+            watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let timeout = Timespec { tv_sec: 0, tv_nsec: longest.subsec_nanos().into() };
+        if rustix::event::poll(&mut events, Some(&timeout)).is_err() {
             return (false, false);
         }
-        let [ended, readable] = events.map(|event| !event.revents().is_empty());
-        (open && readable, ended)
+        let mut ready = events.iter().map(|event| !event.revents().is_empty());
+        let [ended, readable, called] = watched.map(|watched| watched.is_some() && ready.next().unwrap_or(false));
+        if called && let Some(supervisor) = &mut self.supervisor {
+            supervisor.serve();
+        }
+        (readable, ended)
     }
 
     /// Ends the first process, and with it everything in the sandbox, and waits until that is done.
     fn bury(&mut self) -> Option<sys::Waited> {
         // Without namespaces it has to end the others itself, so it is asked.
-        let signal = if self.level == Level::Full {
-            libc::SIGKILL
-        } else {
-            libc::SIGTERM
-        };
+        let signal = if self.level == Level::Full { libc::SIGKILL } else { libc::SIGTERM };
         // It may have ended already.
         let _ = sys::pidfd_kill(self.pidfd.as_raw_fd(), signal);
         self.buried = true;
@@ -402,6 +359,31 @@ impl Sandbox {
                 Err(_) => return None,
             }
         }
+    }
+
+    /// What the wall was made of.
+    fn applied(&self, plan: &Plan, host: &Host, layout: &Layout, reports: &[Report]) -> Vec<(String, String)> {
+        let mut list: Vec<(&str, String)> = Vec::new();
+        let group = self.group.as_ref();
+        if plan.level == Level::Full {
+            let time = if host.clock_offsets.is_some() { ",time" } else { "" };
+            list.push(("namespaces", format!("user,mount,pid,ipc,uts,net,cgroup{time}")));
+            list.push(("seccomp", filter::rules().len().to_string()));
+            let version = host.landlock;
+            list.push(("landlock", if version == 0 { "none".to_owned() } else { version.to_string() }));
+            let supervised = !reports.iter().any(|report| report.kind == child::UNSUPERVISED);
+            list.push(("uname", if supervised { "fixed" } else { "host" }.to_owned()));
+            if layout.sources.iter().any(|source| source.access == Access::Layer) {
+                // A user's layers are the user's own already.
+                let own = self.layers_mapped || !self.privileged;
+                list.push(("layers", if own { "own" } else { "nobody's" }.to_owned()));
+            }
+        }
+        list.push(("cgroup", group.map_or("none", Group::version).to_owned()));
+        if plan.limits.memory_bytes.is_some() && !group.is_some_and(Group::holds_memory) {
+            list.push(("memory", "each process".to_owned()));
+        }
+        list.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -421,33 +403,47 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWNET;
 
+fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("pipe", errno.into()))
+}
+
+/// The same descriptor under a number above those that the command's own will have.
+fn out_of_the_way(fd: &OwnedFd) -> Result<OwnedFd, SandboxError> {
+    const ABOVE: RawFd = 10;
+    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE).map_err(|errno| step("duplicate a descriptor", errno.into()))
+}
+
 fn error(errno: i32) -> io::Error {
     io::Error::from_raw_os_error(errno)
 }
 
 fn step(step: &str, source: io::Error) -> SandboxError {
-    SandboxError::Step {
-        step: step.to_owned(),
-        source,
-        hint: None,
-    }
+    SandboxError::Step { step: step.to_owned(), source, hint: None }
 }
 
-/// Clones the host's mounts with the caller's own rights.
-fn open_sources(layout: &Layout) -> Result<Vec<OwnedFd>, SandboxError> {
-    layout
-        .sources
-        .iter()
-        .map(|source| {
-            child::open_source(&source.name, source.access)
-                .map(sys::owned)
-                .map_err(|errno| SandboxError::Source {
-                    path: source.path.clone(),
-                    step: "clone its mount",
-                    source: error(errno),
-                })
-        })
-        .collect()
+/// Clones the host's mounts with the caller's own rights, and says whether root's files in the layers are
+/// the build's.
+fn open_sources(layout: &Layout, owner: &Owner) -> Result<(Vec<OwnedFd>, bool), SandboxError> {
+    let layers = layout.sources.iter().any(|source| source.access == Access::Layer);
+    // Without it, the build sees files that only root may read as nobody does.
+    let ids = if layers { idmap::namespace(owner).ok() } else { None };
+    let mut mapped = ids.is_some();
+    let mut opened = Vec::new();
+    for source in &layout.sources {
+        let open = |ids| child::open_source(&source.name, source.access, ids).map(sys::owned);
+        let ids = ids.as_ref().filter(|_| source.access == Access::Layer).map(AsRawFd::as_raw_fd);
+        // Not every file system can map owners.
+        let mount = open(ids).or_else(|errno| {
+            mapped = false;
+            if ids.is_some() { open(None) } else { Err(errno) }
+        });
+        opened.push(mount.map_err(|errno| SandboxError::Source {
+            path: source.path.clone(),
+            step: "clone its mount",
+            source: error(errno),
+        })?);
+    }
+    Ok((opened, mapped))
 }
 
 /// Ranges of descriptor numbers around those that are kept.
@@ -467,10 +463,7 @@ fn gaps(kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
 }
 
 fn strings(values: &[OsString]) -> Result<Vec<CString>, SandboxError> {
-    values
-        .iter()
-        .map(|value| layout::text(value.as_bytes()))
-        .collect()
+    values.iter().map(|value| layout::text(value.as_bytes())).collect()
 }
 
 fn environment(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
@@ -478,9 +471,7 @@ fn environment(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
         .iter()
         .map(|(name, value)| {
             if name.is_empty() || name.contains('=') {
-                return Err(SandboxError::Plan {
-                    what: format!("{name:?} is no name of a variable"),
-                });
+                return Err(SandboxError::Plan { what: format!("{name:?} is no name of a variable") });
             }
             let mut text = name.clone().into_bytes();
             text.push(b'=');
@@ -492,25 +483,15 @@ fn environment(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
 
 /// The paths at which the command's program may be: itself, or in each directory of the plan's `PATH`.
 fn programs(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
-    let program = plan.command.first().ok_or_else(|| SandboxError::Plan {
-        what: "no command".to_owned(),
-    })?;
+    let program = plan.command.first().ok_or_else(|| SandboxError::Plan { what: "no command".to_owned() })?;
     if program.as_bytes().contains(&b'/') {
         return Ok(vec![layout::text(program.as_bytes())?]);
     }
-    let path = plan
-        .environment
-        .iter()
-        .rfind(|(name, _)| name == "PATH")
-        .map(|(_, value)| value.as_bytes());
+    let path = plan.environment.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
     path.unwrap_or(b"/usr/bin:/bin")
         .split(|byte| *byte == b':')
         .map(|directory| {
-            let directory = if directory.is_empty() {
-                b"."
-            } else {
-                directory
-            };
+            let directory = if directory.is_empty() { b"." } else { directory };
             layout::text([directory, b"/", program.as_bytes()].concat())
         })
         .collect()
@@ -518,24 +499,16 @@ fn programs(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
 
 /// A directory that every host has, where the new root hangs for a moment.
 fn foothold() -> Result<CString, SandboxError> {
-    let place = ["/tmp", "/usr", "/proc"]
-        .into_iter()
-        .find(|path| fs::metadata(path).is_ok_and(|about| about.is_dir()));
+    let place = ["/tmp", "/usr", "/proc"].into_iter().find(|path| fs::metadata(path).is_ok_and(|about| about.is_dir()));
     layout::text(place.unwrap_or("/"))
 }
 
 /// Resource limits, each `(resource, soft, hard)`: fixed ones, and the plan's where no group keeps them.
-#[allow(
-    clippy::cast_possible_wrap,
-    reason = "resources are small numbers on every C library"
-)]
+#[allow(clippy::cast_possible_wrap, reason = "resources are small numbers on every C library")]
 fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i32, u64, u64)> {
     let no_limit = libc::RLIM_INFINITY;
     let memory_by_group = group.is_some_and(Group::holds_memory);
-    let each_process = limits
-        .memory_bytes
-        .filter(|_| !memory_by_group)
-        .unwrap_or(no_limit);
+    let each_process = limits.memory_bytes.filter(|_| !memory_by_group).unwrap_or(no_limit);
     let file_size = limits.file_bytes.unwrap_or(no_limit);
     let processes = limits.processes.unwrap_or(MOST_PROCESSES);
     let queue = 819_200;
@@ -578,45 +551,27 @@ fn exit_status(status: i32) -> Status {
     }
 }
 
-/// The last word of the first process or of the command before it became itself: a failure counts before
-/// an end, which the failure caused.
-fn read_report(pipe: &OwnedFd) -> Option<Report> {
-    let mut bytes = [0; 4 * Report::BYTES];
+/// What the first process and the command before it became itself had to say.
+fn read_reports(pipe: &OwnedFd) -> Vec<Report> {
+    let mut bytes = [0; 8 * Report::BYTES];
     // Everybody who could write is gone, and what they wrote is in the pipe.
-    rustix::io::ioctl_fionbio(pipe, true).ok()?;
-    let count = rustix::io::read(pipe, &mut bytes).unwrap_or(0);
-    let mut reports: Vec<Report> = bytes[..count]
-        .chunks_exact(Report::BYTES)
-        .filter_map(Report::from_bytes)
-        .collect();
-    reports.sort_by_key(|report| report.kind);
-    reports.into_iter().next()
+    let count = rustix::io::ioctl_fionbio(pipe, true).and_then(|()| rustix::io::read(pipe, &mut bytes)).unwrap_or(0);
+    bytes[..count].chunks_exact(Report::BYTES).filter_map(Report::from_bytes).collect()
 }
 
 /// What a report of failure means.
 fn failure(plan: &Plan, layout: &Layout, report: &Report) -> SandboxError {
     let source = error(report.errno);
     let index = report.index as usize;
-    let name = STAGES
-        .get(report.stage as usize)
-        .copied()
-        .unwrap_or("unknown");
+    let name = STAGES.get(report.stage as usize).copied().unwrap_or("unknown");
     if report.stage == Stage::Execute as u32 {
-        let program = plan
-            .command
-            .first()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let program = plan.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         return SandboxError::Command { program, source };
     }
     if report.stage == Stage::Source as u32
         && let Some(about) = layout.sources.get(index)
     {
-        return SandboxError::Source {
-            path: about.path.clone(),
-            step: "clone its mount",
-            source,
-        };
+        return SandboxError::Source { path: about.path.clone(), step: "clone its mount", source };
     }
     let step = match layout.operations.get(index) {
         Some(operation) if report.stage == Stage::Operation as u32 => {
@@ -626,48 +581,6 @@ fn failure(plan: &Plan, layout: &Layout, report: &Report) -> SandboxError {
     };
     let hint = hint::for_stage(report.stage, report.errno);
     SandboxError::Step { step, source, hint }
-}
-
-/// What the wall was made of.
-fn applied(
-    plan: &Plan,
-    host: &Host,
-    layout: &Layout,
-    group: Option<&Group>,
-) -> Vec<(String, String)> {
-    let mut list: Vec<(&str, String)> = Vec::new();
-    if plan.level == Level::Full {
-        let time = if host.clock_offsets.is_some() {
-            ",time"
-        } else {
-            ""
-        };
-        list.push((
-            "namespaces",
-            format!("user,mount,pid,ipc,uts,net,cgroup{time}"),
-        ));
-        list.push(("seccomp", filter::rules().len().to_string()));
-        list.push((
-            "landlock",
-            if host.landlock == 0 {
-                "none".to_owned()
-            } else {
-                host.landlock.to_string()
-            },
-        ));
-        let overlays = layout
-            .operations
-            .iter()
-            .filter(|operation| matches!(operation, layout::Operation::Overlay { .. }));
-        list.push(("overlays", overlays.count().to_string()));
-    }
-    list.push(("cgroup", group.map_or("none", Group::version).to_owned()));
-    if plan.limits.memory_bytes.is_some() && !group.is_some_and(Group::holds_memory) {
-        list.push(("memory", "each process".to_owned()));
-    }
-    list.into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }
 
 #[cfg(test)]

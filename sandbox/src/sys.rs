@@ -4,10 +4,7 @@
 //!
 //! Nothing here allocates, locks or panics, so every function may be called in a child that shares its
 //! memory's history with a parent of many threads. Errors are bare `errno` numbers.
-#![allow(
-    unsafe_code,
-    reason = "the raw calls of the kernel live here, one per function"
-)]
+#![allow(unsafe_code, reason = "the raw calls of the kernel live here, one per function")]
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
@@ -37,10 +34,7 @@ fn check(value: c_long) -> Result<c_long> {
 }
 
 /// A count of bytes that a call returned.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "no longer than a slice in memory"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "no longer than a slice in memory")]
 fn count(value: c_long) -> Result<usize> {
     check(value).map(|count| count.unsigned_abs() as usize)
 }
@@ -75,10 +69,7 @@ pub fn clone(flags: c_int) -> Result<Cloned> {
     }
     const CLEAR_SIGHAND: u64 = 1 << 32;
     let mut pidfd: c_int = -1;
-    #[allow(
-        clippy::cast_sign_loss,
-        reason = "flags and descriptors are not negative"
-    )]
+    #[allow(clippy::cast_sign_loss, reason = "flags and descriptors are not negative")]
     let arguments = Arguments {
         flags: u64::from(flags as c_uint) | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
         pidfd: (&raw mut pidfd).addr() as u64,
@@ -87,20 +78,11 @@ pub fn clone(flags: c_int) -> Result<Cloned> {
     };
     // SAFETY: without CLONE_VM the child has its own copy of all memory and continues here on its copy of
     // the stack; the arguments outlive the call and have the size that is passed.
-    let value = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw const arguments,
-            size_of::<Arguments>(),
-        )
-    };
+    let value = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<Arguments>()) };
     match check(value)? {
         0 => Ok(Cloned::Child),
         #[allow(clippy::cast_possible_truncation, reason = "process ids are ints")]
-        pid => Ok(Cloned::Parent {
-            pid: pid as libc::pid_t,
-            pidfd,
-        }),
+        pid => Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd }),
     }
 }
 
@@ -119,18 +101,9 @@ pub fn fork() -> Result<libc::pid_t> {
         tls: u64,
     }
     #[allow(clippy::cast_sign_loss, reason = "SIGCHLD is positive")]
-    let arguments = Arguments {
-        exit_signal: libc::SIGCHLD as u64,
-        ..Arguments::default()
-    };
+    let arguments = Arguments { exit_signal: libc::SIGCHLD as u64, ..Arguments::default() };
     // SAFETY: as in `clone`.
-    let value = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw const arguments,
-            size_of::<Arguments>(),
-        )
-    };
+    let value = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<Arguments>()) };
     #[allow(clippy::cast_possible_truncation, reason = "process ids are ints")]
     check(value).map(|pid| pid as libc::pid_t)
 }
@@ -159,21 +132,9 @@ pub fn wait(pid: libc::pid_t, options: c_int) -> Result<Waited> {
     // SAFETY: rusage is plain integers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to locals that outlive the call.
-    let value = unsafe {
-        libc::syscall(
-            libc::SYS_wait4,
-            pid,
-            &raw mut status,
-            libc::__WALL | options,
-            &raw mut usage,
-        )
-    };
+    let value = unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, libc::__WALL | options, &raw mut usage) };
     #[allow(clippy::cast_possible_truncation, reason = "process ids are ints")]
-    check(value).map(|pid| Waited {
-        pid: pid as libc::pid_t,
-        status,
-        usage,
-    })
+    check(value).map(|pid| Waited { pid: pid as libc::pid_t, status, usage })
 }
 
 /// Reads once.
@@ -222,11 +183,7 @@ pub fn keep_open(fd: RawFd) -> Result<()> {
 
 /// Whether the other end of a pipe has gone.
 pub fn hung_up(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events: 0,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
     // SAFETY: one valid pollfd.
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
 }
@@ -280,25 +237,19 @@ pub fn move_mount(mount: RawFd, path: &CStr) -> Result<()> {
     const F_EMPTY_PATH: c_uint = 4;
     // SAFETY: both paths are valid C strings.
     check(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            mount,
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            F_EMPTY_PATH,
-        )
+        libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), libc::AT_FDCWD, path.as_ptr(), F_EMPTY_PATH)
     })
     .map(drop)
 }
 
-/// Sets attributes of the mount `fd` (or at `path` below it) and makes it private.
-pub fn mount_setattr(fd: RawFd, path: &CStr, flags: c_int, set: u64) -> Result<()> {
+/// Sets attributes of the mount `fd` (or at `path` below it) and makes it private. With `ids`, a user
+/// namespace, its owners are mapped by that.
+pub fn mount_setattr(fd: RawFd, path: &CStr, flags: c_int, set: u64, ids: Option<RawFd>) -> Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: set,
+        attr_set: set | if ids.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
         attr_clr: 0,
         propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
+        userns_fd: ids.map_or(0, |fd| u64::from(fd.unsigned_abs())),
     };
     // SAFETY: the path is a valid C string, the attributes outlive the call and have the size passed.
     check(unsafe {
@@ -315,11 +266,7 @@ pub fn mount_setattr(fd: RawFd, path: &CStr, flags: c_int, set: u64) -> Result<(
 }
 
 /// Makes a detached mount of a new file system with `options`, each `(key, value)`.
-pub fn new_filesystem(
-    kind: &CStr,
-    options: &[(&CStr, &CStr)],
-    attributes: c_uint,
-) -> Result<RawFd> {
+pub fn new_filesystem(kind: &CStr, options: &[(&CStr, &CStr)], attributes: c_uint) -> Result<RawFd> {
     const FSCONFIG_SET_STRING: c_uint = 1;
     const FSCONFIG_CMD_CREATE: c_uint = 6;
     const CLOEXEC: c_uint = 1;
@@ -330,14 +277,7 @@ pub fn new_filesystem(
         .try_for_each(|(key, value)| {
             // SAFETY: both are valid C strings.
             check(unsafe {
-                libc::syscall(
-                    libc::SYS_fsconfig,
-                    context,
-                    FSCONFIG_SET_STRING,
-                    key.as_ptr(),
-                    value.as_ptr(),
-                    0,
-                )
+                libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0)
             })
             .map(drop)
         })
@@ -355,9 +295,7 @@ pub fn new_filesystem(
             })
         })
         // SAFETY: takes integers only.
-        .and_then(|_| {
-            descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context, CLOEXEC, attributes) })
-        });
+        .and_then(|_| descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context, CLOEXEC, attributes) }));
     close(context);
     configured
 }
@@ -373,16 +311,7 @@ pub fn mount(
     let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
     // SAFETY: every pointer is null or a valid C string.
     check(
-        unsafe {
-            libc::mount(
-                pointer(source),
-                target.as_ptr(),
-                pointer(kind),
-                flags,
-                pointer(options).cast(),
-            )
-        }
-        .into(),
+        unsafe { libc::mount(pointer(source), target.as_ptr(), pointer(kind), flags, pointer(options).cast()) }.into(),
     )
     .map(drop)
 }
@@ -416,9 +345,7 @@ pub fn set_names(host: &[u8], domain: &[u8]) -> Result<()> {
 /// Brings the loopback interface up.
 pub fn loopback_up() -> Result<()> {
     // SAFETY: takes integers only.
-    let socket = descriptor(
-        unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into(),
-    )?;
+    let socket = descriptor(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
     // SAFETY: ifreq is plain data, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
@@ -428,8 +355,7 @@ pub fn loopback_up() -> Result<()> {
     let flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     request.ifr_ifru.ifru_flags = flags;
     // SAFETY: SIOCSIFFLAGS reads one ifreq.
-    let set =
-        check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into());
+    let set = check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into());
     close(socket);
     set.map(drop)
 }
@@ -449,8 +375,7 @@ pub fn set_process_name(name: &CStr) {
 /// Drops all supplementary groups.
 pub fn drop_groups() -> Result<()> {
     // SAFETY: an empty list needs no memory. The raw call concerns this thread only.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) })
-        .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) }).map(drop)
 }
 
 /// Takes the ids, of which there are no others left.
@@ -471,14 +396,7 @@ pub fn new_session() -> Result<()> {
 pub fn new_keyring() -> Result<()> {
     const JOIN_SESSION_KEYRING: c_int = 1;
     // SAFETY: a null name asks for an anonymous keyring.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            JOIN_SESSION_KEYRING,
-            std::ptr::null::<c_void>(),
-        )
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<c_void>()) }).map(drop)
 }
 
 /// Sets the execution domain.
@@ -489,49 +407,27 @@ pub fn personality(persona: c_ulong) -> Result<()> {
 
 /// Sets both values of a limit, each lowered to what the hard limit allows.
 pub fn limit(resource: c_int, soft: u64, hard: u64) -> Result<()> {
-    let mut old = libc::rlimit64 {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let none = std::ptr::null::<libc::rlimit64>();
     // SAFETY: the kernel writes one rlimit64.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, none, &raw mut old) })?;
     let hard = hard.min(old.rlim_max);
-    let new = libc::rlimit64 {
-        rlim_cur: soft.min(hard),
-        rlim_max: hard,
-    };
+    let new = libc::rlimit64 { rlim_cur: soft.min(hard), rlim_max: hard };
     let none = std::ptr::null_mut::<libc::rlimit64>();
     // SAFETY: the kernel reads one rlimit64.
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const new, none) })
-        .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const new, none) }).map(drop)
 }
 
 /// The processors that this thread may use, as a bit mask.
 pub fn affinity(mask: &mut [u64]) -> Result<usize> {
     // SAFETY: the kernel writes at most the length that is passed.
-    count(unsafe {
-        libc::syscall(
-            libc::SYS_sched_getaffinity,
-            0,
-            size_of_val(mask),
-            mask.as_mut_ptr(),
-        )
-    })
+    count(unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(mask), mask.as_mut_ptr()) })
 }
 
 /// Holds this thread to the processors of a bit mask.
 pub fn set_affinity(mask: &[u64]) -> Result<()> {
     // SAFETY: the kernel reads the length that is passed.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_sched_setaffinity,
-            0,
-            size_of_val(mask),
-            mask.as_ptr(),
-        )
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) }).map(drop)
 }
 
 /// Gives every signal its default action.
@@ -541,13 +437,7 @@ pub fn default_signals() -> Result<()> {
         let action = [0_u64; 4];
         // SAFETY: the kernel's sigaction is 32 bytes; all zero means the default action.
         check(unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                action.as_ptr(),
-                std::ptr::null::<c_void>(),
-                size_of::<u64>(),
-            )
+            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<c_void>(), size_of::<u64>())
         })?;
     }
     Ok(())
@@ -558,13 +448,7 @@ pub fn set_signal_mask(mask: u64) -> Result<u64> {
     let mut old = 0_u64;
     // SAFETY: both are 8 bytes, the size that is passed.
     check(unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask,
-            &raw mut old,
-            size_of::<u64>(),
-        )
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<u64>())
     })
     .map(|_| old)
 }
@@ -578,16 +462,7 @@ pub fn kill(pid: libc::pid_t, signal: c_int) -> Result<()> {
 /// Sends a signal through a pidfd.
 pub fn pidfd_kill(pidfd: RawFd, signal: c_int) -> Result<()> {
     // SAFETY: a null siginfo asks for the usual one.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd,
-            signal,
-            std::ptr::null::<c_void>(),
-            0,
-        )
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, std::ptr::null::<c_void>(), 0) }).map(drop)
 }
 
 #[repr(C)]
@@ -608,20 +483,12 @@ const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 /// The calling thread's effective capabilities, a bit each.
 pub fn effective_capabilities() -> u64 {
-    let mut header = CapabilityHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let mut data = [CapabilityData::default(); 2];
     // SAFETY: version 3 writes two data structures.
-    let read =
-        check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) });
+    let read = check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) });
     let [low, high] = data;
-    if read.is_ok() {
-        u64::from(high.effective) << 32 | u64::from(low.effective)
-    } else {
-        0
-    }
+    if read.is_ok() { u64::from(high.effective) << 32 | u64::from(low.effective) } else { 0 }
 }
 
 /// Empties the bounding and ambient sets, locks the secure bits, then drops every capability.
@@ -641,10 +508,7 @@ pub fn drop_capabilities() -> Result<()> {
         }
     }
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
-    let header = CapabilityHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
+    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let data = [CapabilityData::default(); 2];
     // SAFETY: version 3 reads two data structures.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
@@ -652,23 +516,37 @@ pub fn drop_capabilities() -> Result<()> {
 
 /// Installs a seccomp filter for this thread.
 pub fn seccomp_filter(program: &[libc::sock_filter], flags: c_uint) -> Result<c_long> {
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the kernel allows 4096 instructions"
-    )]
-    let program = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_ptr().cast_mut(),
-    };
+    #[allow(clippy::cast_possible_truncation, reason = "the kernel allows 4096 instructions")]
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
     // SAFETY: the program outlives the call, which only reads it.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &raw const program,
-        )
-    })
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
+}
+
+/// Sends a descriptor over a socket.
+pub fn send_descriptor(socket: RawFd, fd: RawFd) -> Result<()> {
+    // A control message with one descriptor, as the kernel lays it out: header, then the number.
+    #[repr(C)]
+    struct Message {
+        header: libc::cmsghdr,
+        fd: c_int,
+        padding: c_int,
+    }
+    // SAFETY: plain integers and pointers, for which zero is a value.
+    let mut message: Message = unsafe { std::mem::zeroed() };
+    message.header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<c_int>()) as _;
+    message.header.cmsg_level = libc::SOL_SOCKET;
+    message.header.cmsg_type = libc::SCM_RIGHTS;
+    message.fd = fd;
+    let mut byte = 0_u8;
+    let mut piece = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: as above.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut piece;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut message).cast();
+    header.msg_controllen = size_of::<Message>() as _;
+    // SAFETY: every pointer in the header is to a local that outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_sendmsg, socket, &raw const header, 0) }).map(drop)
 }
 
 /// What a landlock rule set handles.
@@ -684,14 +562,8 @@ pub struct LandlockRules {
 pub fn landlock_version() -> Result<u32> {
     const VERSION: c_uint = 1;
     // SAFETY: with this flag no memory is read.
-    let value = check(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            std::ptr::null::<c_void>(),
-            0,
-            VERSION,
-        )
-    });
+    let value =
+        check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<c_void>(), 0, VERSION) });
     value.map(|version| u32::try_from(version).unwrap_or(0))
 }
 
@@ -718,16 +590,7 @@ pub fn landlock_allow(ruleset: RawFd, parent: RawFd, access: u64) -> Result<()> 
     const PATH_BENEATH: c_int = 1;
     let rule = PathBeneath { access, parent };
     // SAFETY: the kernel reads one rule of this type.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset,
-            PATH_BENEATH,
-            &raw const rule,
-            0,
-        )
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, PATH_BENEATH, &raw const rule, 0) }).map(drop)
 }
 
 /// Puts this thread under a rule set, for good.
@@ -741,13 +604,7 @@ pub fn landlock_restrict(ruleset: RawFd) -> Result<()> {
 /// Returns only if that failed.
 pub fn execute(program: &CStr, arguments: &PointerArray, environment: &PointerArray) -> Errno {
     // SAFETY: `PointerArray` upholds that both arrays are null-terminated and their strings alive.
-    unsafe {
-        libc::execve(
-            program.as_ptr(),
-            arguments.0.as_ptr(),
-            environment.0.as_ptr(),
-        )
-    };
+    unsafe { libc::execve(program.as_ptr(), arguments.0.as_ptr(), environment.0.as_ptr()) };
     errno()
 }
 
@@ -757,11 +614,7 @@ pub struct PointerArray<'a>(Vec<*const libc::c_char>, std::marker::PhantomData<&
 impl<'a> PointerArray<'a> {
     /// Points at each of `strings`, in order.
     pub fn new(strings: &'a [std::ffi::CString]) -> Self {
-        let pointers = strings
-            .iter()
-            .map(|text| text.as_ptr())
-            .chain([std::ptr::null()])
-            .collect();
+        let pointers = strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
         Self(pointers, std::marker::PhantomData)
     }
 }

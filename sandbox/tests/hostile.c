@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -220,6 +221,14 @@ static int daemon_(const char *path) {
     return 0;
 }
 
+static int kernel(void) {
+    struct utsname names;
+    tell("uname", uname(&names));
+    printf("%s|%s|%s|%s|%s|%s\n", names.sysname, names.nodename, names.release, names.version, names.machine, names.domainname);
+    tell("uname to nowhere", syscall(SYS_uname, 8L));
+    return 0;
+}
+
 static int clocks(void) {
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
@@ -241,6 +250,7 @@ int main(int count, char **arguments) {
     if (!strcmp(what, "eat")) return eat(arguments[2]);
     if (!strcmp(what, "daemon")) return daemon_(arguments[2]);
     if (!strcmp(what, "clocks")) return clocks();
+    if (!strcmp(what, "kernel")) return kernel();
 #ifdef __x86_64__
     if (!strcmp(what, "x32")) {
         tell("x32 getpid", syscall(0x40000000 | SYS_getpid));

@@ -24,11 +24,7 @@ impl Ran {
 
     /// The value of an `applied` name.
     pub fn applied(&self, name: &str) -> &str {
-        self.outcome
-            .applied
-            .iter()
-            .find(|(known, _)| known == name)
-            .map_or("", |(_, value)| value)
+        self.outcome.applied.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -44,10 +40,7 @@ impl Kitchen {
         static REFUSAL: OnceLock<Option<String>> = OnceLock::new();
         let refusal = REFUSAL.get_or_init(|| {
             let found = sandbox::probe();
-            let isolation = found
-                .iter()
-                .find(|probe| probe.feature == "isolation")
-                .expect("it is always tried");
+            let isolation = found.iter().find(|probe| probe.feature == "isolation").expect("it is always tried");
             (!isolation.available).then(|| format!("{} ({:?})", isolation.detail, isolation.switch))
         });
         if let Some(why) = refusal {
@@ -60,22 +53,13 @@ impl Kitchen {
         let (uid, gid) = sandbox::build_owner();
         std::os::unix::fs::chown(&build, Some(uid), Some(gid)).expect("chown");
         let plan = Plan {
-            root: RootView::Host {
-                overlays: Vec::new(),
-            },
+            root: RootView::Host { overlays: Vec::new() },
             binds: vec![
                 bind(&build, "/build", true),
-                bind(
-                    hostile().parent().expect("it is in a directory"),
-                    "/hostile",
-                    false,
-                ),
+                bind(hostile().parent().expect("it is in a directory"), "/hostile", false),
             ],
             command: Vec::new(),
-            environment: vec![
-                ("PATH".to_owned(), "/usr/bin:/bin".into()),
-                ("LC_ALL".to_owned(), "C".into()),
-            ],
+            environment: vec![("PATH".to_owned(), "/usr/bin:/bin".into()), ("LC_ALL".to_owned(), "C".into())],
             directory: "/build".to_owned(),
             limits: Limits::default(),
             level: Level::Full,
@@ -96,33 +80,18 @@ impl Kitchen {
     }
 
     /// Runs words as a command.
-    pub fn try_run<I: IntoIterator<Item = S>, S: Into<OsString>>(
-        &self,
-        words: I,
-    ) -> Result<Ran, SandboxError> {
+    pub fn try_run<I: IntoIterator<Item = S>, S: Into<OsString>>(&self, words: I) -> Result<Ran, SandboxError> {
         let mut plan = self.plan.clone();
         plan.command = words.into_iter().map(Into::into).collect();
         let mut output = Vec::new();
-        let outcome = sandbox::run(
-            &plan,
-            &mut |bytes| output.extend_from_slice(bytes),
-            &AtomicBool::new(false),
-        )?;
-        Ok(Ran {
-            outcome,
-            output: String::from_utf8_lossy(&output).into_owned(),
-        })
+        let outcome = sandbox::run(&plan, &mut |bytes| output.extend_from_slice(bytes), &AtomicBool::new(false))?;
+        Ok(Ran { outcome, output: String::from_utf8_lossy(&output).into_owned() })
     }
 
     /// Runs words as a command, which must start.
     pub fn run<I: IntoIterator<Item = S>, S: Into<OsString>>(&self, words: I) -> Ran {
-        self.try_run(words).unwrap_or_else(|error| {
-            panic!(
-                "{error}: {:?}; {:?}",
-                std::error::Error::source(&error),
-                error.hint()
-            )
-        })
+        self.try_run(words)
+            .unwrap_or_else(|error| panic!("{error}: {:?}; {:?}", std::error::Error::source(&error), error.hint()))
     }
 
     /// Runs a shell script.
@@ -137,19 +106,12 @@ impl Kitchen {
 }
 
 pub fn bind(source: &Path, target: &str, writable: bool) -> Bind {
-    Bind {
-        source: source.to_owned(),
-        target: target.to_owned(),
-        writable,
-    }
+    Bind { source: source.to_owned(), target: target.to_owned(), writable }
 }
 
 /// Says that a test was skipped; fails where that is forbidden.
 pub fn skipped(why: &str) {
-    assert!(
-        std::env::var_os("CONARY_FORBID_SKIPS").is_none_or(|value| value != "1"),
-        "skipped: {why}"
-    );
+    assert!(std::env::var_os("CONARY_FORBID_SKIPS").is_none_or(|value| value != "1"), "skipped: {why}");
     eprintln!("skipped: {why}");
 }
 
@@ -161,20 +123,10 @@ pub fn hostile() -> &'static Path {
         let program = directory.path().join("hostile");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile.c");
         let compile = |options: &[&str], output: &Path| {
-            Command::new("cc")
-                .args(options)
-                .arg("-O1")
-                .arg("-o")
-                .arg(output)
-                .arg(&source)
-                .output()
+            Command::new("cc").args(options).arg("-O1").arg("-o").arg(output).arg(&source).output()
         };
         let compiled = compile(&[], &program).expect("a C compiler");
-        assert!(
-            compiled.status.success(),
-            "{}",
-            String::from_utf8_lossy(&compiled.stderr)
-        );
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         let _ = compile(&["-static"], &directory.path().join("hostile-static"));
         // A static is never dropped; the directory goes when the process ends, if the test runner cleans up.
         (directory, program)

@@ -16,23 +16,12 @@ fn status_and_output_come_back() {
         return;
     };
     let ran = kitchen.sh("echo one; echo two >&2; exit 3");
-    assert_eq!(
-        (ran.status(), ran.output.as_str()),
-        (Status::Exited(3), "one\ntwo\n")
-    );
+    assert_eq!((ran.status(), ran.output.as_str()), (Status::Exited(3), "one\ntwo\n"));
     assert_eq!(kitchen.sh("kill -TERM $$").status(), Status::Signaled(15));
     assert_eq!(kitchen.sh("kill -KILL $$").status(), Status::Signaled(9));
     let busy = kitchen.sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done");
-    assert!(
-        busy.outcome.cpu_user > Duration::from_millis(20),
-        "{:?}",
-        busy.outcome
-    );
-    assert!(
-        busy.outcome.peak_memory_bytes > 500_000,
-        "{:?}",
-        busy.outcome
-    );
+    assert!(busy.outcome.cpu_user > Duration::from_millis(20), "{:?}", busy.outcome);
+    assert!(busy.outcome.peak_memory_bytes > 500_000, "{:?}", busy.outcome);
 }
 
 #[test]
@@ -46,19 +35,12 @@ fn nothing_survives_the_step() {
         let started = Instant::now();
         let ran = kitchen.run([program.as_str(), "daemon", &file]);
         assert!(started.elapsed() < Duration::from_secs(5));
-        assert_eq!(
-            (ran.status(), ran.output.as_str()),
-            (Status::Exited(0), "daemon started\n")
-        );
+        assert_eq!((ran.status(), ran.output.as_str()), (Status::Exited(0), "daemon started\n"));
         let written = kitchen.build().join("ticks");
         let size = fs::metadata(&written).expect("it wrote").len();
         assert!(size > 0);
         std::thread::sleep(Duration::from_millis(200));
-        assert_eq!(
-            fs::metadata(&written).expect("it is there").len(),
-            size,
-            "{level:?}"
-        );
+        assert_eq!(fs::metadata(&written).expect("it is there").len(), size, "{level:?}");
         fs::remove_file(&written).expect("it is there");
     }
 }
@@ -66,20 +48,12 @@ fn nothing_survives_the_step() {
 /// Where the hostile program and a file of the build directory are at a level.
 fn paths(kitchen: &mut Kitchen, level: Level) -> (String, String) {
     if level == Level::Full {
-        kitchen.plan.directory = "/build".to_owned();
+        "/build".clone_into(&mut kitchen.plan.directory);
         return ("/hostile/hostile".to_owned(), "/build/ticks".to_owned());
     }
-    kitchen.plan.directory = "/".to_owned();
+    "/".clone_into(&mut kitchen.plan.directory);
     let program = crate::common::hostile().to_str().expect("text").to_owned();
-    (
-        program,
-        kitchen
-            .build()
-            .join("ticks")
-            .to_str()
-            .expect("text")
-            .to_owned(),
-    )
+    (program, kitchen.build().join("ticks").to_str().expect("text").to_owned())
 }
 
 #[test]
@@ -91,12 +65,7 @@ fn sandbox_dies_with_its_caller() {
     for level in ["full", "none"] {
         let directory = tempfile::tempdir().expect("a directory");
         let mut caller = Command::new(std::env::current_exe().expect("a path"))
-            .args([
-                "--exact",
-                "contained::caller_that_is_killed",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "contained::caller_that_is_killed", "--ignored", "--nocapture"])
             .env("CONARY_TEST_DIRECTORY", directory.path())
             .env("CONARY_TEST_LEVEL", level)
             .stdout(Stdio::null())
@@ -106,10 +75,7 @@ fn sandbox_dies_with_its_caller() {
         let ticks = directory.path().join("build/ticks");
         let started = Instant::now();
         while fs::metadata(&ticks).map_or(0, |about| about.len()) < 3 {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "the sandbox never ran"
-            );
+            assert!(started.elapsed() < Duration::from_secs(20), "the sandbox never ran");
             std::thread::sleep(Duration::from_millis(10));
         }
         // SIGKILL: the caller cannot clean up.
@@ -118,11 +84,7 @@ fn sandbox_dies_with_its_caller() {
         std::thread::sleep(Duration::from_millis(500));
         let size = fs::metadata(&ticks).expect("it is there").len();
         std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(
-            fs::metadata(&ticks).expect("it is there").len(),
-            size,
-            "{level}"
-        );
+        assert_eq!(fs::metadata(&ticks).expect("it is there").len(), size, "{level}");
     }
 }
 
@@ -179,22 +141,12 @@ fn memory_bomb_is_bounded() {
     assert_eq!(ran.output, "");
     if ran.applied("cgroup") == "none" {
         // The allocation failed, and the program said so.
-        assert_eq!(
-            (ran.status(), ran.applied("memory")),
-            (Status::Exited(3), "each process")
-        );
+        assert_eq!((ran.status(), ran.applied("memory")), (Status::Exited(3), "each process"));
     } else {
         assert_eq!(ran.status(), Status::OutOfMemory);
-        assert!(
-            (32 << 20..=64 << 20).contains(&ran.outcome.peak_memory_bytes),
-            "{:?}",
-            ran.outcome
-        );
+        assert!((32 << 20..=64 << 20).contains(&ran.outcome.peak_memory_bytes), "{:?}", ran.outcome);
         // A process that is not the first one, under a shell that goes on.
-        assert_eq!(
-            kitchen.sh("/hostile/hostile eat 200; exit 9").status(),
-            Status::OutOfMemory
-        );
+        assert_eq!(kitchen.sh("/hostile/hostile eat 200; exit 9").status(), Status::OutOfMemory);
         // What lies in a tmpfs is memory too.
         let scratch = kitchen.sh("head -c 200000000 /dev/zero > /tmp/big; wc -c < /tmp/big");
         assert_ne!(scratch.output.trim(), "200000000");
@@ -208,10 +160,7 @@ fn scratch_is_bounded() {
     };
     kitchen.plan.limits.memory_bytes = Some(64 << 20);
     let ran = kitchen.sh("df -k --output=size /tmp /dev/shm | grep -v K");
-    assert_eq!(
-        ran.output.split_whitespace().collect::<Vec<_>>(),
-        ["65536", "65536"]
-    );
+    assert_eq!(ran.output.split_whitespace().collect::<Vec<_>>(), ["65536", "65536"]);
 }
 
 #[test]
@@ -230,9 +179,7 @@ fn endless_output_neither_blocks_nor_fills_memory() {
         return;
     };
     let before = resident_peak_kib();
-    kitchen.plan.command = ["head", "-c", "200000000", "/dev/zero"]
-        .map(Into::into)
-        .to_vec();
+    kitchen.plan.command = ["head", "-c", "200000000", "/dev/zero"].map(Into::into).to_vec();
     let (mut total, mut largest) = (0, 0);
     let outcome = sandbox::run(
         &kitchen.plan,
@@ -246,24 +193,13 @@ fn endless_output_neither_blocks_nor_fills_memory() {
     assert_eq!((outcome.status, total), (Status::Exited(0), 200_000_000));
     assert!(largest <= 64 << 10);
     // Other tests run in this process too, but none holds as much.
-    assert!(
-        resident_peak_kib() - before < 60_000,
-        "{} KiB",
-        resident_peak_kib() - before
-    );
+    assert!(resident_peak_kib() - before < 60_000, "{} KiB", resident_peak_kib() - before);
 }
 
 fn resident_peak_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("it is there");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("it is there");
-    line.trim()
-        .trim_end_matches(" kB")
-        .trim()
-        .parse()
-        .expect("a number")
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
 }
 
 #[test]
@@ -273,15 +209,9 @@ fn output_limit_ends_everything() {
     };
     kitchen.plan.limits.output_bytes = Some(100_000);
     let ran = kitchen.run(["cat", "/dev/zero"]);
-    assert_eq!(
-        (ran.status(), ran.output.len()),
-        (Status::OutputLimit, 100_000)
-    );
+    assert_eq!((ran.status(), ran.output.len()), (Status::OutputLimit, 100_000));
     let ran = kitchen.run(["head", "-c", "100000", "/dev/zero"]);
-    assert_eq!(
-        (ran.status(), ran.output.len()),
-        (Status::Exited(0), 100_000)
-    );
+    assert_eq!((ran.status(), ran.output.len()), (Status::Exited(0), 100_000));
 }
 
 #[test]
@@ -291,12 +221,8 @@ fn time_limit_ends_everything() {
     };
     kitchen.plan.limits.wall_clock = Some(Duration::from_millis(400));
     let started = Instant::now();
-    let ran = kitchen
-        .sh("trap '' TERM INT HUP; (setsid sleep 1000 &); echo begun; while :; do sleep 1; done");
-    assert_eq!(
-        (ran.status(), ran.output.as_str()),
-        (Status::TimedOut, "begun\n")
-    );
+    let ran = kitchen.sh("trap '' TERM INT HUP; (setsid sleep 1000 &); echo begun; while :; do sleep 1; done");
+    assert_eq!((ran.status(), ran.output.as_str()), (Status::TimedOut, "begun\n"));
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
@@ -308,9 +234,7 @@ fn cancel_ends_everything_within_a_second() {
     for level in [Level::Full, Level::None] {
         kitchen.plan.level = level;
         let (_, ticks) = paths(&mut kitchen, level);
-        let script = format!(
-            "trap '' TERM INT HUP; echo begun; while :; do echo >> {ticks}; sleep 0.02; done"
-        );
+        let script = format!("trap '' TERM INT HUP; echo begun; while :; do echo >> {ticks}; sleep 0.02; done");
         kitchen.plan.command = ["/bin/sh", "-c", &script].map(Into::into).to_vec();
         let cancel = AtomicBool::new(false);
         let mut asked = None;
@@ -327,10 +251,7 @@ fn cancel_ends_everything_within_a_second() {
         assert!(asked.expect("it began").elapsed() < Duration::from_secs(1));
         let size = fs::metadata(kitchen.build().join("ticks")).map_or(0, |about| about.len());
         std::thread::sleep(Duration::from_millis(100));
-        assert_eq!(
-            fs::metadata(kitchen.build().join("ticks")).map_or(0, |about| about.len()),
-            size
-        );
+        assert_eq!(fs::metadata(kitchen.build().join("ticks")).map_or(0, |about| about.len()), size);
     }
 }
 
@@ -343,19 +264,13 @@ fn many_sandboxes_run_at_once() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    assert_eq!(
-                        kitchen.sh("echo $$; ls /proc | grep -c '^[0-9]'").status(),
-                        Status::Exited(0)
-                    );
+                    assert_eq!(kitchen.sh("echo $$; ls /proc | grep -c '^[0-9]'").status(), Status::Exited(0));
                 }
             });
         }
     });
     let leftovers = fs::read_to_string("/proc/self/mounts").expect("it is there");
-    assert!(
-        !leftovers.contains("/layers"),
-        "a mount of a sandbox is on the host"
-    );
+    assert!(!leftovers.contains("/layers"), "a mount of a sandbox is on the host");
     assert_eq!(kitchen.plan.limits, Limits::default());
 }
 

@@ -18,16 +18,9 @@ fn network_is_out_of_reach() {
         return;
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener
-        .local_addr()
-        .expect("an address")
-        .port()
-        .to_string();
+    let port = listener.local_addr().expect("an address").port().to_string();
     let name = format!("conary-test-{}", std::process::id());
-    let address =
-        <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(
-            &name,
-        )
+    let address = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name)
         .expect("a name");
     let _abstract = UnixListener::bind_addr(&address).expect("an abstract socket");
     let path = kitchen.directory.path().join("socket");
@@ -35,14 +28,12 @@ fn network_is_out_of_reach() {
     let path = path.to_str().expect("text");
 
     // On the host all three answer.
-    let outside = Command::new(hostile())
-        .args(["reach", &port, &name, path])
-        .output()
-        .expect("it runs");
+    let outside = Command::new(hostile()).args(["reach", &port, &name, path]).output().expect("it runs");
     let outside = String::from_utf8_lossy(&outside.stdout).into_owned();
-    assert!(outside.starts_with(
-        "connect to the host ok\nconnect to the abstract socket ok\nconnect to the path socket ok\n"
-    ));
+    assert!(
+        outside
+            .starts_with("connect to the host ok\nconnect to the abstract socket ok\nconnect to the path socket ok\n")
+    );
 
     let ran = kitchen.hostile(&["reach", &port, &name, path]);
     assert_eq!(
@@ -51,9 +42,7 @@ fn network_is_out_of_reach() {
          connect to the path socket ENOENT\nconnect to the world ENETUNREACH\nconnect to ourselves ok\n"
     );
     assert_eq!(
-        kitchen
-            .sh("cat /proc/net/dev | sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p'; cat /etc/resolv.conf")
-            .output,
+        kitchen.sh("cat /proc/net/dev | sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p'; cat /etc/resolv.conf").output,
         "lo\ncat: /etc/resolv.conf: No such file or directory\n"
     );
 }
@@ -72,11 +61,8 @@ fn host_files_are_not_there() {
         secret.display()
     ));
     let expected_links = ["bin", "lib", "lib32", "lib64", "libx32", "sbin"];
-    let lines: Vec<&str> = ran
-        .output
-        .lines()
-        .filter(|line| !line.is_empty() && !expected_links.contains(line))
-        .collect();
+    let lines: Vec<&str> =
+        ran.output.lines().filter(|line| !line.is_empty() && !expected_links.contains(line)).collect();
     assert_eq!(
         lines,
         [
@@ -124,10 +110,7 @@ fn only_build_and_scratch_are_writable() {
     );
     assert_eq!(ran.output, "/build\n/tmp\n/dev/shm\n/var/tmp\n");
     assert!(kitchen.build().join("new").exists());
-    assert_eq!(
-        fs::read_to_string(shown.join("file")).expect("it is there"),
-        "as it was"
-    );
+    assert_eq!(fs::read_to_string(shown.join("file")).expect("it is there"), "as it was");
 }
 
 #[test]
@@ -143,26 +126,17 @@ fn other_processes_are_out_of_reach() {
         ptrace 1 EPERM\nprocess_vm_readv 1 EPERM\nopen /proc/1/environ ENOENT\nopen /proc/1/root ENOENT\n\
         open /proc/1/exe ENOENT\nopen /proc/1/fd ENOENT\nopen /proc/self/exe for writing EACCES\n";
     // The kernel may look at the running program before it looks at the rights.
-    let output = ran
-        .output
-        .replace("ETXTBSY", "EACCES")
-        .replace("EROFS", "EACCES");
+    let output = ran.output.replace("ETXTBSY", "EACCES").replace("EROFS", "EACCES");
     let (before, after) = output.split_at(expected.len().min(output.len()));
     assert_eq!(before, expected);
     // Landlock scopes signals from version 6 on.
     assert!(
-        ["pid 1 is alive EPERM", "pid 1 is alive ok"]
-            .contains(&after.lines().next().unwrap_or_default().trim()),
+        ["pid 1 is alive EPERM", "pid 1 is alive ok"].contains(&after.lines().next().unwrap_or_default().trim()),
         "{after}"
     );
     assert!(after.ends_with("ptrace of a child ok\n"));
-    let numbers = kitchen
-        .sh("ls /proc | grep -c '^[0-9]'; ls /proc | grep -x 1")
-        .output;
-    assert!(
-        numbers.trim().parse::<u32>().expect("no process 1 in it") <= 4,
-        "{numbers}"
-    );
+    let numbers = kitchen.sh("ls /proc | grep -c '^[0-9]'; ls /proc | grep -x 1").output;
+    assert!(numbers.trim().parse::<u32>().expect("no process 1 in it") <= 4, "{numbers}");
 }
 
 #[test]
@@ -179,13 +153,7 @@ fn dangerous_calls_are_refused() {
         swapon EPERM\nacct EPERM\nsettimeofday EPERM\nclock_settime EPERM\nadjtimex EPERM\nsethostname EPERM\n\
         setdomainname EPERM\nsyslog EPERM\nquotactl EPERM\nfanotify_init EPERM\nkcmp EPERM\nmove_pages EPERM\n\
         setuid EINVAL\nsetgid EINVAL\ngetgroups ok\nfamily 1\nfamily 2\nfamily 10\nfamily 16\n";
-    assert_eq!(
-        kitchen
-            .hostile(&["calls"])
-            .output
-            .replace("family 10\n", ""),
-        expected.replace("family 10\n", "")
-    );
+    assert_eq!(kitchen.hostile(&["calls"]).output.replace("family 10\n", ""), expected.replace("family 10\n", ""));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -196,10 +164,7 @@ fn foreign_entries_are_closed() {
     };
     assert_eq!(kitchen.hostile(&["x32"]).output, "x32 getpid ENOSYS\n");
     let ran = kitchen.hostile(&["i386"]);
-    assert_eq!(
-        (ran.status(), ran.output.as_str()),
-        (Status::Signaled(31), "")
-    );
+    assert_eq!((ran.status(), ran.output.as_str()), (Status::Signaled(31), ""));
 }
 
 #[test]
@@ -212,12 +177,7 @@ fn terminals_cannot_be_typed_into() {
         "openpt ok\nopen line ok\nTIOCSTI EPERM\nTIOCSTI with high bits EPERM\nTIOCLINUX EPERM\nTIOCGWINSZ ok\n\
          open tty ok\n"
     );
-    assert_eq!(
-        kitchen
-            .sh("tty; (: < /dev/tty) 2>/dev/null || echo none")
-            .output,
-        "not a tty\nnone\n"
-    );
+    assert_eq!(kitchen.sh("tty; (: < /dev/tty) 2>/dev/null || echo none").output, "not a tty\nnone\n");
 }
 
 #[test]
@@ -226,21 +186,11 @@ fn device_nodes_cannot_be_made() {
         return;
     };
     let ran = kitchen.hostile(&["nodes"]);
-    let whiteout = if ran.applied("landlock") == "none" {
-        "ok"
-    } else {
-        "EACCES"
-    };
-    let refusal = if ran.applied("landlock") == "none" {
-        "EPERM"
-    } else {
-        "EACCES"
-    };
+    let whiteout = if ran.applied("landlock") == "none" { "ok" } else { "EACCES" };
+    let refusal = if ran.applied("landlock") == "none" { "EPERM" } else { "EACCES" };
     assert_eq!(
         ran.output,
-        format!(
-            "character device {refusal}\nblock device {refusal}\nwhiteout {whiteout}\nfifo ok\n"
-        )
+        format!("character device {refusal}\nblock device {refusal}\nwhiteout {whiteout}\nfifo ok\n")
     );
 }
 
@@ -252,24 +202,18 @@ fn no_descriptor_is_inherited() {
     // A descriptor that would stay open across exec, as a careless program has them.
     let file = fs::File::open("/").expect("a directory");
     let leaked = leak(&file);
-    let ran = kitchen.sh("ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> \\(.*\\)/\\1 \\2/p' | sed 's/:.*//; s/fd$/fd/'");
+    let ran =
+        kitchen.sh("ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> \\(.*\\)/\\1 \\2/p' | sed 's/:.*//; s/fd$/fd/'");
     drop(leaked);
     let lines: Vec<&str> = ran.output.lines().collect();
     assert_eq!(lines.len(), 4, "{}", ran.output);
     assert_eq!(lines[0], "0 /dev/null");
-    assert!(
-        lines[1].starts_with("1 pipe") && lines[2].starts_with("2 pipe"),
-        "{}",
-        ran.output
-    );
+    assert!(lines[1].starts_with("1 pipe") && lines[2].starts_with("2 pipe"), "{}", ran.output);
     assert!(lines[3].starts_with("3 /proc/"), "{}", ran.output);
 }
 
 /// A copy of a descriptor that stays open across exec.
-#[allow(
-    unsafe_code,
-    reason = "the standard library makes only descriptors that close at exec"
-)]
+#[allow(unsafe_code, reason = "the standard library makes only descriptors that close at exec")]
 fn leak(file: &fs::File) -> OwnedFd {
     // SAFETY: the number is fresh and owned by nobody else.
     unsafe { OwnedFd::from_raw_fd(libc::dup(file.as_raw_fd())) }
@@ -303,10 +247,7 @@ fn secrets_of_the_caller_do_not_show() {
     };
     // Pid 1 is a copy of this process, whose command line and memory stay its own.
     let mut own = String::new();
-    fs::File::open("/proc/self/comm")
-        .expect("it is there")
-        .read_to_string(&mut own)
-        .expect("text");
+    fs::File::open("/proc/self/comm").expect("it is there").read_to_string(&mut own).expect("text");
     let ran = kitchen.sh("cat /proc/1/comm /proc/1/cmdline /proc/1/environ /proc/1/maps 2>/dev/null; ps -e -o pid= 2>/dev/null | grep -x ' *1'");
     assert_eq!(ran.output, "");
 }

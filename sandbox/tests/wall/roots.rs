@@ -21,38 +21,20 @@ fn trees_lie_above_the_host() {
         return;
     };
     let (upper, lower) = (kitchen.beside("trees/upper"), kitchen.beside("trees/lower"));
-    file(
-        &upper.join("usr/bin/tool"),
-        "#!/bin/sh\necho upper tool\n",
-        0o755,
-    );
-    file(
-        &lower.join("usr/bin/tool"),
-        "#!/bin/sh\necho lower tool\n",
-        0o755,
-    );
-    file(
-        &lower.join("usr/bin/other"),
-        "#!/bin/sh\necho other\n",
-        0o755,
-    );
+    file(&upper.join("usr/bin/tool"), "#!/bin/sh\necho upper tool\n", 0o755);
+    file(&lower.join("usr/bin/tool"), "#!/bin/sh\necho lower tool\n", 0o755);
+    file(&lower.join("usr/bin/other"), "#!/bin/sh\necho other\n", 0o755);
     file(&lower.join("usr/include/only.h"), "header\n", 0o644);
     file(&lower.join("etc/tool.conf"), "configured\n", 0o644);
     file(&lower.join("etc/passwd"), "evil::0:0::/:/bin/sh\n", 0o644);
     file(&lower.join("opt/thing/file"), "optional\n", 0o644);
     file(&lower.join("var/lib/thing"), "state\n", 0o644);
-    file(
-        &lower.join("bin/laid"),
-        "#!/bin/sh\necho laid over\n",
-        0o755,
-    );
+    file(&lower.join("bin/laid"), "#!/bin/sh\necho laid over\n", 0o755);
     file(&lower.join("dev/null"), "not a device\n", 0o644);
     file(&lower.join("tmp/x"), "not scratch\n", 0o644);
     // A link that would lead out of the root if it were followed while the root is made.
     symlink("/", lower.join("etc/alternatives")).expect("a link");
-    kitchen.plan.root = RootView::Host {
-        overlays: vec![upper, lower.clone()],
-    };
+    kitchen.plan.root = RootView::Host { overlays: vec![upper, lower.clone()] };
     let ran = kitchen.sh(
         "tool; other; cat /usr/include/only.h /etc/tool.conf /opt/thing/file /var/lib/thing; head -1 /etc/passwd; \
          laid; /bin/laid; cat /tmp/x; test -c /dev/null && echo device; command -v env; ls -A /usr/local | wc -l; \
@@ -83,26 +65,26 @@ fn trees_lie_above_the_host() {
     );
     assert_ne!(lines.get(15), Some(&"0"));
     // Compilers work over an overlay, with links of the host's alternatives.
-    file(
-        &lower.join("usr/include/answer.h"),
-        "#define ANSWER 42\n",
-        0o644,
-    );
-    fs::write(
-        kitchen.build().join("main.c"),
-        "#include <answer.h>\nint main(void) { return ANSWER; }\n",
-    )
-    .expect("a file");
-    assert_eq!(
-        kitchen.sh("cc -o /tmp/main main.c && /tmp/main").status(),
-        Status::Exited(42)
-    );
-    assert!(
-        fs::read_dir(kitchen.directory.path().join("trees/lower/usr/bin"))
-            .expect("a directory")
-            .count()
-            == 2
-    );
+    file(&lower.join("usr/include/answer.h"), "#define ANSWER 42\n", 0o644);
+    fs::write(kitchen.build().join("main.c"), "#include <answer.h>\nint main(void) { return ANSWER; }\n")
+        .expect("a file");
+    assert_eq!(kitchen.sh("cc -o /tmp/main main.c && /tmp/main").status(), Status::Exited(42));
+    assert!(fs::read_dir(kitchen.directory.path().join("trees/lower/usr/bin")).expect("a directory").count() == 2);
+}
+
+#[test]
+fn trees_belong_to_the_build() {
+    let Some(mut kitchen) = Kitchen::new() else {
+        return;
+    };
+    let (tree, second) = (kitchen.beside("tree"), kitchen.beside("second"));
+    file(&tree.join("opt/private"), "only the owner reads this\n", 0o600);
+    file(&tree.join("srv/private"), "only the owner reads this\n", 0o600);
+    file(&second.join("srv/more"), "", 0o644);
+    kitchen.plan.root = RootView::Host { overlays: vec![tree, second] };
+    let ran = kitchen.sh("cat /opt/private /srv/private; stat -c %u:%g /opt/private /srv/private /usr");
+    assert_eq!(ran.output, "only the owner reads this\nonly the owner reads this\n1000:1000\n1000:1000\n65534:65534\n");
+    assert_eq!(ran.applied("layers"), "own");
 }
 
 #[test]
@@ -114,18 +96,9 @@ fn trees_may_bring_a_local_directory() {
         return skipped("this host has no /usr/local");
     }
     let tree = kitchen.beside("tree");
-    file(
-        &tree.join("usr/local/bin/mine"),
-        "#!/bin/sh\necho mine\n",
-        0o755,
-    );
-    kitchen.plan.root = RootView::Host {
-        overlays: vec![tree],
-    };
-    assert_eq!(
-        kitchen.sh("/usr/local/bin/mine; ls /usr/local").output,
-        "mine\nbin\n"
-    );
+    file(&tree.join("usr/local/bin/mine"), "#!/bin/sh\necho mine\n", 0o755);
+    kitchen.plan.root = RootView::Host { overlays: vec![tree] };
+    assert_eq!(kitchen.sh("/usr/local/bin/mine; ls /usr/local").output, "mine\nbin\n");
 }
 
 #[test]
@@ -135,15 +108,10 @@ fn mount_options_say_nothing_of_the_host() {
     };
     let tree = kitchen.beside("a-telling-name");
     file(&tree.join("usr/share/x"), "", 0o644);
-    kitchen.plan.root = RootView::Host {
-        overlays: vec![tree],
-    };
+    kitchen.plan.root = RootView::Host { overlays: vec![tree] };
     let mounts = kitchen.sh("cat /proc/self/mounts").output;
     assert!(!mounts.contains("a-telling-name"), "{mounts}");
-    assert!(
-        mounts.contains("overlay /usr overlay ro,nosuid,nodev,relatime,lowerdir=0:1"),
-        "{mounts}"
-    );
+    assert!(mounts.contains("overlay /usr overlay ro,nosuid,nodev,relatime,lowerdir=0:1"), "{mounts}");
 }
 
 #[test]
@@ -161,15 +129,10 @@ fn layers_are_all_there_is() {
     file(&lower.join("etc/own"), "own\n", 0o644);
     symlink("/etc", upper.join("var")).expect("a link");
     symlink("/", lower.join("proc")).expect("a link");
-    kitchen.plan.root = RootView::Layers {
-        lowers: vec![upper, lower],
-    };
+    kitchen.plan.root = RootView::Layers { lowers: vec![upper, lower] };
     kitchen.plan.binds.truncate(1);
     assert_eq!(kitchen.run(["/bin/hostile"]).output, "hello\n");
-    assert_eq!(
-        kitchen.run(["hostile", "clocks"]).status(),
-        Status::Exited(0)
-    );
+    assert_eq!(kitchen.run(["hostile", "clocks"]).status(), Status::Exited(0));
     assert!(kitchen.try_run(["/usr/bin/env"]).is_err());
     let ran = kitchen.run(["/bin/hostile", "nodes"]);
     assert!(ran.output.ends_with("fifo ok\n"), "{}", ran.output);
@@ -187,10 +150,7 @@ fn one_layer_is_enough_and_a_shell_runs_in_it() {
     let seed = kitchen.beside("seed");
     for path in ["/bin/sh", "/bin/ls", "/bin/cat"] {
         let mut files = vec![path.to_owned()];
-        let linked = std::process::Command::new("ldd")
-            .arg(path)
-            .output()
-            .expect("ldd");
+        let linked = std::process::Command::new("ldd").arg(path).output().expect("ldd");
         for word in String::from_utf8_lossy(&linked.stdout).split_whitespace() {
             if word.starts_with('/') {
                 files.push(word.to_owned());
@@ -203,22 +163,10 @@ fn one_layer_is_enough_and_a_shell_runs_in_it() {
         }
     }
     kitchen.plan.root = RootView::Layers { lowers: vec![seed] };
-    kitchen
-        .plan
-        .binds
-        .push(bind(&kitchen.beside("deep"), "/a/b/c", true));
-    kitchen
-        .plan
-        .binds
-        .push(bind(&kitchen.beside("scratch"), "/tmp/x/y", false));
-    let ran = kitchen.sh(
-        "/bin/ls /; /bin/ls /etc /a/b; /bin/ls /tmp/x; echo made > /build/made; cat /build/made",
-    );
-    let lines: Vec<&str> = ran
-        .output
-        .lines()
-        .filter(|line| !line.starts_with("lib"))
-        .collect();
+    kitchen.plan.binds.push(bind(&kitchen.beside("deep"), "/a/b/c", true));
+    kitchen.plan.binds.push(bind(&kitchen.beside("scratch"), "/tmp/x/y", false));
+    let ran = kitchen.sh("/bin/ls /; /bin/ls /etc /a/b; /bin/ls /tmp/x; echo made > /build/made; cat /build/made");
+    let lines: Vec<&str> = ran.output.lines().filter(|line| !line.starts_with("lib")).collect();
     assert_eq!(
         lines,
         [

@@ -1,0 +1,41 @@
+// sandbox/src/idmap.rs
+//! A user namespace that only serves as a table: root's files in a mapped mount belong to the build.
+//!
+//! A user who cooks owns the trees of the store, so they are id 1000's inside. When root cooks, they are
+//! root's, and root is nobody inside. Mounting them with this table makes both see the same.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::owner::Owner;
+use crate::sys::{self, Cloned};
+
+/// Makes the table, by way of a process that lives as long as that takes.
+pub(crate) fn namespace(owner: &Owner) -> io::Result<OwnedFd> {
+    let (go, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let error = io::Error::from_raw_os_error;
+    let mask = sys::set_signal_mask(u64::MAX).map_err(error)?;
+    let cloned = sys::clone(libc::CLONE_NEWUSER);
+    if matches!(cloned, Ok(Cloned::Child)) {
+        // Until the caller closes its end, or dies.
+        sys::close(caller.as_raw_fd());
+        let _ = sys::read(go.as_raw_fd(), &mut [0]);
+        sys::exit(0)
+    }
+    let restored = sys::set_signal_mask(mask);
+    let Cloned::Parent { pid, pidfd } = cloned.map_err(error)? else { unreachable!("the child never returns") };
+    let pidfd = sys::owned(pidfd);
+    let made = make(owner, pid);
+    drop(caller);
+    while matches!(sys::wait(pid, 0), Err(libc::EINTR)) {}
+    drop(pidfd);
+    restored.map_err(error)?;
+    made
+}
+
+fn make(owner: &Owner, pid: libc::pid_t) -> io::Result<OwnedFd> {
+    fs::write(format!("/proc/{pid}/uid_map"), format!("0 {} 1", owner.uid))?;
+    fs::write(format!("/proc/{pid}/gid_map"), format!("0 {} 1", owner.gid))?;
+    fs::File::open(format!("/proc/{pid}/ns/user")).map(OwnedFd::from)
+}

@@ -1,0 +1,120 @@
+// sandbox/src/supervisor.rs
+//! Answers system calls in the kernel's place: `uname`, whose answer would tell of the host's kernel.
+//!
+//! The command's filter hands such a call to a listener and holds the caller until it is answered. The
+//! command itself makes the listener, between clone and exec, and sends it over a socket; from then on
+//! [`run`](crate::run) looks at it beside the output. An answer is written into the caller's memory through
+//! a descriptor that was opened before the kernel confirmed that the call is still waiting, so that it can
+//! reach no other process that has the same number by then.
+#![allow(unsafe_code, reason = "the listener is spoken to by ioctl, with structures of the kernel's")]
+
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use libc::c_ulong;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+use crate::facts;
+
+const RECEIVE: c_ulong = 0xc050_2100;
+const SEND: c_ulong = 0xc018_2101;
+const STILL_WAITING: c_ulong = 0x4008_2102;
+
+/// Length of each text in `struct utsname`.
+const FIELD: usize = 65;
+
+/// The end of the line on the caller's side.
+pub(crate) struct Supervisor {
+    /// The listener comes over this.
+    socket: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    /// What `uname` answers.
+    names: [u8; 6 * FIELD],
+}
+
+impl Supervisor {
+    /// A supervisor to which the listener will be sent over `socket`.
+    pub fn new(socket: OwnedFd) -> Self {
+        let uname = rustix::system::uname();
+        let texts: [&[u8]; 6] = [
+            b"Linux",
+            facts::HOST_NAME.as_bytes(),
+            facts::KERNEL_RELEASE.as_bytes(),
+            facts::KERNEL_VERSION.as_bytes(),
+            uname.machine().to_bytes(),
+            b"(none)",
+        ];
+        let mut names = [0; 6 * FIELD];
+        for (field, text) in names.chunks_exact_mut(FIELD).zip(texts) {
+            field[..text.len()].copy_from_slice(text);
+        }
+        Self { socket: Some(socket), listener: None, names }
+    }
+
+    /// What to wait for, while there is something.
+    pub fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().or(self.socket.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// Does what there is to do after [`Supervisor::waits_for`] became ready.
+    pub fn serve(&mut self) {
+        if let Some(listener) = &self.listener {
+            if !self.answer(listener) {
+                self.listener = None;
+            }
+        } else if let Some(socket) = self.socket.take() {
+            self.listener = receive(&socket);
+        }
+    }
+
+    /// Answers one call. `false` when nobody is left who could call.
+    fn answer(&self, listener: &OwnedFd) -> bool {
+        // SAFETY: plain integers, for which zero is a value; the kernel asks for zeros.
+        let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one structure of this type.
+        if unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &raw mut call) } != 0 {
+            // ENOENT: the caller was killed before we looked. Otherwise it was an interruption, or the end.
+            let error = std::io::Error::last_os_error().raw_os_error();
+            return matches!(error, Some(libc::ENOENT | libc::EINTR));
+        }
+        let errno = if i64::from(call.data.nr) == libc::SYS_uname {
+            self.write_names(listener, &call).map_or(libc::EFAULT, |()| 0)
+        } else {
+            libc::ENOSYS
+        };
+        let answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: -errno, flags: 0 };
+        // SAFETY: the kernel reads one structure of this type. It fails if the caller is gone: so be it.
+        unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
+        true
+    }
+
+    fn write_names(&self, listener: &OwnedFd, call: &libc::seccomp_notif) -> Option<()> {
+        let memory = File::options().write(true).open(format!("/proc/{}/mem", call.pid)).ok()?;
+        // SAFETY: the kernel reads 8 bytes.
+        if unsafe { libc::ioctl(listener.as_raw_fd(), STILL_WAITING as _, &raw const call.id) } != 0 {
+            return None;
+        }
+        memory.write_all_at(&self.names, call.data.args[0]).ok()
+    }
+}
+
+/// Takes the listener off the socket. `None` if the command had none to send.
+fn receive(socket: &OwnedFd) -> Option<OwnedFd> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut buffer = RecvAncillaryBuffer::new(&mut space);
+    rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut byte)],
+        &mut buffer,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    )
+    .ok()?;
+    buffer.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
+}
