@@ -112,27 +112,12 @@ impl Capability {
     pub fn satisfied_by(&self, provide: &Capability) -> bool {
         match (self, provide) {
             (
-                Capability::Package {
-                    name,
-                    component,
-                    constraint,
-                },
-                Capability::Package {
-                    name: given,
-                    component: given_component,
-                    constraint: given_constraint,
-                },
-            ) => {
-                name == given
-                    && component == given_component
-                    && meets(constraint.as_ref(), given_constraint.as_ref())
-            }
+                Capability::Package { name, component, constraint },
+                Capability::Package { name: given, component: given_component, constraint: given_constraint },
+            ) => name == given && component == given_component && meets(constraint.as_ref(), given_constraint.as_ref()),
             (
                 Capability::PkgConfig { module, constraint },
-                Capability::PkgConfig {
-                    module: given,
-                    constraint: given_constraint,
-                },
+                Capability::PkgConfig { module: given, constraint: given_constraint },
             ) => module == given && meets(constraint.as_ref(), given_constraint.as_ref()),
             (Capability::Soname { .. }, Capability::Soname { .. })
             | (Capability::Path { .. }, Capability::Path { .. }) => self == provide,
@@ -144,9 +129,7 @@ impl Capability {
     #[must_use]
     pub fn constraint(&self) -> Option<&Constraint> {
         match self {
-            Capability::Package { constraint, .. } | Capability::PkgConfig { constraint, .. } => {
-                constraint.as_ref()
-            }
+            Capability::Package { constraint, .. } | Capability::PkgConfig { constraint, .. } => constraint.as_ref(),
             Capability::Soname { .. } | Capability::Path { .. } => None,
         }
     }
@@ -169,16 +152,8 @@ fn meets(wanted: Option<&Constraint>, given: Option<&Constraint>) -> bool {
 impl fmt::Display for Capability {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Capability::Package {
-                name,
-                component: None,
-                ..
-            } => write!(formatter, "{name}")?,
-            Capability::Package {
-                name,
-                component: Some(component),
-                ..
-            } => write!(formatter, "{name}:{component}")?,
+            Capability::Package { name, component: None, .. } => write!(formatter, "{name}")?,
+            Capability::Package { name, component: Some(component), .. } => write!(formatter, "{name}:{component}")?,
             Capability::Soname { name } => write!(formatter, "soname({name})")?,
             Capability::PkgConfig { module, .. } => write!(formatter, "pkgconfig({module})")?,
             Capability::Path { path } => formatter.write_str(path)?,
@@ -205,29 +180,18 @@ impl FromStr for Capability {
         if let Some(inner) = what.strip_prefix("soname(") {
             let name = close(inner, what)?;
             if constraint.is_some() {
-                return Err(CapabilityError::Unversioned {
-                    text: text.to_owned(),
-                });
+                return Err(CapabilityError::Unversioned { text: text.to_owned() });
             }
             return Ok(Capability::Soname { name });
         }
         if let Some(inner) = what.strip_prefix("pkgconfig(") {
-            return Ok(Capability::PkgConfig {
-                module: close(inner, what)?,
-                constraint,
-            });
+            return Ok(Capability::PkgConfig { module: close(inner, what)?, constraint });
         }
         if let Some((kind, _)) = what.split_once('(') {
-            return Err(CapabilityError::Kind {
-                kind: kind.to_owned(),
-            });
+            return Err(CapabilityError::Kind { kind: kind.to_owned() });
         }
         let (name, component) = split_component(what)?;
-        Ok(Capability::Package {
-            name,
-            component,
-            constraint,
-        })
+        Ok(Capability::Package { name, component, constraint })
     }
 }
 
@@ -247,9 +211,7 @@ fn split_constraint(text: &str) -> Result<(&str, Option<Constraint>), Capability
         (">", Comparison::Greater),
         ("=", Comparison::Equal),
     ];
-    let found = signs
-        .into_iter()
-        .find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?)));
+    let found = signs.into_iter().find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?)));
     let Some((comparison, version)) = found else {
         return Ok((text, None));
     };
@@ -260,13 +222,10 @@ fn split_constraint(text: &str) -> Result<(&str, Option<Constraint>), Capability
 
 /// Reads what stands between the parentheses of `whole`.
 fn close(inner: &str, whole: &str) -> Result<String, CapabilityError> {
-    let bad = || CapabilityError::Parenthesis {
-        text: whole.to_owned(),
-    };
+    let bad = || CapabilityError::Parenthesis { text: whole.to_owned() };
     let name = inner.strip_suffix(')').ok_or_else(bad)?;
-    let allowed = |character: char| {
-        character.is_ascii_graphic() && !matches!(character, '(' | ')' | '|' | '<' | '>' | '=')
-    };
+    let allowed =
+        |character: char| character.is_ascii_graphic() && !matches!(character, '(' | ')' | '|' | '<' | '>' | '=');
     if name.is_empty() || first_outside(name, allowed).is_some() {
         return Err(bad());
     }
@@ -278,13 +237,9 @@ fn path(text: &str) -> Result<Capability, CapabilityError> {
     let sound = |part: &str| !matches!(part, "" | "." | "..");
     let allowed = |character: char| character.is_ascii_graphic() && character != '|';
     if !text[1..].split('/').all(sound) || first_outside(text, allowed).is_some() {
-        return Err(CapabilityError::Path {
-            text: text.to_owned(),
-        });
+        return Err(CapabilityError::Path { text: text.to_owned() });
     }
-    Ok(Capability::Path {
-        path: text.to_owned(),
-    })
+    Ok(Capability::Path { path: text.to_owned() })
 }
 
 /// Something that must be there: one capability, or any of several.
@@ -298,9 +253,7 @@ impl Requirement {
     /// Whether `provide` meets one of the alternatives.
     #[must_use]
     pub fn satisfied_by(&self, provide: &Capability) -> bool {
-        self.alternatives
-            .iter()
-            .any(|alternative| alternative.satisfied_by(provide))
+        self.alternatives.iter().any(|alternative| alternative.satisfied_by(provide))
     }
 }
 
@@ -401,10 +354,7 @@ mod tests {
             ("pkgconfig(gtk+-3.0) >= 3.24", "pkgconfig(gtk+-3.0) >= 3.24"),
             ("/usr/bin/m4", "/usr/bin/m4"),
             ("/usr/bin/[", "/usr/bin/["),
-            (
-                "mawk|gawk >= 5 | /usr/bin/awk",
-                "mawk | gawk >= 5 | /usr/bin/awk",
-            ),
+            ("mawk|gawk >= 5 | /usr/bin/awk", "mawk | gawk >= 5 | /usr/bin/awk"),
         ];
         for (text, printed) in cases {
             let requirement: Requirement = text.parse().unwrap();
@@ -474,11 +424,7 @@ mod tests {
         ];
         for (requirement, provide, expected) in cases {
             let requirement: Requirement = requirement.parse().unwrap();
-            assert_eq!(
-                requirement.satisfied_by(&provide.parse().unwrap()),
-                expected,
-                "{requirement}, {provide}"
-            );
+            assert_eq!(requirement.satisfied_by(&provide.parse().unwrap()), expected, "{requirement}, {provide}");
         }
     }
 
@@ -490,24 +436,18 @@ mod tests {
             Comparison::GreaterOrEqual,
             Comparison::Greater,
         ]);
-        proptest::option::of((
-            comparison,
-            "([0-9]{1,4}:)?[0-9][a-z0-9.~^+_]{0,10}(-[0-9]{1,3})?",
-        ))
+        proptest::option::of((comparison, "([0-9]{1,4}:)?[0-9][a-z0-9.~^+_]{0,10}(-[0-9]{1,3})?"))
     }
 
     fn any_capability() -> impl Strategy<Value = Capability> {
         prop_oneof![
-            (
-                "[a-z][a-z0-9+._-]{0,10}",
-                proptest::option::of("[a-z]{1,8}"),
-                any_constraint()
-            )
-                .prop_map(|(name, component, constraint)| Capability::Package {
+            ("[a-z][a-z0-9+._-]{0,10}", proptest::option::of("[a-z]{1,8}"), any_constraint()).prop_map(
+                |(name, component, constraint)| Capability::Package {
                     name: name.parse().unwrap(),
                     component,
                     constraint
-                }),
+                }
+            ),
             "[a-z0-9+._-]{1,20}".prop_map(|name| Capability::Soname { name }),
             ("[a-z0-9+._-]{1,20}", any_constraint())
                 .prop_map(|(module, constraint)| Capability::PkgConfig { module, constraint }),

@@ -47,11 +47,7 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let visible = |text: &str, plain: &[char]| -> String {
             let show = |character: char| {
-                if is_visible(character) || plain.contains(&character) {
-                    character
-                } else {
-                    '\u{fffd}'
-                }
+                if is_visible(character) || plain.contains(&character) { character } else { '\u{fffd}' }
             };
             text.chars().map(show).collect()
         };
@@ -64,19 +60,8 @@ impl fmt::Display for Diagnostic {
             self.column,
             visible(&self.message, &['\n'])
         )?;
-        writeln!(
-            formatter,
-            "  {number} | {}",
-            visible(&self.source_line.replace('\t', " "), &[])
-        )?;
-        write!(
-            formatter,
-            "  {:1$} | {2:3$}",
-            "",
-            number.len(),
-            "",
-            self.marked.start
-        )?;
+        writeln!(formatter, "  {number} | {}", visible(&self.source_line.replace('\t', " "), &[]))?;
+        write!(formatter, "  {:1$} | {2:3$}", "", number.len(), "", self.marked.start)?;
         write!(formatter, "{}", "^".repeat(self.marked.len().max(1)))?;
         if let Some(hint) = &self.hint {
             write!(formatter, "\nhint: {}", visible(hint, &['\n']))?;
@@ -95,17 +80,9 @@ pub(crate) struct SourceText<'text> {
 impl<'text> SourceText<'text> {
     /// Finds the lines of `text`.
     pub(crate) fn new(file: &'text str, text: &'text str) -> Self {
-        let after_breaks = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(at, _)| at + 1);
+        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_breaks).collect();
-        Self {
-            file,
-            text,
-            line_starts,
-        }
+        Self { file, text, line_starts }
     }
 
     /// Returns the text of `span`.
@@ -115,36 +92,20 @@ impl<'text> SourceText<'text> {
 
     /// Returns the line that holds a byte, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.line_starts
-            .partition_point(|&line_start| line_start <= at)
+        self.line_starts.partition_point(|&line_start| line_start <= at)
     }
 
     /// Describes what is wrong at `span`.
-    pub(crate) fn diagnostic(
-        &self,
-        span: Range<usize>,
-        message: String,
-        hint: Option<String>,
-    ) -> Diagnostic {
+    pub(crate) fn diagnostic(&self, span: Range<usize>, message: String, hint: Option<String>) -> Diagnostic {
         let start = self.boundary(span.start);
         let end = self.boundary(span.end.max(start));
         let line = self.line(start);
         let line_start = self.line_starts[line - 1];
-        let line_end = self
-            .line_starts
-            .get(line)
-            .map_or(self.text.len(), |next| next - 1);
+        let line_end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
         let before = self.text[line_start..start].chars().count();
-        let marked = self.text[start..end.clamp(start, line_end.max(start))]
-            .trim_end()
-            .chars()
-            .count()
-            .max(1);
-        let skipped = if before + marked.min(SHOWN_CHARS / 2) > SHOWN_CHARS {
-            before.saturating_sub(SHOWN_CHARS / 4)
-        } else {
-            0
-        };
+        let marked = self.text[start..end.clamp(start, line_end.max(start))].trim_end().chars().count().max(1);
+        let skipped =
+            if before + marked.min(SHOWN_CHARS / 2) > SHOWN_CHARS { before.saturating_sub(SHOWN_CHARS / 4) } else { 0 };
         let whole = self.text[line_start..line_end.max(start)].trim_end_matches('\r');
         Diagnostic {
             file: self.file.to_owned(),
@@ -154,8 +115,7 @@ impl<'text> SourceText<'text> {
             source_line: whole.chars().skip(skipped).take(SHOWN_CHARS).collect(),
             message: shorten(message),
             hint: hint.map(shorten),
-            marked: before - skipped
-                ..(before - skipped + marked).min(SHOWN_CHARS.max(before - skipped + 1)),
+            marked: before - skipped..(before - skipped + marked).min(SHOWN_CHARS.max(before - skipped + 1)),
         }
     }
 
@@ -199,32 +159,17 @@ mod tests {
             show(text, 30..34, None),
             "error: recipe.toml:3:10: it is wrong\n  3 | sumary = \"é\" # 1\n    |          ^^^"
         );
-        assert_eq!(
-            show(text, 0..0, None),
-            "error: recipe.toml:1:1: it is wrong\n  1 | [package]\n    | ^"
-        );
-        assert_eq!(
-            show("", 0..0, None),
-            "error: recipe.toml:1:1: it is wrong\n  1 | \n    | ^"
-        );
-        assert_eq!(
-            show("a\n", 2..2, None),
-            "error: recipe.toml:2:1: it is wrong\n  2 | \n    | ^"
-        );
-        assert_eq!(
-            show("a\r\nb\r\n", 0..9, None),
-            "error: recipe.toml:1:1: it is wrong\n  1 | a\n    | ^"
-        );
+        assert_eq!(show(text, 0..0, None), "error: recipe.toml:1:1: it is wrong\n  1 | [package]\n    | ^");
+        assert_eq!(show("", 0..0, None), "error: recipe.toml:1:1: it is wrong\n  1 | \n    | ^");
+        assert_eq!(show("a\n", 2..2, None), "error: recipe.toml:2:1: it is wrong\n  2 | \n    | ^");
+        assert_eq!(show("a\r\nb\r\n", 0..9, None), "error: recipe.toml:1:1: it is wrong\n  1 | a\n    | ^");
     }
 
     #[test]
     fn what_a_terminal_would_obey_is_not_shown() {
         let shown = show("a = \"\u{1b}[31m\u{202e}\"\tb", 4..9, Some("\u{1b}]0;x"));
         assert_eq!(
-            shown
-                .chars()
-                .filter(|&character| character.is_control() && character != '\n')
-                .count(),
+            shown.chars().filter(|&character| character.is_control() && character != '\n').count(),
             0,
             "{shown}"
         );
@@ -235,10 +180,7 @@ mod tests {
     fn a_long_line_is_shown_around_its_place() {
         let text = format!("{}HERE{}", "x".repeat(5000), "y".repeat(5000));
         let diagnostic = SourceText::new("f", &text).diagnostic(5000..5004, String::new(), None);
-        assert_eq!(
-            (diagnostic.column, diagnostic.source_line.chars().count()),
-            (5001, SHOWN_CHARS)
-        );
+        assert_eq!((diagnostic.column, diagnostic.source_line.chars().count()), (5001, SHOWN_CHARS));
         let shown = diagnostic.to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[1].find("HERE"), lines[2].find("^^^^"));

@@ -84,10 +84,7 @@ impl Digest {
     pub fn blake3(bytes: [u8; 32]) -> Self {
         let mut wide = [0; 64];
         wide[..32].copy_from_slice(&bytes);
-        Self {
-            algorithm: Algorithm::Blake3,
-            bytes: wide,
-        }
+        Self { algorithm: Algorithm::Blake3, bytes: wide }
     }
 
     /// Wraps the bytes of a digest.
@@ -104,10 +101,7 @@ impl Digest {
         }
         let mut wide = [0; 64];
         wide[..bytes.len()].copy_from_slice(bytes);
-        Ok(Self {
-            algorithm,
-            bytes: wide,
-        })
+        Ok(Self { algorithm, bytes: wide })
     }
 
     /// Returns the algorithm.
@@ -161,24 +155,18 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let Some((name, hex)) = text.split_once(':') else {
             return Err(match text.len() {
-                32 | 40 if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => DigestError::Weak {
-                    algorithm: if text.len() == 32 { "md5" } else { "sha1" },
-                },
-                _ => DigestError::NoAlgorithm {
-                    text: text.to_owned(),
-                },
+                32 | 40 if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                    DigestError::Weak { algorithm: if text.len() == 32 { "md5" } else { "sha1" } }
+                }
+                _ => DigestError::NoAlgorithm { text: text.to_owned() },
             });
         };
-        let algorithm = Algorithm::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name);
+        let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
         let Some(algorithm) = algorithm else {
             return Err(match name.to_ascii_lowercase().as_str() {
                 "md5" => DigestError::Weak { algorithm: "md5" },
                 "sha1" | "sha-1" => DigestError::Weak { algorithm: "sha1" },
-                _ => DigestError::UnknownAlgorithm {
-                    name: name.to_owned(),
-                },
+                _ => DigestError::UnknownAlgorithm { name: name.to_owned() },
             });
         };
         if hex.len() != algorithm.size_bytes() * 2 {
@@ -193,9 +181,7 @@ impl FromStr for Digest {
             *byte = match (hex_value(pair[0]), hex_value(pair[1])) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => {
-                    return Err(DigestError::NotHex {
-                        text: hex.to_owned(),
-                    });
+                    return Err(DigestError::NotHex { text: hex.to_owned() });
                 }
             };
         }
@@ -219,9 +205,7 @@ fn hex_value(digit: u8) -> Option<u8> {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DigestError {
     /// MD5 and SHA-1 prove nothing: files with a chosen digest can be made.
-    #[error(
-        "{algorithm} cannot prove what a file is: files with equal {algorithm} can be made at will"
-    )]
+    #[error("{algorithm} cannot prove what a file is: files with equal {algorithm} can be made at will")]
     Weak {
         /// `md5` or `sha1`.
         algorithm: &'static str,
@@ -261,15 +245,21 @@ impl DigestError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            DigestError::Weak { .. } => {
-                Some("run `conary source pin RECIPE`: it fetches, shows where the bytes came from and writes the SHA-256".into())
+            DigestError::Weak { .. } => Some(
+                "run `conary source pin RECIPE`: it fetches, shows where the bytes came from and writes the SHA-256"
+                    .into(),
+            ),
+            DigestError::UnknownAlgorithm { .. } => Some(
+                "write `sha256:`, `sha512:`, `sha384:`, `sha224:`, `blake2b:` or `blake3:` and the hexadecimal digits"
+                    .into(),
+            ),
+            DigestError::NoAlgorithm { text } if text.len() == 64 => {
+                Some("write `sha256:` before it, if that is what it is".into())
             }
-            DigestError::UnknownAlgorithm { .. } => {
-                Some("write `sha256:`, `sha512:`, `sha384:`, `sha224:`, `blake2b:` or `blake3:` and the hexadecimal digits".into())
-            }
-            DigestError::NoAlgorithm { text } if text.len() == 64 => Some("write `sha256:` before it, if that is what it is".into()),
             DigestError::NoAlgorithm { .. } => Some("write it like `sha256:` and 64 hexadecimal digits".into()),
-            DigestError::Length { .. } | DigestError::NotHex { .. } => Some("copy the whole digest, and only it".into()),
+            DigestError::Length { .. } | DigestError::NotHex { .. } => {
+                Some("copy the whole digest, and only it".into())
+            }
         }
     }
 }
@@ -283,10 +273,7 @@ mod tests {
     #[test]
     fn digests_round_trip() {
         for algorithm in Algorithm::ALL {
-            let bytes: Vec<u8> = (0..64)
-                .map(|at: u8| at.wrapping_mul(37))
-                .take(algorithm.size_bytes())
-                .collect();
+            let bytes: Vec<u8> = (0..64).map(|at: u8| at.wrapping_mul(37)).take(algorithm.size_bytes()).collect();
             let digest = Digest::new(algorithm, &bytes).unwrap();
             assert_eq!(digest.as_bytes(), bytes);
             assert_eq!(digest.to_string().parse(), Ok(digest));
@@ -300,10 +287,7 @@ mod tests {
         let digest: Digest = format!("sha256:{EMPTY_SHA256}").parse().unwrap();
         assert_eq!(digest.hex(), EMPTY_SHA256);
         assert_eq!(digest.short(), "e3b0c44298fc");
-        assert_eq!(
-            Digest::blake3([0xab; 32]).to_string(),
-            format!("blake3:{}", "ab".repeat(32))
-        );
+        assert_eq!(Digest::blake3([0xab; 32]).to_string(), format!("blake3:{}", "ab".repeat(32)));
         assert_eq!(through_serde(&digest), format!("sha256:{EMPTY_SHA256}"));
     }
 
@@ -318,41 +302,17 @@ mod tests {
     fn what_is_not_a_digest_is_refused() {
         let long = "a".repeat(64);
         let cases = [
-            (
-                "md5:d41d8cd98f00b204e9800998ecf8427e".to_owned(),
-                "md5 cannot prove",
-            ),
-            (
-                "MD5:d41d8cd98f00b204e9800998ecf8427e".to_owned(),
-                "md5 cannot prove",
-            ),
-            (
-                "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709".to_owned(),
-                "sha1 cannot prove",
-            ),
-            (
-                "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
-                "md5 cannot prove",
-            ),
-            (
-                "da39a3ee5e6b4b0d3255bfef95601890afd80709".to_owned(),
-                "sha1 cannot prove",
-            ),
+            ("md5:d41d8cd98f00b204e9800998ecf8427e".to_owned(), "md5 cannot prove"),
+            ("MD5:d41d8cd98f00b204e9800998ecf8427e".to_owned(), "md5 cannot prove"),
+            ("sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709".to_owned(), "sha1 cannot prove"),
+            ("d41d8cd98f00b204e9800998ecf8427e".to_owned(), "md5 cannot prove"),
+            ("da39a3ee5e6b4b0d3255bfef95601890afd80709".to_owned(), "sha1 cannot prove"),
             (long.clone(), "the algorithm is missing"),
             (String::new(), "the algorithm is missing"),
             (format!("crc32:{long}"), "unknown digest algorithm `crc32`"),
-            (
-                format!("SHA256:{long}"),
-                "unknown digest algorithm `SHA256`",
-            ),
-            (
-                "sha256:abc".to_owned(),
-                "has 64 hexadecimal digits, this one 3",
-            ),
-            (
-                format!("sha512:{long}"),
-                "has 128 hexadecimal digits, this one 64",
-            ),
+            (format!("SHA256:{long}"), "unknown digest algorithm `SHA256`"),
+            ("sha256:abc".to_owned(), "has 64 hexadecimal digits, this one 3"),
+            (format!("sha512:{long}"), "has 128 hexadecimal digits, this one 64"),
             (format!("sha256:{}é", "a".repeat(62)), "is not hexadecimal"),
             (format!("sha256: {}", "a".repeat(63)), "is not hexadecimal"),
         ];

@@ -26,9 +26,7 @@ const CANDIDATES: usize = 500;
 const REDEFINABLE: &str = "jobs";
 
 /// Names that are always known.
-pub(crate) const BUILT_IN: [&str; 8] = [
-    "name", "version", "release", "epoch", "destdir", "jobs", "arch", "target",
-];
+pub(crate) const BUILT_IN: [&str; 8] = ["name", "version", "release", "epoch", "destdir", "jobs", "arch", "target"];
 
 /// What is known of one cook only.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,11 +57,7 @@ impl Facts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ExpansionError {
     /// No such name.
-    Unknown {
-        nth: usize,
-        name: String,
-        nearest: Option<String>,
-    },
+    Unknown { nth: usize, name: String, nearest: Option<String> },
     /// A `%(` without `)s`.
     Malformed { nth: usize, name: Option<String> },
     /// A variable that uses itself, with the names on the way.
@@ -83,15 +77,9 @@ impl ExpansionError {
             ExpansionError::Unknown { nth, name, nearest } => {
                 let hint = match nearest {
                     Some(nearest) => format!("did you mean `%({nearest})s`?"),
-                    None => format!(
-                        "define it in [variables], or write `%%({name})s` for the text itself"
-                    ),
+                    None => format!("define it in [variables], or write `%%({name})s` for the text itself"),
                 };
-                (
-                    Some(*nth),
-                    format!("unknown variable {}", quote(name)),
-                    Some(hint),
-                )
+                (Some(*nth), format!("unknown variable {}", quote(name)), Some(hint))
             }
             ExpansionError::Malformed { nth, name } => {
                 let hint = match name {
@@ -102,14 +90,7 @@ impl ExpansionError {
             }
             ExpansionError::Cycle { nth, names } => {
                 let hint = "give one of them a value of its own".to_owned();
-                (
-                    Some(*nth),
-                    format!(
-                        "variables use one another in a circle: {}",
-                        names.join(" -> ")
-                    ),
-                    Some(hint),
-                )
+                (Some(*nth), format!("variables use one another in a circle: {}", names.join(" -> ")), Some(hint))
             }
             ExpansionError::Deep { nth } => (
                 Some(*nth),
@@ -117,15 +98,8 @@ impl ExpansionError {
                 Some("write the value directly".to_owned()),
             ),
             ExpansionError::Large => {
-                let message = format!(
-                    "expansion makes more than {} MiB of text",
-                    EXPANDED_BYTES >> 20
-                );
-                (
-                    None,
-                    message,
-                    Some("variables that repeat others grow with every step".to_owned()),
-                )
+                let message = format!("expansion makes more than {} MiB of text", EXPANDED_BYTES >> 20);
+                (None, message, Some("variables that repeat others grow with every step".to_owned()))
             }
             ExpansionError::Poisoned => return None,
         })
@@ -154,16 +128,9 @@ pub(crate) struct Expander<'text> {
 impl<'text> Expander<'text> {
     /// Starts with the facts, which are not expanded themselves.
     pub(crate) fn new(facts: &Facts) -> Self {
-        let mut expander = Self {
-            entries: BTreeMap::new(),
-            left_bytes: EXPANDED_BYTES,
-        };
-        let facts = [
-            ("jobs", &facts.jobs),
-            ("arch", &facts.arch),
-            ("target", &facts.target),
-            ("destdir", &facts.destdir),
-        ];
+        let mut expander = Self { entries: BTreeMap::new(), left_bytes: EXPANDED_BYTES };
+        let facts =
+            [("jobs", &facts.jobs), ("arch", &facts.arch), ("target", &facts.target), ("destdir", &facts.destdir)];
         for (name, value) in facts {
             expander.set(name, value.clone());
         }
@@ -177,41 +144,22 @@ impl<'text> Expander<'text> {
 
     /// Defines a name as a text that may use others.
     pub(crate) fn define(&mut self, name: &'text str, text: &'text str) {
-        self.entries.insert(
-            name,
-            Entry {
-                text,
-                state: State::Raw,
-            },
-        );
+        self.entries.insert(name, Entry { text, state: State::Raw });
     }
 
     /// Gives a name a value that is not expanded.
     pub(crate) fn set(&mut self, name: &'text str, value: String) {
-        self.entries.insert(
-            name,
-            Entry {
-                text: "",
-                state: State::Done(Ok(value), 0),
-            },
-        );
+        self.entries.insert(name, Entry { text: "", state: State::Done(Ok(value), 0) });
     }
 
     /// Makes a name known that has no value, because what should give it is wrong or missing.
     pub(crate) fn poison(&mut self, name: &'text str) {
-        self.entries.insert(
-            name,
-            Entry {
-                text: "",
-                state: State::Done(Err(ExpansionError::Poisoned), 0),
-            },
-        );
+        self.entries.insert(name, Entry { text: "", state: State::Done(Err(ExpansionError::Poisoned), 0) });
     }
 
     /// Expands the value of a defined name.
     pub(crate) fn value(&mut self, name: &str) -> Result<String, ExpansionError> {
-        self.resolve(name, 0, &mut Vec::new())
-            .map(|(value, _)| value)
+        self.resolve(name, 0, &mut Vec::new()).map(|(value, _)| value)
     }
 
     /// Expands a text.
@@ -220,33 +168,20 @@ impl<'text> Expander<'text> {
     }
 
     /// Returns the value of `name`, used by the `nth` reference of a text, and how deep it goes.
-    fn resolve(
-        &mut self,
-        name: &str,
-        nth: usize,
-        path: &mut Vec<String>,
-    ) -> Result<(String, usize), ExpansionError> {
+    fn resolve(&mut self, name: &str, nth: usize, path: &mut Vec<String>) -> Result<(String, usize), ExpansionError> {
         if path.len() > DEPTH {
             return Err(ExpansionError::Deep { nth });
         }
         let Some(entry) = self.entries.get_mut(name) else {
             let nearest = nearest(name, self.entries.keys().copied());
-            return Err(ExpansionError::Unknown {
-                nth,
-                name: name.to_owned(),
-                nearest,
-            });
+            return Err(ExpansionError::Unknown { nth, name: name.to_owned(), nearest });
         };
         match &entry.state {
             State::Done(Ok(value), depth) => return Ok((value.clone(), *depth)),
             State::Done(Err(_), _) => return Err(ExpansionError::Poisoned),
             State::Open => {
                 let start = path.iter().position(|open| open == name).unwrap_or(0);
-                let names = path[start..]
-                    .iter()
-                    .cloned()
-                    .chain([name.to_owned()])
-                    .collect();
+                let names = path[start..].iter().cloned().chain([name.to_owned()]).collect();
                 return Err(ExpansionError::Cycle { nth, names });
             }
             State::Raw => {}
@@ -257,14 +192,8 @@ impl<'text> Expander<'text> {
         let result = self.fill(text, path);
         path.pop();
         let (stored, answer) = match result {
-            Ok((value, depth)) if depth < DEPTH => (
-                State::Done(Ok(value.clone()), depth + 1),
-                Ok((value, depth + 1)),
-            ),
-            Ok(_) => (
-                State::Done(Err(ExpansionError::Deep { nth: 0 }), 0),
-                Err(ExpansionError::Deep { nth }),
-            ),
+            Ok((value, depth)) if depth < DEPTH => (State::Done(Ok(value.clone()), depth + 1), Ok((value, depth + 1))),
+            Ok(_) => (State::Done(Err(ExpansionError::Deep { nth: 0 }), 0), Err(ExpansionError::Deep { nth })),
             Err(error) => (State::Done(Err(error.clone()), 0), Err(error)),
         };
         if let Some(entry) = self.entries.get_mut(name) {
@@ -274,11 +203,7 @@ impl<'text> Expander<'text> {
     }
 
     /// Replaces every reference of a text; returns the deepest that was used.
-    fn fill(
-        &mut self,
-        text: &str,
-        path: &mut Vec<String>,
-    ) -> Result<(String, usize), ExpansionError> {
+    fn fill(&mut self, text: &str, path: &mut Vec<String>) -> Result<(String, usize), ExpansionError> {
         let mut filled = String::new();
         let mut deepest = 0;
         let mut rest = text;
@@ -304,10 +229,7 @@ impl<'text> Expander<'text> {
 
     /// Appends to an expanded text, within the bound.
     fn push(&mut self, filled: &mut String, text: &str) -> Result<(), ExpansionError> {
-        self.left_bytes = self
-            .left_bytes
-            .checked_sub(text.len())
-            .ok_or(ExpansionError::Large)?;
+        self.left_bytes = self.left_bytes.checked_sub(text.len()).ok_or(ExpansionError::Large)?;
         filled.push_str(text);
         Ok(())
     }
@@ -315,17 +237,12 @@ impl<'text> Expander<'text> {
 
 /// Reads the name before the next `)s`.
 fn reference(rest: &str, nth: usize) -> Result<&str, ExpansionError> {
-    let end = rest
-        .find(|character: char| !is_name_character(character))
-        .unwrap_or(rest.len());
+    let end = rest.find(|character: char| !is_name_character(character)).unwrap_or(rest.len());
     let name = &rest[..end];
     if !name.is_empty() && rest[end..].starts_with(")s") {
         return Ok(name);
     }
-    Err(ExpansionError::Malformed {
-        nth,
-        name: (!name.is_empty()).then(|| name.to_owned()),
-    })
+    Err(ExpansionError::Malformed { nth, name: (!name.is_empty()).then(|| name.to_owned()) })
 }
 
 /// Whether a variable's name may hold this character.
@@ -334,10 +251,7 @@ pub(crate) fn is_name_character(character: char) -> bool {
 }
 
 /// Returns the known name that `name` was probably meant to be.
-pub(crate) fn nearest<'known>(
-    name: &str,
-    known: impl Iterator<Item = &'known str>,
-) -> Option<String> {
+pub(crate) fn nearest<'known>(name: &str, known: impl Iterator<Item = &'known str>) -> Option<String> {
     if name.len() > 64 {
         return None;
     }
@@ -345,9 +259,7 @@ pub(crate) fn nearest<'known>(
     let allowed = (name.chars().count() / 3).max(1);
     known
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| {
-            *distance <= allowed && *distance < candidate.chars().count()
-        })
+        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
         .min()
         .map(|(_, candidate)| candidate.to_owned())
 }
@@ -361,14 +273,8 @@ pub(crate) fn locate(raw: &str, value: &str, nth: usize) -> Option<Range<usize>>
     }
     let (start, _) = raw.match_indices("%(").nth(nth)?;
     let inside = &raw[start + 2..];
-    let end = inside
-        .find(|character| !is_name_character(character))
-        .unwrap_or(inside.len());
-    let tail = if inside[end..].starts_with(")s") {
-        2
-    } else {
-        0
-    };
+    let end = inside.find(|character| !is_name_character(character)).unwrap_or(inside.len());
+    let tail = if inside[end..].starts_with(")s") { 2 } else { 0 };
     Some(start..start + 2 + end + tail)
 }
 
@@ -401,10 +307,7 @@ mod tests {
             ("%(file)s", "hello-1.0.tar"),
             ("[%(empty)s]", "[]"),
             ("make -j%(jobs)s", "make -j$(nproc)"),
-            (
-                "%(arch)s %(target)s %(destdir)s",
-                "x86_64 x86_64-unknown-linux-gnu /dest",
-            ),
+            ("%(arch)s %(target)s %(destdir)s", "x86_64 x86_64-unknown-linux-gnu /dest"),
             ("%(a-b_1)s%(a-b_1)s", "xx"),
             ("%%(name)s", "%(name)s"),
             ("printf '%%(%Y)T'", "printf '%(%Y)T'"),
@@ -417,10 +320,7 @@ mod tests {
         for (text, expected) in cases {
             let result = expander(&variables).expand(text);
             if text.contains("%(*") {
-                assert_eq!(
-                    result,
-                    Err(ExpansionError::Malformed { nth: 0, name: None })
-                );
+                assert_eq!(result, Err(ExpansionError::Malformed { nth: 0, name: None }));
             } else {
                 assert_eq!(result.as_deref(), Ok(expected), "{text}");
             }
@@ -429,10 +329,7 @@ mod tests {
 
     #[test]
     fn a_value_is_not_expanded_again() {
-        let mut expander = Expander::new(&Facts {
-            jobs: "%(name)s".to_owned(),
-            ..Facts::stand_in()
-        });
+        let mut expander = Expander::new(&Facts { jobs: "%(name)s".to_owned(), ..Facts::stand_in() });
         assert_eq!(expander.expand("%(jobs)s").as_deref(), Ok("%(name)s"));
         expander.define("a", "%%(jobs)s");
         assert_eq!(expander.expand("%(a)s").as_deref(), Ok("%(jobs)s"));
@@ -441,24 +338,9 @@ mod tests {
     #[test]
     fn wrong_references_say_which() {
         let cases = [
-            (
-                "%(nane)s",
-                0,
-                "unknown variable `nane`",
-                "did you mean `%(name)s`?",
-            ),
-            (
-                "%%( %(prefix)s",
-                1,
-                "unknown variable `prefix`",
-                "define it in [variables], or write `%%(prefix)s`",
-            ),
-            (
-                "%(name) %(name)s",
-                0,
-                "begins no variable",
-                "write `%(name)s`",
-            ),
+            ("%(nane)s", 0, "unknown variable `nane`", "did you mean `%(name)s`?"),
+            ("%%( %(prefix)s", 1, "unknown variable `prefix`", "define it in [variables], or write `%%(prefix)s`"),
+            ("%(name) %(name)s", 0, "begins no variable", "write `%(name)s`"),
             ("%(name)s %()s", 1, "begins no variable", "write `%(name)s`"),
             ("%(", 0, "begins no variable", "`%%(`"),
             ("%(na me)s", 0, "begins no variable", "write `%(na)s`"),
@@ -467,22 +349,13 @@ mod tests {
             let (nth, said, hinted) = expander(&[]).expand(text).unwrap_err().explain().unwrap();
             assert_eq!(nth, Some(expected), "{text}");
             assert!(said.contains(message), "{text}: {said}");
-            assert!(
-                hinted.as_ref().unwrap().contains(hint),
-                "{text}: {hinted:?}"
-            );
+            assert!(hinted.as_ref().unwrap().contains(hint), "{text}: {hinted:?}");
         }
     }
 
     #[test]
     fn a_cycle_is_named_once() {
-        let mut circle = expander(&[
-            ("a", "%(b)s"),
-            ("b", "x%(c)s"),
-            ("c", "%(a)s"),
-            ("d", "%(a)s"),
-            ("e", "%(e)s"),
-        ]);
+        let mut circle = expander(&[("a", "%(b)s"), ("b", "x%(c)s"), ("c", "%(a)s"), ("d", "%(a)s"), ("e", "%(e)s")]);
         let (_, message, _) = circle.value("a").unwrap_err().explain().unwrap();
         assert!(message.ends_with("a -> b -> c -> a"), "{message}");
         assert_eq!(circle.value("d").unwrap_err(), ExpansionError::Poisoned);
@@ -493,20 +366,10 @@ mod tests {
     #[test]
     fn growth_is_bounded() {
         let names: Vec<String> = (0..64).map(|at| format!("v{at}")).collect();
-        let texts: Vec<String> = (0..64)
-            .map(|at| {
-                if at == 0 {
-                    "lol".repeat(10)
-                } else {
-                    format!("%(v{})s", at - 1).repeat(10)
-                }
-            })
-            .collect();
-        let variables: Vec<(&str, &str)> = names
-            .iter()
-            .map(String::as_str)
-            .zip(texts.iter().map(String::as_str))
-            .collect();
+        let texts: Vec<String> =
+            (0..64).map(|at| if at == 0 { "lol".repeat(10) } else { format!("%(v{})s", at - 1).repeat(10) }).collect();
+        let variables: Vec<(&str, &str)> =
+            names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
         let mut bomb = expander(&variables);
         assert_eq!(bomb.expand("%(v63)s"), Err(ExpansionError::Large));
         let mut wide = expander(&[]);
@@ -519,20 +382,12 @@ mod tests {
     fn depth_is_bounded_in_either_direction() {
         let names: Vec<String> = (0..50_000).map(|at| format!("v{at}")).collect();
         let texts: Vec<String> = (0..50_000).map(|at| format!("%(v{})s", at + 1)).collect();
-        let variables: Vec<(&str, &str)> = names
-            .iter()
-            .map(String::as_str)
-            .zip(texts.iter().map(String::as_str))
-            .collect();
-        assert!(matches!(
-            expander(&variables).expand("%(v0)s"),
-            Err(ExpansionError::Deep { .. })
-        ));
+        let variables: Vec<(&str, &str)> =
+            names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+        assert!(matches!(expander(&variables).expand("%(v0)s"), Err(ExpansionError::Deep { .. })));
         let mut upwards = expander(&variables[..49_999]);
         upwards.define("v49999", "end");
-        let deep = (0..50_000)
-            .rev()
-            .position(|at| upwards.value(&format!("v{at}")).is_err());
+        let deep = (0..50_000).rev().position(|at| upwards.value(&format!("v{at}")).is_err());
         assert_eq!(deep, Some(DEPTH));
     }
 

@@ -32,19 +32,13 @@ impl Recipe {
     pub fn fields(&self) -> BTreeMap<String, String> {
         let mut fields = Fields::new();
         self.package_fields(&mut fields);
-        let source = self
-            .expanded_for
-            .as_deref()
-            .map_or(&self.source, |arch| self.source_for(arch));
+        let source = self.expanded_for.as_deref().map_or(&self.source, |arch| self.source_for(arch));
         source_fields(&mut fields, source);
         for (at, additional) in self.additional.iter().enumerate() {
             additional_fields(&mut fields, &format!("source.additional[{at}]"), additional);
         }
         for (at, patch) in self.patches.iter().enumerate() {
-            fields.insert(
-                format!("patches.files[{at}].strip"),
-                patch.strip.to_string(),
-            );
+            fields.insert(format!("patches.files[{at}].strip"), patch.strip.to_string());
             fields.insert(format!("patches.files[{at}].fuzz"), patch.fuzz.to_string());
         }
         self.build_fields(&mut fields);
@@ -97,9 +91,7 @@ fn source_fields(fields: &mut Fields, source: &Source) {
             put("archive", source.file_name().unwrap_or_default().to_owned());
             optional(fields, "source.extract_dir", extract_dir.as_ref());
         }
-        Source::Git {
-            commit, submodules, ..
-        } => {
+        Source::Git { commit, submodules, .. } => {
             put("commit", commit.clone());
             put("submodules", submodules.to_string());
         }
@@ -115,16 +107,8 @@ fn additional_fields(fields: &mut Fields, prefix: &str, additional: &Additional)
     if let AdditionalFrom::Git { commit, .. } = &additional.from {
         fields.insert(format!("{prefix}.commit"), commit.clone());
     }
-    optional(
-        fields,
-        &format!("{prefix}.extract"),
-        additional.extract.as_ref(),
-    );
-    optional(
-        fields,
-        &format!("{prefix}.extract_to"),
-        additional.extract_to.as_ref(),
-    );
+    optional(fields, &format!("{prefix}.extract"), additional.extract.as_ref());
+    optional(fields, &format!("{prefix}.extract_to"), additional.extract_to.as_ref());
 }
 
 /// Adds a value that is there.
@@ -150,15 +134,7 @@ mod tests {
     fn fields(text: &str) -> super::Fields {
         let [jobs, arch, target, destdir] = ["7", "x86_64", "t", "/d"].map(str::to_owned);
         let recipe: Recipe = parse(&text.replace("SHA256", SHA256), "recipe.toml").unwrap();
-        recipe
-            .expand(&Facts {
-                jobs,
-                arch,
-                target,
-                destdir,
-            })
-            .unwrap()
-            .fields()
+        recipe.expand(&Facts { jobs, arch, target, destdir }).unwrap().fields()
     }
 
     /// A recipe with every key that can change the output, and some that cannot.
@@ -232,11 +208,7 @@ flag = "-s"
             ("package.version", "version = \"1.0\"", "version = \"1.00\""),
             ("package.release", "release = \"2\"", "release = \"3\""),
             ("package.epoch", "epoch = 1", "epoch = 2"),
-            (
-                "package.arch",
-                "arch = [\"x86_64\"]",
-                "arch = [\"x86_64\", \"aarch64\"]",
-            ),
+            ("package.arch", "arch = [\"x86_64\"]", "arch = [\"x86_64\", \"aarch64\"]"),
             ("package.summary", "One line", "Another"),
             ("package.description", "Lines", "Other lines"),
             ("package.homepage", "/home", "/elsewhere"),
@@ -244,18 +216,10 @@ flag = "-s"
             ("source.archive", "x-1.0.tar.gz\"\nch", "y-1.0.tar.gz\"\nch"),
             ("source.extract_dir", "\"inside\"", "\"outside\""),
             ("source.additional[0].file", "more.tar.gz", "most.tar.gz"),
-            (
-                "source.additional[0].extract",
-                "extract = true",
-                "extract = false",
-            ),
+            ("source.additional[0].extract", "extract = true", "extract = false"),
             ("source.additional[0].extract_to", "\"more\"", "\"most\""),
             ("source.additional[1].file", "lib.git", "lob.git"),
-            (
-                "source.additional[1].commit",
-                "commit = \"0",
-                "commit = \"1",
-            ),
+            ("source.additional[1].commit", "commit = \"0", "commit = \"1"),
             ("patches.files[0].strip", "strip = 2", "strip = 1"),
             ("patches.files[0].fuzz", "fuzz = 3", "fuzz = 0"),
             ("build.requires", "zlib", "zlib-ng"),
@@ -283,24 +247,14 @@ flag = "-s"
         let mut covered = std::collections::BTreeSet::new();
         for (key, from, to) in cases {
             let changed = fields(&BASE.replacen(from, to, 1));
-            let keys: std::collections::BTreeSet<&String> =
-                base.keys().chain(changed.keys()).collect();
-            let different: Vec<&str> = keys
-                .into_iter()
-                .filter(|key| base.get(*key) != changed.get(*key))
-                .map(String::as_str)
-                .collect();
+            let keys: std::collections::BTreeSet<&String> = base.keys().chain(changed.keys()).collect();
+            let different: Vec<&str> =
+                keys.into_iter().filter(|key| base.get(*key) != changed.get(*key)).map(String::as_str).collect();
             assert!(different.contains(&key), "{key}: {different:?}");
-            assert!(
-                different.len() == 1 || key == "package.version",
-                "{key}: {different:?}"
-            );
+            assert!(different.len() == 1 || key == "package.version", "{key}: {different:?}");
             covered.insert(key);
         }
-        let uncovered: Vec<&String> = base
-            .keys()
-            .filter(|key| !covered.contains(key.as_str()))
-            .collect();
+        let uncovered: Vec<&String> = base.keys().filter(|key| !covered.contains(key.as_str())).collect();
         assert!(uncovered.is_empty(), "{uncovered:?}");
     }
 
@@ -309,10 +263,7 @@ flag = "-s"
         let cases = [
             ("\n[package]\n", "\n# comment\n[package]\n\n"),
             ("https://e.example/a/x-", "http://o.example/b/x-"),
-            (
-                "checksum = \"SHA256\"",
-                "checksum = [\"SHA256\", \"SHA256\"]",
-            ),
+            ("checksum = \"SHA256\"", "checksum = [\"SHA256\", \"SHA256\"]"),
             ("https://m.example/", "https://n.example/"),
             ("x-1.0.tar.gz.sig", "x-1.0.tar.gz.asc"),
             ("upstream.asc", "other.asc"),
@@ -323,10 +274,7 @@ flag = "-s"
             ("2h", "3h"),
             ("flag = \"-s\"", "flag = \"-s\"\nunused = \"x\""),
             ("-j%(jobs)s %(flag)s", "-j7 -s"),
-            (
-                "summary = \"One line\"\ndescription = \"Lines\"",
-                "description = \"Lines\"\nsummary = 'One line'",
-            ),
+            ("summary = \"One line\"\ndescription = \"Lines\"", "description = \"Lines\"\nsummary = 'One line'"),
         ];
         let base = fields(BASE);
         for (from, to) in cases {

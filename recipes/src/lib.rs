@@ -26,9 +26,9 @@ pub use digest::{Algorithm, Digest, DigestError};
 pub use expansion::Facts;
 pub use load::{LoadError, load, parse};
 pub use name::{Name, NameError};
+pub use read::is_license;
 pub use recipe::{
-    Additional, AdditionalFrom, Build, Components, Package, Patch, Phase, Recipe, Runtime,
-    Signature, Source,
+    Additional, AdditionalFrom, Build, Components, Package, Patch, Phase, Recipe, Runtime, Signature, Source,
 };
 pub use spec::{Flavor, Label, SpecError, TroveSpec};
 pub use version::{Version, VersionError, compare_versions};

@@ -14,13 +14,7 @@ use crate::recipe::{Origin, Recipe};
 /// # Errors
 /// Everything that is wrong with it, in the order of the file. Never empty.
 pub fn parse(text: &str, file_name: &str) -> Result<Recipe, Vec<Diagnostic>> {
-    read::recipe(
-        &Origin {
-            file: file_name.into(),
-            text: text.into(),
-        },
-        None,
-    )
+    read::recipe(&Origin { file: file_name.into(), text: text.into() }, None)
 }
 
 /// Reads the recipe in the file at `path`, which diagnostics then name.
@@ -28,42 +22,28 @@ pub fn parse(text: &str, file_name: &str) -> Result<Recipe, Vec<Diagnostic>> {
 /// # Errors
 /// The file cannot be read, is no regular file, is larger than a recipe can be, or is not a sound recipe.
 pub fn load(path: &Path) -> Result<Recipe, LoadError> {
-    let unreadable = |source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
     // Asked before opening: opening a pipe would wait for its other end.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(LoadError::NotAFile {
-            path: path.to_owned(),
-        });
+        return Err(LoadError::NotAFile { path: path.to_owned() });
     }
     let file = File::open(path).map_err(unreadable)?;
     let limit = u64::try_from(RECIPE_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > RECIPE_BYTES {
-        return Err(LoadError::Large {
-            path: path.to_owned(),
-        });
+        return Err(LoadError::Large { path: path.to_owned() });
     }
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = sound.split(|byte| *byte == b'\n').count();
-            return Err(LoadError::NotUtf8 {
-                path: path.to_owned(),
-                line,
-            });
+            return Err(LoadError::NotUtf8 { path: path.to_owned(), line });
         }
     };
-    parse(&text, &path.to_string_lossy()).map_err(|diagnostics| LoadError::Invalid {
-        path: path.to_owned(),
-        diagnostics,
-    })
+    parse(&text, &path.to_string_lossy())
+        .map_err(|diagnostics| LoadError::Invalid { path: path.to_owned(), diagnostics })
 }
 
 /// Why there is no recipe.
@@ -140,16 +120,10 @@ mod tests {
     fn a_file_is_read_within_bounds() {
         assert!(load_bytes(b"[package]\nname = 'a'\nversion = '1'\n").is_ok());
         assert!(load_bytes(b"\xef\xbb\xbf[package]\nname = 'a'\nversion = '1'\n").is_ok());
-        assert!(matches!(
-            load_bytes(b"[package]\n\xff"),
-            Err(LoadError::NotUtf8 { line: 2, .. })
-        ));
+        assert!(matches!(load_bytes(b"[package]\n\xff"), Err(LoadError::NotUtf8 { line: 2, .. })));
         assert!(matches!(load_bytes(b""), Err(LoadError::Invalid { .. })));
         let error = load_bytes(&vec![b'#'; RECIPE_BYTES + 1]).unwrap_err();
-        assert_eq!(
-            error.hint().as_deref(),
-            Some("put data into files beside the recipe")
-        );
+        assert_eq!(error.hint().as_deref(), Some("put data into files beside the recipe"));
         let mut large = b"[package]\nname = 'a'\nversion = '1'\n".to_vec();
         large.resize(RECIPE_BYTES, b'#');
         assert!(load_bytes(&large).is_ok());
@@ -166,14 +140,8 @@ mod tests {
     #[test]
     fn what_is_no_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            load(directory.path()),
-            Err(LoadError::NotAFile { .. })
-        ));
-        assert!(matches!(
-            load(Path::new("/dev/zero")),
-            Err(LoadError::NotAFile { .. })
-        ));
+        assert!(matches!(load(directory.path()), Err(LoadError::NotAFile { .. })));
+        assert!(matches!(load(Path::new("/dev/zero")), Err(LoadError::NotAFile { .. })));
         let error = load(&directory.path().join("none.toml")).unwrap_err();
         assert!(error.to_string().starts_with("cannot read the recipe "));
         assert!(error.hint().unwrap().contains("recipe.toml"));

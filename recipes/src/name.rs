@@ -53,26 +53,16 @@ pub(crate) fn check(text: &str) -> Result<(), NameError> {
         return Err(NameError::Empty);
     };
     if !(first.is_ascii_lowercase() || first.is_ascii_digit() || first.is_ascii_uppercase()) {
-        return Err(NameError::First {
-            name: text.to_owned(),
-            first,
-        });
+        return Err(NameError::First { name: text.to_owned(), first });
     }
     let allowed = |character: char| {
-        character.is_ascii_lowercase()
-            || character.is_ascii_digit()
-            || matches!(character, '+' | '-' | '.' | '_')
+        character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '+' | '-' | '.' | '_')
     };
     if let Some(character) = first_outside(text, allowed) {
-        return Err(NameError::Character {
-            name: text.to_owned(),
-            character,
-        });
+        return Err(NameError::Character { name: text.to_owned(), character });
     }
     if text.len() > NAME_BYTES {
-        return Err(NameError::Long {
-            name: text.to_owned(),
-        });
+        return Err(NameError::Long { name: text.to_owned() });
     }
     Ok(())
 }
@@ -126,15 +116,7 @@ mod tests {
 
     #[test]
     fn names_are_what_the_format_allows() {
-        for good in [
-            "hello",
-            "gtk+-3.0",
-            "7zip",
-            "libstdc++",
-            "a",
-            "x_y",
-            "python3.12",
-        ] {
+        for good in ["hello", "gtk+-3.0", "7zip", "libstdc++", "a", "x_y", "python3.12"] {
             assert_eq!(good.parse::<Name>().unwrap().to_string(), good);
         }
         let long = "a".repeat(NAME_BYTES + 1);

@@ -15,6 +15,7 @@ mod pins;
 mod relations;
 mod source;
 
+pub use package::is_license;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, SourceText};
@@ -27,63 +28,23 @@ use crate::text::quote;
 pub(crate) const RECIPE_BYTES: usize = 1 << 20;
 
 /// Sections of the format.
-const SECTIONS: [&str; 7] = [
-    "package",
-    "source",
-    "patches",
-    "build",
-    "runtime",
-    "components",
-    "variables",
-];
+const SECTIONS: [&str; 7] = ["package", "source", "patches", "build", "runtime", "components", "variables"];
 
 /// Sections that are meant but not built yet.
-const LATER: [&str; 7] = [
-    "outputs",
-    "config",
-    "hooks",
-    "scripts",
-    "cross",
-    "flavors",
-    "reproducibility",
-];
+const LATER: [&str; 7] = ["outputs", "config", "hooks", "scripts", "cross", "flavors", "reproducibility"];
 
 /// Keys of other formats, where they might stand, and what takes their place.
 const FOREIGN: [(&str, &str, &str); 10] = [
-    (
-        "build",
-        "script_file",
-        "write the commands as steps: `configure`, `make`, `install`",
-    ),
-    (
-        "build",
-        "script",
-        "write the commands as steps: `configure`, `make`, `install`",
-    ),
+    ("build", "script_file", "write the commands as steps: `configure`, `make`, `install`"),
+    ("build", "script", "write the commands as steps: `configure`, `make`, `install`"),
     ("", "build", "the step that compiles is `make`"),
-    (
-        "",
-        "prepare",
-        "the step that prepares the source is `setup`",
-    ),
+    ("", "prepare", "the step that prepares the source is `setup`"),
     ("", "sha256", "write `checksum = \"sha256:…\"`"),
     ("", "sha512", "write `checksum = \"sha512:…\"`"),
-    (
-        "",
-        "depends",
-        "needed to run: `requires` in [runtime]; needed to build: `makedepends` in [build]",
-    ),
+    ("", "depends", "needed to run: `requires` in [runtime]; needed to build: `makedepends` in [build]"),
     ("build", "env", "write `environment`"),
-    (
-        "source.additional",
-        "archive",
-        "a further source is a `url`, or a `git` with its `commit`",
-    ),
-    (
-        "source",
-        "url",
-        "the main source is an `archive`, a `git` with its `commit`, or a `path`",
-    ),
+    ("source.additional", "archive", "a further source is a `url`, or a `git` with its `commit`"),
+    ("source", "url", "the main source is an `archive`, a `git` with its `commit`, or a `path`"),
 ];
 
 /// How many syntax errors are shown: the first causes most of the others.
@@ -96,25 +57,13 @@ const SYNTAX_ERRORS: usize = 10;
 pub(crate) fn recipe(origin: &Origin, facts: Option<&Facts>) -> Result<Recipe, Vec<Diagnostic>> {
     if origin.text.len() > RECIPE_BYTES {
         let source = SourceText::new(&origin.file, "");
-        let message = format!(
-            "the recipe has {} bytes, more than {} MiB",
-            origin.text.len(),
-            RECIPE_BYTES >> 20
-        );
-        return Err(vec![source.diagnostic(
-            0..0,
-            message,
-            Some("put data into files beside the recipe".to_owned()),
-        )]);
+        let message = format!("the recipe has {} bytes, more than {} MiB", origin.text.len(), RECIPE_BYTES >> 20);
+        return Err(vec![source.diagnostic(0..0, message, Some("put data into files beside the recipe".to_owned()))]);
     }
     let source = SourceText::new(&origin.file, &origin.text);
     let (document, syntax) = DeTable::parse_recoverable(&origin.text);
     let mut reader = Reader::new(&source, facts, !syntax.is_empty());
-    let root = Section {
-        title: String::new(),
-        table: document.get_ref(),
-        span: 0..0,
-    };
+    let root = Section { title: String::new(), table: document.get_ref(), span: 0..0 };
     let recipe = sections(&mut reader, &root, origin, facts);
     let diagnostics = reader.finish();
     match recipe {
@@ -125,12 +74,7 @@ pub(crate) fn recipe(origin: &Origin, facts: Option<&Facts>) -> Result<Recipe, V
 }
 
 /// Reads each section.
-fn sections<'t>(
-    reader: &mut Reader<'t>,
-    root: &Section<'t>,
-    origin: &Origin,
-    facts: Option<&Facts>,
-) -> Option<Recipe> {
+fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, facts: Option<&Facts>) -> Option<Recipe> {
     outside(reader, root);
     names::define(reader, root);
     let package = package::read(reader, root);
@@ -160,19 +104,11 @@ fn outside<'t>(reader: &mut Reader<'t>, root: &Section<'t>) {
         if SECTIONS.contains(&name) || reader.is_full() {
             continue;
         }
-        if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) || LATER.contains(&name)
-        {
+        if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) || LATER.contains(&name) {
             unknown(reader, root, key, &SECTIONS, &LATER);
         } else {
-            let hint = format!(
-                "write `[{}]` on a line above it",
-                home(name).unwrap_or("package")
-            );
-            reader.report(
-                key.span(),
-                format!("{} stands outside of any section", quote(name)),
-                hint,
-            );
+            let hint = format!("write `[{}]` on a line above it", home(name).unwrap_or("package"));
+            reader.report(key.span(), format!("{} stands outside of any section", quote(name)), hint);
         }
     }
 }
@@ -187,13 +123,7 @@ fn known<'t>(reader: &mut Reader<'t>, section: &Section<'t>, keys: &[&str], late
 }
 
 /// Refuses one key or, at the root, one section.
-fn unknown<'t>(
-    reader: &mut Reader<'t>,
-    section: &Section<'t>,
-    key: &Key<'t>,
-    keys: &[&str],
-    later: &[&str],
-) {
+fn unknown<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &Key<'t>, keys: &[&str], later: &[&str]) {
     let name = key.get_ref().as_ref();
     let (what, place) = match section.title.as_str() {
         "" => ("section", String::new()),
@@ -201,29 +131,17 @@ fn unknown<'t>(
     };
     if later.contains(&name) {
         let hint = "leave it out: a key that did nothing would be worse than none".to_owned();
-        reader.report(
-            key.span(),
-            format!("{what} {} is not supported yet{place}", quote(name)),
-            hint,
-        );
+        reader.report(key.span(), format!("{what} {} is not supported yet{place}", quote(name)), hint);
         return;
     }
     let foreign = FOREIGN
         .iter()
         .find(|(place, foreign, _)| *foreign == name && section.title.starts_with(place))
         .map(|(_, _, hint)| (*hint).to_owned());
-    let near =
-        nearest(name, keys.iter().copied()).map(|nearest| format!("did you mean `{nearest}`?"));
+    let near = nearest(name, keys.iter().copied()).map(|nearest| format!("did you mean `{nearest}`?"));
     let elsewhere = home(name).map(|home| format!("`{name}` belongs to [{home}]"));
-    let hint = foreign
-        .or(near)
-        .or(elsewhere)
-        .unwrap_or_else(|| format!("known here: {}", keys.join(", ")));
-    reader.report(
-        key.span(),
-        format!("unknown {what} {}{place}", quote(name)),
-        hint,
-    );
+    let hint = foreign.or(near).or(elsewhere).unwrap_or_else(|| format!("known here: {}", keys.join(", ")));
+    reader.report(key.span(), format!("unknown {what} {}{place}", quote(name)), hint);
 }
 
 /// Returns the section that has a key of this name.
@@ -236,10 +154,7 @@ pub(crate) fn home(key: &str) -> Option<&'static str> {
         ("components", &relations::COMPONENT_KEYS),
         ("patches", &patches::KEYS),
     ];
-    homes
-        .into_iter()
-        .find(|(_, keys)| keys.contains(&key))
-        .map(|(section, _)| section)
+    homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| section)
 }
 
 /// Puts syntax errors, one a line, behind what is wrong before the first of them.
@@ -248,10 +163,7 @@ fn with_syntax_errors(
     mut diagnostics: Vec<Diagnostic>,
     syntax: &[toml::de::Error],
 ) -> Vec<Diagnostic> {
-    let mut places: Vec<_> = syntax
-        .iter()
-        .map(|error| (error.span().unwrap_or(0..0), error.message()))
-        .collect();
+    let mut places: Vec<_> = syntax.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     places.sort_by_key(|(span, _)| (span.start, span.end));
     let first = places.first().map_or(0, |(span, _)| span.start);
     diagnostics.retain(|diagnostic| diagnostic.span.end < first);
@@ -278,8 +190,7 @@ pub(crate) mod testing {
     pub(crate) const PACKAGE: &str = "[package]\nname = \"x\"\nversion = \"1\"\n";
 
     /// A SHA-256 that is not all zeros.
-    pub(crate) const SHA256: &str =
-        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    pub(crate) const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     /// What is refused (behind [`PACKAGE`] unless it has its own), the place, a part of the message, a part of the hint.
     pub(crate) type Refusal<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -300,11 +211,7 @@ pub(crate) mod testing {
         for (body, place, message, hint) in refusals {
             let body = body.replace("SHA256", SHA256);
             let own = body.starts_with("[package]");
-            let text = if own {
-                body
-            } else {
-                format!("{PACKAGE}{body}")
-            };
+            let text = if own { body } else { format!("{PACKAGE}{body}") };
             let Err(diagnostics) = parse(&text, "recipe.toml") else {
                 panic!("{text}\nis not refused");
             };
@@ -322,11 +229,7 @@ pub(crate) mod testing {
 
     /// Shows diagnostics as a terminal would.
     pub(crate) fn join(diagnostics: &[Diagnostic]) -> String {
-        diagnostics
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n")
+        diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -343,110 +246,36 @@ mod tests {
 
     fn facts() -> Facts {
         let [jobs, arch, target, destdir] = ["7", "aarch64", "t", "/d"].map(str::to_owned);
-        Facts {
-            jobs,
-            arch,
-            target,
-            destdir,
-        }
+        Facts { jobs, arch, target, destdir }
     }
 
     #[test]
     fn unknown_keys_and_sections_are_refused_with_a_way_out() {
         check(&[
-            (
-                "[biuld]\n",
-                "4:2",
-                "unknown section `biuld`",
-                "did you mean `build`?",
-            ),
-            (
-                "[zzz]\n",
-                "4:2",
-                "unknown section `zzz`",
-                "known here: package, source",
-            ),
-            (
-                "[[zzz]]\na = 1\n",
-                "4:3",
-                "unknown section `zzz`",
-                "known here",
-            ),
-            (
-                "[build]\nconfigre = 'x'\n",
-                "5:1",
-                "`configre` in [build]",
-                "did you mean `configure`?",
-            ),
-            (
-                "[build]\narchive = 'x'\n",
-                "5:1",
-                "`archive` in [build]",
-                "`archive` belongs to [source]",
-            ),
-            (
-                "[build]\nscript_file = 'x'\n",
-                "5:1",
-                "unknown key `script_file`",
-                "commands as steps",
-            ),
-            (
-                "[build]\nqqqq = 'x'\n",
-                "5:1",
-                "unknown key `qqqq`",
-                "known here: requires, makedepends",
-            ),
-            (
-                "[build.install]\nx = 1\n",
-                "4:1",
-                "`build.install` must be text, found a table",
-                "",
-            ),
-            (
-                "sumary = 'x'\n",
-                "4:1",
-                "unknown key `sumary` in [package]",
-                "did you mean `summary`?",
-            ),
-            (
-                "[source]\npath.url = 'x'\n",
-                "5:1",
-                "`source.path` must be text, found a table",
-                "",
-            ),
-            (
-                "[build]\n\"a\\u001b[31m\" = 1\n",
-                "5:1",
-                "unknown key `a\\u{1b}[31m`",
-                "known here",
-            ),
-            (
-                "build = 3\n",
-                "4:1",
-                "unknown key `build` in [package]",
-                "the step that compiles is `make`",
-            ),
+            ("[biuld]\n", "4:2", "unknown section `biuld`", "did you mean `build`?"),
+            ("[zzz]\n", "4:2", "unknown section `zzz`", "known here: package, source"),
+            ("[[zzz]]\na = 1\n", "4:3", "unknown section `zzz`", "known here"),
+            ("[build]\nconfigre = 'x'\n", "5:1", "`configre` in [build]", "did you mean `configure`?"),
+            ("[build]\narchive = 'x'\n", "5:1", "`archive` in [build]", "`archive` belongs to [source]"),
+            ("[build]\nscript_file = 'x'\n", "5:1", "unknown key `script_file`", "commands as steps"),
+            ("[build]\nqqqq = 'x'\n", "5:1", "unknown key `qqqq`", "known here: requires, makedepends"),
+            ("[build.install]\nx = 1\n", "4:1", "`build.install` must be text, found a table", ""),
+            ("sumary = 'x'\n", "4:1", "unknown key `sumary` in [package]", "did you mean `summary`?"),
+            ("[source]\npath.url = 'x'\n", "5:1", "`source.path` must be text, found a table", ""),
+            ("[build]\n\"a\\u001b[31m\" = 1\n", "5:1", "unknown key `a\\u{1b}[31m`", "known here"),
+            ("build = 3\n", "4:1", "unknown key `build` in [package]", "the step that compiles is `make`"),
         ]);
         let top = refused("name = 'a'\n[package]\nname = 'a'\nversion = '1'\n");
         assert_eq!(top[0].message, "`name` stands outside of any section");
-        assert_eq!(
-            top[0].hint.as_deref(),
-            Some("write `[package]` on a line above it")
-        );
-        assert_eq!(
-            refused("package = 'a'\n")[0].message,
-            "`package` must be a table, found text"
-        );
+        assert_eq!(top[0].hint.as_deref(), Some("write `[package]` on a line above it"));
+        assert_eq!(refused("package = 'a'\n")[0].message, "`package` must be a table, found text");
     }
 
     #[test]
     fn keys_of_later_work_are_refused() {
         for section in LATER {
             let diagnostics = refused(&format!("{PACKAGE}[{section}]\nx = 1\n"));
-            assert_eq!(
-                diagnostics[0].message,
-                format!("section `{section}` is not supported yet")
-            );
+            assert_eq!(diagnostics[0].message, format!("section `{section}` is not supported yet"));
         }
         let lines = [
             "[build]\ncheckdepends = []",
@@ -459,10 +288,7 @@ mod tests {
         ];
         for line in lines {
             let diagnostics = refused(&format!("{PACKAGE}{line}\n"));
-            assert!(
-                diagnostics[0].message.contains("is not supported yet in ["),
-                "{line}"
-            );
+            assert!(diagnostics[0].message.contains("is not supported yet in ["), "{line}");
         }
     }
 
@@ -472,10 +298,7 @@ mod tests {
             "[package]\nname = 'Bad'\nversion = '1 0'\nlicense = 'GPL'\nsumary = ''\n\n\
              [build]\njobs = 0\nrequires = ['a b']\nmake = '%(nmae)s'\n[wat]\n",
         );
-        let lines: Vec<usize> = diagnostics
-            .iter()
-            .map(|diagnostic| diagnostic.line)
-            .collect();
+        let lines: Vec<usize> = diagnostics.iter().map(|diagnostic| diagnostic.line).collect();
         assert_eq!(lines, [2, 3, 4, 5, 8, 9, 10, 11], "{}", join(&diagnostics));
     }
 
@@ -485,25 +308,11 @@ mod tests {
         let diagnostics = refused(text);
         let shown: Vec<(usize, bool)> = diagnostics
             .iter()
-            .map(|diagnostic| {
-                (
-                    diagnostic.line,
-                    diagnostic.message.starts_with("not TOML: "),
-                )
-            })
+            .map(|diagnostic| (diagnostic.line, diagnostic.message.starts_with("not TOML: ")))
             .collect();
-        assert_eq!(
-            shown,
-            [(2, false), (3, true), (5, true), (6, true)],
-            "{}",
-            join(&diagnostics)
-        );
+        assert_eq!(shown, [(2, false), (3, true), (5, true), (6, true)], "{}", join(&diagnostics));
         let twice = refused(&format!("{PACKAGE}[package]\nname = 'y'\n"));
-        assert!(
-            twice[0].line == 4 && twice[0].message.contains("duplicate key"),
-            "{}",
-            twice[0]
-        );
+        assert!(twice[0].line == 4 && twice[0].message.contains("duplicate key"), "{}", twice[0]);
         assert_eq!(refused(&"=\n".repeat(500_000)).len(), SYNTAX_ERRORS);
     }
 
@@ -515,96 +324,38 @@ mod tests {
              [build.environment]\nA = '%(dir)s'\n[components]\nlib = ['/usr/lib/%(arch)s/*']\n\
              [variables]\ndir = 'v%(version)s'\nsum = 'SHA256'\n",
         );
-        assert_eq!(
-            recipe.build.steps[&Phase::Make],
-            "make -j%(jobs)s ARCH=%(arch)s %%(x)s"
-        );
+        assert_eq!(recipe.build.steps[&Phase::Make], "make -j%(jobs)s ARCH=%(arch)s %%(x)s");
         assert_eq!(recipe.build.requires[0].to_string(), "libx >= 1");
         let expanded = recipe.expand(&facts()).unwrap();
-        assert_eq!(
-            expanded.build.steps[&Phase::Make],
-            "make -j7 ARCH=aarch64 %(x)s"
-        );
+        assert_eq!(expanded.build.steps[&Phase::Make], "make -j7 ARCH=aarch64 %(x)s");
         assert_eq!(expanded.build.environment["A"], "v1");
         assert_eq!(expanded.components.rules[0].1, ["/usr/lib/aarch64/*"]);
         assert_eq!(expanded.source.file_name(), Some("x-1.tar"));
         assert_eq!(expanded.expand(&facts()).unwrap(), expanded);
 
-        let text =
-            "[package]\nname = 'x%(major)s'\nversion = '%(major)s.2'\n[variables]\nmajor = '3'\n";
+        let text = "[package]\nname = 'x%(major)s'\nversion = '%(major)s.2'\n[variables]\nmajor = '3'\n";
         let recipe = parse(text, "recipe.toml").unwrap();
-        assert_eq!(
-            (
-                recipe.name().as_str(),
-                recipe.version().to_string().as_str()
-            ),
-            ("x3", "3.2-1")
-        );
+        assert_eq!((recipe.name().as_str(), recipe.version().to_string().as_str()), ("x3", "3.2-1"));
     }
 
     #[test]
     fn what_cannot_be_expanded_is_pointed_at() {
         check(&[
-            (
-                "[build]\nmake = \"make %(jbos)s\"\n",
-                "5:14",
-                "unknown variable `jbos`",
-                "did you mean `%(jobs)s`?",
-            ),
-            (
-                "[build]\nmake = '''\na\nb %(zz)s\n'''\n",
-                "7:3",
-                "unknown variable `zz`",
-                "define it in [variables]",
-            ),
-            (
-                "[build]\nmake = '%(name) x'\n",
-                "5:9",
-                "`%(` begins no variable",
-                "write `%(name)s`",
-            ),
-            (
-                "[build]\nmake = \"\\t\\u0025(zz)s\"\n",
-                "5:8",
-                "unknown variable `zz`",
-                "define it",
-            ),
+            ("[build]\nmake = \"make %(jbos)s\"\n", "5:14", "unknown variable `jbos`", "did you mean `%(jobs)s`?"),
+            ("[build]\nmake = '''\na\nb %(zz)s\n'''\n", "7:3", "unknown variable `zz`", "define it in [variables]"),
+            ("[build]\nmake = '%(name) x'\n", "5:9", "`%(` begins no variable", "write `%(name)s`"),
+            ("[build]\nmake = \"\\t\\u0025(zz)s\"\n", "5:8", "unknown variable `zz`", "define it"),
             (
                 "[variables]\na = '%(b)s'\nb = 'x%(a)s'\n[build]\nmake = '%(a)s'\n",
                 "5:6",
                 "circle: a -> b -> a",
                 "value of its own",
             ),
-            (
-                "[variables]\na = '%(zz)s'\n[build]\nmake = '%(a)s'\n",
-                "5:6",
-                "unknown variable `zz`",
-                "define it",
-            ),
-            (
-                "[variables]\na = 3\n[build]\nmake = '%(a)s'\n",
-                "5:5",
-                "`variables.a` must be text",
-                "`\"3\"`",
-            ),
-            (
-                "[variables]\nname = 'y'\n",
-                "5:1",
-                "`name` is built in",
-                "another name",
-            ),
-            (
-                "[variables]\n'a b' = 'y'\n",
-                "5:1",
-                "`a b` can never be used",
-                "letters",
-            ),
-            (
-                "[package]\nname = 'x'\nversion = '%(version)s'\n",
-                "3:12",
-                "circle: version -> version",
-                "value",
-            ),
+            ("[variables]\na = '%(zz)s'\n[build]\nmake = '%(a)s'\n", "5:6", "unknown variable `zz`", "define it"),
+            ("[variables]\na = 3\n[build]\nmake = '%(a)s'\n", "5:5", "`variables.a` must be text", "`\"3\"`"),
+            ("[variables]\nname = 'y'\n", "5:1", "`name` is built in", "another name"),
+            ("[variables]\n'a b' = 'y'\n", "5:1", "`a b` can never be used", "letters"),
+            ("[package]\nname = 'x'\nversion = '%(version)s'\n", "3:12", "circle: version -> version", "value"),
             (
                 "[package]\nname = 'x'\nversion = '%(v)s'\n[build]\nmake = '%(version)s'\n[variables]\nv = '1-2'\n",
                 "3:11",
@@ -656,12 +407,7 @@ ssl_version = "3.0"
         );
         let recipe = recipe.expand(&facts()).unwrap();
         assert_eq!(recipe.build.steps[&Phase::Make], "make -j$(nproc)");
-        let components: Vec<&str> = recipe
-            .components
-            .rules
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let components: Vec<&str> = recipe.components.rules.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(components, ["devel", "doc", "lib"]);
     }
 
@@ -682,68 +428,25 @@ ssl_version = "3.0"
         });
         let bombs = [
             ("100 MB", "#".repeat(100 << 20)),
-            (
-                "a million nested lists",
-                format!("a = {}", "[".repeat(1_000_000)),
-            ),
+            ("a million nested lists", format!("a = {}", "[".repeat(1_000_000))),
             ("nested tables", format!("a = {}", "{a=".repeat(1 << 18))),
             ("nested keys", format!("a{} = 1", ".a".repeat(1 << 18))),
             ("nested headers", format!("[a{}]", ".a".repeat(1 << 18))),
             ("growing variables", format!("{variables}{growing}")),
-            (
-                "a chain",
-                format!(
-                    "{variables}{}",
-                    lines(40_000, |at| format!("v{at} = '%(v{})s'", at + 1))
-                ),
-            ),
-            (
-                "unknown variables",
-                format!(
-                    "{variables}{}",
-                    lines(50_000, |at| format!("k{at} = '%(z)s'"))
-                ),
-            ),
-            (
-                "unknown keys",
-                format!("{PACKAGE}{}", lines(80_000, |at| format!("k{at} = 1"))),
-            ),
-            (
-                "a long key",
-                format!("{PACKAGE}{} = 1\n", "k".repeat(1_000_000)),
-            ),
-            (
-                "wrong elements",
-                format!("{PACKAGE}arch = [{}]\n", "1,".repeat(500_000)),
-            ),
-            (
-                "parentheses",
-                format!("{PACKAGE}license = '{}'\n", "(".repeat(1_000_000)),
-            ),
-            (
-                "a long glob",
-                format!(
-                    "{PACKAGE}[components]\nlib = ['{}']\n",
-                    "{a,".repeat(300_000)
-                ),
-            ),
-            (
-                "globs",
-                format!(
-                    "{PACKAGE}[components]\nlib = [{}]\n",
-                    "'[',".repeat(200_000)
-                ),
-            ),
+            ("a chain", format!("{variables}{}", lines(40_000, |at| format!("v{at} = '%(v{})s'", at + 1)))),
+            ("unknown variables", format!("{variables}{}", lines(50_000, |at| format!("k{at} = '%(z)s'")))),
+            ("unknown keys", format!("{PACKAGE}{}", lines(80_000, |at| format!("k{at} = 1")))),
+            ("a long key", format!("{PACKAGE}{} = 1\n", "k".repeat(1_000_000))),
+            ("wrong elements", format!("{PACKAGE}arch = [{}]\n", "1,".repeat(500_000))),
+            ("parentheses", format!("{PACKAGE}license = '{}'\n", "(".repeat(1_000_000))),
+            ("a long glob", format!("{PACKAGE}[components]\nlib = ['{}']\n", "{a,".repeat(300_000))),
+            ("globs", format!("{PACKAGE}[components]\nlib = [{}]\n", "'[',".repeat(200_000))),
         ];
         for (name, bomb) in bombs {
             let start = Instant::now();
             let diagnostics = refused(&bomb);
             let shown = join(&diagnostics).len();
-            println!(
-                "{name}: {:?}, {} diagnostics, {shown} bytes",
-                start.elapsed(),
-                diagnostics.len()
-            );
+            println!("{name}: {:?}, {} diagnostics, {shown} bytes", start.elapsed(), diagnostics.len());
             assert!(start.elapsed() < Duration::from_secs(20), "{name}");
             assert!(!diagnostics.is_empty() && shown < 200_000, "{name}");
         }
@@ -754,8 +457,7 @@ ssl_version = "3.0"
 
     #[test]
     fn every_key_at_once_is_sound() {
-        let recipe =
-            parse(EVERYTHING, "everything.toml").unwrap_or_else(|all| panic!("{}", join(&all)));
+        let recipe = parse(EVERYTHING, "everything.toml").unwrap_or_else(|all| panic!("{}", join(&all)));
         assert!(recipe.expand(&facts()).is_ok());
         for key in all_keys() {
             assert!(is_written(EVERYTHING, key), "{key} is not in the file");
@@ -779,11 +481,7 @@ ssl_version = "3.0"
 
     /// Whether a key is used in a text, as a key or in a section's name.
     fn is_written(text: &str, key: &str) -> bool {
-        let forms = [
-            format!("\n{key} = "),
-            format!(".{key}]"),
-            format!(".{key}."),
-        ];
+        let forms = [format!("\n{key} = "), format!(".{key}]"), format!(".{key}.")];
         forms.iter().any(|form| text.contains(form))
     }
 
@@ -793,10 +491,7 @@ ssl_version = "3.0"
     /// Returns the fenced blocks of the reference: what stands behind the fence, and the text.
     fn blocks() -> Vec<(&'static str, &'static str)> {
         let parts: Vec<&str> = REFERENCE.split("\n```").collect();
-        parts
-            .chunks(2)
-            .filter_map(|pair| pair.get(1)?.split_once('\n'))
-            .collect()
+        parts.chunks(2).filter_map(|pair| pair.get(1)?.split_once('\n')).collect()
     }
 
     #[test]
@@ -820,10 +515,7 @@ ssl_version = "3.0"
     #[test]
     fn every_key_has_an_example_in_the_reference() {
         let mut examples = String::new();
-        for (_, text) in blocks()
-            .into_iter()
-            .filter(|(language, _)| *language == "toml")
-        {
+        for (_, text) in blocks().into_iter().filter(|(language, _)| *language == "toml") {
             examples.push('\n');
             examples.push_str(text);
         }

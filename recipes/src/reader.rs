@@ -61,9 +61,7 @@ impl<'t> Section<'t> {
 
     /// Returns where a key stands, or the section when it does not.
     pub(crate) fn key_span(&self, key: &str) -> Range<usize> {
-        self.table
-            .get_key_value(key)
-            .map_or_else(|| self.span.clone(), |(key, _)| key.span())
+        self.table.get_key_value(key).map_or_else(|| self.span.clone(), |(key, _)| key.span())
     }
 
     /// Returns keys and values in the order of the file.
@@ -98,19 +96,12 @@ impl<'t> Reader<'t> {
     /// `incomplete`, because a part of it cannot be read at all, nothing is called missing.
     pub(crate) fn new(source: &'t SourceText<'t>, facts: Option<&Facts>, incomplete: bool) -> Self {
         let expander = Expander::new(facts.unwrap_or(&Facts::stand_in()));
-        Self {
-            source,
-            expander,
-            expanding: facts.is_some(),
-            incomplete,
-            diagnostics: Vec::new(),
-        }
+        Self { source, expander, expanding: facts.is_some(), incomplete, diagnostics: Vec::new() }
     }
 
     /// Ends reading and returns what was wrong, in the order of the file.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
-        self.diagnostics
-            .sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+        self.diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
         self.diagnostics.dedup();
         self.diagnostics
     }
@@ -121,15 +112,9 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes that something is wrong.
-    pub(crate) fn report(
-        &mut self,
-        span: Range<usize>,
-        message: impl Into<String>,
-        hint: impl Into<Option<String>>,
-    ) {
+    pub(crate) fn report(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<Option<String>>) {
         if !self.is_full() {
-            self.diagnostics
-                .push(self.source.diagnostic(span, message.into(), hint.into()));
+            self.diagnostics.push(self.source.diagnostic(span, message.into(), hint.into()));
         }
     }
 
@@ -141,32 +126,16 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes that a key cannot stand where it does.
-    pub(crate) fn misplaced(
-        &mut self,
-        section: &Section<'t>,
-        keys: &[&str],
-        why: &str,
-        hint: &str,
-    ) {
+    pub(crate) fn misplaced(&mut self, section: &Section<'t>, keys: &[&str], why: &str, hint: &str) {
         for key in keys {
             if section.has(key) {
-                self.report(
-                    section.key_span(key),
-                    format!("`{key}` {why}"),
-                    hint.to_owned(),
-                );
+                self.report(section.key_span(key), format!("`{key}` {why}"), hint.to_owned());
             }
         }
     }
 
     /// Notes that a value has the wrong type.
-    fn wrong_type(
-        &mut self,
-        title: &str,
-        value: &Spanned<DeValue<'t>>,
-        wanted: &str,
-        hint: Option<String>,
-    ) {
+    fn wrong_type(&mut self, title: &str, value: &Spanned<DeValue<'t>>, wanted: &str, hint: Option<String>) {
         let found = match value.get_ref() {
             DeValue::String(_) => "text",
             DeValue::Integer(_) => "a whole number",
@@ -176,11 +145,7 @@ impl<'t> Reader<'t> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.report(
-            value.span(),
-            format!("`{title}` must be {wanted}, found {found}"),
-            hint,
-        );
+        self.report(value.span(), format!("`{title}` must be {wanted}, found {found}"), hint);
     }
 
     /// Reads a table below a section.
@@ -210,17 +175,10 @@ impl<'t> Reader<'t> {
         let mut sections = Vec::new();
         for (at, element) in array.iter().enumerate() {
             match element.get_ref() {
-                DeValue::Table(table) => sections.push(Section {
-                    title: format!("{title}[{at}]"),
-                    table,
-                    span: element.span(),
-                }),
-                _ => self.wrong_type(
-                    &format!("{title}[{at}]"),
-                    element,
-                    "a table",
-                    Some(hint.clone()),
-                ),
+                DeValue::Table(table) => {
+                    sections.push(Section { title: format!("{title}[{at}]"), table, span: element.span() });
+                }
+                _ => self.wrong_type(&format!("{title}[{at}]"), element, "a table", Some(hint.clone())),
             }
         }
         sections
@@ -237,8 +195,7 @@ impl<'t> Reader<'t> {
         let DeValue::String(written) = value.get_ref() else {
             let plain = self.source.slice(value.span());
             let scalar = !matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_));
-            let hint =
-                (scalar && plain.len() < 80).then(|| format!("put it in quotes: `\"{plain}\"`"));
+            let hint = (scalar && plain.len() < 80).then(|| format!("put it in quotes: `\"{plain}\"`"));
             self.wrong_type(title, value, "text", hint);
             return None;
         };
@@ -247,16 +204,8 @@ impl<'t> Reader<'t> {
         }
         match self.expander.expand(written) {
             Ok(full) => {
-                let carried = if self.expanding {
-                    full.clone()
-                } else {
-                    written.clone().into_owned()
-                };
-                Some(Text {
-                    carried,
-                    full,
-                    span: value.span(),
-                })
+                let carried = if self.expanding { full.clone() } else { written.clone().into_owned() };
+                Some(Text { carried, full, span: value.span() })
             }
             Err(error) => {
                 self.report_expansion(&error, value.span(), written);
@@ -266,17 +215,10 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes why the text at `span`, which reads `written`, does not expand.
-    pub(crate) fn report_expansion(
-        &mut self,
-        error: &ExpansionError,
-        span: Range<usize>,
-        written: &str,
-    ) {
+    pub(crate) fn report_expansion(&mut self, error: &ExpansionError, span: Range<usize>, written: &str) {
         if let Some((nth, message, hint)) = error.explain() {
             let inner = nth.and_then(|nth| locate(self.source.slice(span.clone()), written, nth));
-            let place = inner.map_or(span.clone(), |inner| {
-                span.start + inner.start..span.start + inner.end
-            });
+            let place = inner.map_or(span.clone(), |inner| span.start + inner.start..span.start + inner.end);
             self.report(place, message, hint);
         }
     }
@@ -319,10 +261,7 @@ impl<'t> Reader<'t> {
             self.wrong_type(&title, value, "a list of texts", hint);
             return Vec::new();
         };
-        array
-            .iter()
-            .filter_map(|element| self.text_of(&title, element))
-            .collect()
+        array.iter().filter_map(|element| self.text_of(&title, element)).collect()
     }
 
     /// Reads a list of texts that have a type of their own.
@@ -332,38 +271,23 @@ impl<'t> Reader<'t> {
         T::Err: Advice,
     {
         let texts = self.texts(section, key);
-        texts
-            .iter()
-            .filter_map(|text| self.parse_text(text))
-            .collect()
+        texts.iter().filter_map(|text| self.parse_text(text)).collect()
     }
 
     /// Reads a whole number between two others.
-    pub(crate) fn integer(
-        &mut self,
-        section: &Section<'t>,
-        key: &str,
-        range: Range<u64>,
-    ) -> Option<u64> {
+    pub(crate) fn integer(&mut self, section: &Section<'t>, key: &str, range: Range<u64>) -> Option<u64> {
         let value = section.get(key)?;
         let title = below(&section.title, key);
         let DeValue::Integer(written) = value.get_ref() else {
             let plain = self.source.slice(value.span()).trim_matches(['"', '\'']);
-            let hint = plain
-                .parse::<u64>()
-                .is_ok()
-                .then(|| format!("write it without quotes: `{plain}`"));
+            let hint = plain.parse::<u64>().is_ok().then(|| format!("write it without quotes: `{plain}`"));
             self.wrong_type(&title, value, "a whole number", hint);
             return None;
         };
         match u64::from_str_radix(written.as_str(), written.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                let message = format!(
-                    "`{title}` must lie between {} and {}",
-                    range.start,
-                    range.end - 1
-                );
+                let message = format!("`{title}` must lie between {} and {}", range.start, range.end - 1);
                 self.report(value.span(), message, None);
                 None
             }
@@ -385,9 +309,5 @@ impl<'t> Reader<'t> {
 
 /// Returns the title of a key below a section.
 pub(crate) fn below(title: &str, key: &str) -> String {
-    if title.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{title}.{key}")
-    }
+    if title.is_empty() { key.to_owned() } else { format!("{title}.{key}") }
 }

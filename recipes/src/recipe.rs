@@ -51,12 +51,7 @@ pub(crate) struct Origin {
 
 impl fmt::Debug for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "Origin({}, {} bytes)",
-            self.file,
-            self.text.len()
-        )
+        write!(formatter, "Origin({}, {} bytes)", self.file, self.text.len())
     }
 }
 
@@ -78,17 +73,8 @@ impl Recipe {
     /// Returns epoch, version and release.
     #[must_use]
     pub fn version(&self) -> Version {
-        let Package {
-            epoch,
-            version,
-            release,
-            ..
-        } = &self.package;
-        Version {
-            epoch: *epoch,
-            version: version.clone(),
-            release: release.clone(),
-        }
+        let Package { epoch, version, release, .. } = &self.package;
+        Version { epoch: *epoch, version: version.clone(), release: release.clone() }
     }
 
     /// Returns the main source for an architecture: its own, or the one for all.
@@ -199,9 +185,7 @@ impl Additional {
             AdditionalFrom::Git { url, .. } => {
                 let name = file_name(url.trim_end_matches('/'));
                 let name = name.rsplit(':').next().unwrap_or(name);
-                name.strip_suffix(".git")
-                    .filter(|stem| !stem.is_empty())
-                    .unwrap_or(name)
+                name.strip_suffix(".git").filter(|stem| !stem.is_empty()).unwrap_or(name)
             }
         }
     }
@@ -233,14 +217,8 @@ pub enum AdditionalFrom {
 /// May be empty or a dot for a text that the reader would have refused.
 pub(crate) fn file_name(url: &str) -> &str {
     let is_url = url.contains("://") || url.starts_with("file:");
-    let path = if is_url {
-        url.split(['?', '#']).next().unwrap_or(url)
-    } else {
-        url
-    };
-    let path = path.split_once("://").map_or(path, |(_, behind)| {
-        behind.split_once('/').map_or("", |(_, path)| path)
-    });
+    let path = if is_url { url.split(['?', '#']).next().unwrap_or(url) } else { url };
+    let path = path.split_once("://").map_or(path, |(_, behind)| behind.split_once('/').map_or("", |(_, path)| path));
     path.rsplit('/').next().unwrap_or(path)
 }
 
@@ -297,14 +275,8 @@ pub enum Phase {
 
 impl Phase {
     /// All phases in order.
-    pub const ALL: [Phase; 6] = [
-        Phase::Setup,
-        Phase::Configure,
-        Phase::Make,
-        Phase::Check,
-        Phase::Install,
-        Phase::PostInstall,
-    ];
+    pub const ALL: [Phase; 6] =
+        [Phase::Setup, Phase::Configure, Phase::Make, Phase::Check, Phase::Install, Phase::PostInstall];
 
     /// Returns the name of the phase, which is its key in `[build]`.
     #[must_use]
@@ -358,10 +330,7 @@ mod tests {
     fn file_names_are_the_end_of_urls() {
         let cases = [
             ("https://a.example/x/y-1.0.tar.gz", "y-1.0.tar.gz"),
-            (
-                "https://a.example/x/y-1.0.tar.gz?download=1#top",
-                "y-1.0.tar.gz",
-            ),
+            ("https://a.example/x/y-1.0.tar.gz?download=1#top", "y-1.0.tar.gz"),
             ("https://a.example/x/y/", ""),
             ("https://a.example", ""),
             ("https://a.example/", ""),
@@ -377,10 +346,7 @@ mod tests {
             assert_eq!(file_name(url), expected, "{url}");
         }
         let git = |url: &str| Additional {
-            from: AdditionalFrom::Git {
-                url: url.to_owned(),
-                commit: String::new(),
-            },
+            from: AdditionalFrom::Git { url: url.to_owned(), commit: String::new() },
             extract: None,
             extract_to: None,
         };

@@ -54,17 +54,10 @@ impl FromStr for Flavor {
         }
         for option in text.split(',') {
             let option = option.trim();
-            let (name, on) = option
-                .strip_prefix('!')
-                .map_or((option, true), |name| (name, false));
-            name::check(name).map_err(|source| SpecError::FlavorOption {
-                option: option.to_owned(),
-                source,
-            })?;
+            let (name, on) = option.strip_prefix('!').map_or((option, true), |name| (name, false));
+            name::check(name).map_err(|source| SpecError::FlavorOption { option: option.to_owned(), source })?;
             if options.insert(name.to_owned(), on).is_some() {
-                return Err(SpecError::FlavorTwice {
-                    option: name.to_owned(),
-                });
+                return Err(SpecError::FlavorTwice { option: name.to_owned() });
             }
         }
         Ok(Self(options))
@@ -95,17 +88,12 @@ impl FromStr for Label {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let bad = || SpecError::Label {
-            text: text.to_owned(),
-        };
+        let bad = || SpecError::Label { text: text.to_owned() };
         let (host, rest) = text.split_once('@').ok_or_else(bad)?;
         let (namespace, tag) = rest.split_once(':').ok_or_else(bad)?;
-        let allowed = |character: char| {
-            character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '+')
-        };
+        let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | '+');
         let sound = |part: &str| {
-            part.starts_with(|first: char| first.is_ascii_alphanumeric())
-                && first_outside(part, allowed).is_none()
+            part.starts_with(|first: char| first.is_ascii_alphanumeric()) && first_outside(part, allowed).is_none()
         };
         if text.len() > 255 || ![host, namespace, tag].into_iter().all(sound) {
             return Err(bad());
@@ -161,9 +149,7 @@ impl FromStr for TroveSpec {
         let (rest, flavor) = match rest.split_once('[') {
             None => (rest, Flavor::default()),
             Some((rest, flavor)) => {
-                let flavor = flavor.strip_suffix(']').ok_or_else(|| SpecError::Bracket {
-                    text: text.to_owned(),
-                })?;
+                let flavor = flavor.strip_suffix(']').ok_or_else(|| SpecError::Bracket { text: text.to_owned() })?;
                 (rest, flavor.parse()?)
             }
         };
@@ -172,13 +158,7 @@ impl FromStr for TroveSpec {
             Some((rest, version)) => (rest, Some(version.parse()?)),
         };
         let (name, component) = split_component(rest)?;
-        Ok(Self {
-            name,
-            component,
-            version,
-            flavor,
-            label,
-        })
+        Ok(Self { name, component, version, flavor, label })
     }
 }
 
@@ -239,15 +219,12 @@ impl SpecError {
         match self {
             SpecError::Name(source) => source.hint(),
             SpecError::Version(source) => source.hint(),
-            SpecError::FlavorOption { .. }
-            | SpecError::FlavorTwice { .. }
-            | SpecError::Bracket { .. } => Some(
-                "a flavor is a list of names, `!` before those that are off: `[ssl,!x11]`"
-                    .to_owned(),
-            ),
-            SpecError::Label { .. } => Some(
-                "a label is `host@namespace:tag`, like `conary.example.org@base:stable`".to_owned(),
-            ),
+            SpecError::FlavorOption { .. } | SpecError::FlavorTwice { .. } | SpecError::Bracket { .. } => {
+                Some("a flavor is a list of names, `!` before those that are off: `[ssl,!x11]`".to_owned())
+            }
+            SpecError::Label { .. } => {
+                Some("a label is `host@namespace:tag`, like `conary.example.org@base:stable`".to_owned())
+            }
         }
     }
 }
@@ -275,10 +252,7 @@ mod tests {
         }
         let spec: TroveSpec = "a=1-1[zz, !b,c]".parse().unwrap();
         assert_eq!(spec.to_string(), "a=1-1[!b,c,zz]");
-        assert_eq!(
-            spec.flavor.options().collect::<Vec<_>>(),
-            [("b", false), ("c", true), ("zz", true)]
-        );
+        assert_eq!(spec.flavor.options().collect::<Vec<_>>(), [("b", false), ("c", true), ("zz", true)]);
         assert_eq!("a[]".parse::<TroveSpec>().unwrap().to_string(), "a");
     }
 

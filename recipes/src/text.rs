@@ -18,9 +18,7 @@ macro_rules! serde_as_text {
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str> as serde::Deserialize<'de>>::deserialize(
-                    deserializer,
-                )?;
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize<'de>>::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
@@ -48,15 +46,15 @@ pub(crate) fn push_visible(out: &mut String, chars: impl Iterator<Item = char>) 
         if is_visible(character) {
             out.push(character);
         } else {
-            write!(out, "{}", character.escape_unicode())
-                .expect("because writing to a String cannot fail");
+            write!(out, "{}", character.escape_unicode()).expect("because writing to a String cannot fail");
         }
     }
 }
 
 /// Whether a terminal shows `character` as one mark in the order of the text.
 pub(crate) fn is_visible(character: char) -> bool {
-    let reorders = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let reorders =
+        matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     !character.is_control() && !reorders
 }
 

@@ -48,14 +48,10 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let bound = Bound::parse(text)?;
         match bound.release {
-            Some(release) => Ok(Self {
-                epoch: bound.epoch,
-                version: bound.version.to_owned(),
-                release: release.to_owned(),
-            }),
-            None => Err(VersionError::NoRelease {
-                text: text.to_owned(),
-            }),
+            Some(release) => {
+                Ok(Self { epoch: bound.epoch, version: bound.version.to_owned(), release: release.to_owned() })
+            }
+            None => Err(VersionError::NoRelease { text: text.to_owned() }),
         }
     }
 }
@@ -95,12 +91,7 @@ impl<'text> Bound<'text> {
             Some((epoch, rest)) => {
                 let plain = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
                 let number = if plain { epoch.parse().ok() } else { None };
-                (
-                    number.ok_or_else(|| VersionError::Epoch {
-                        text: epoch.to_owned(),
-                    })?,
-                    rest,
-                )
+                (number.ok_or_else(|| VersionError::Epoch { text: epoch.to_owned() })?, rest)
             }
         };
         let (version, release) = match rest.split_once('-') {
@@ -111,22 +102,17 @@ impl<'text> Bound<'text> {
         if let Some(release) = release {
             check_version(release)?;
         }
-        Ok(Self {
-            epoch,
-            version,
-            release,
-        })
+        Ok(Self { epoch, version, release })
     }
 
     /// Compares with another bound; releases count only when both have one.
     pub(crate) fn compare(&self, other: &Bound<'_>) -> Ordering {
-        self.epoch
-            .cmp(&other.epoch)
-            .then_with(|| compare_versions(self.version, other.version))
-            .then_with(|| match (self.release, other.release) {
+        self.epoch.cmp(&other.epoch).then_with(|| compare_versions(self.version, other.version)).then_with(|| {
+            match (self.release, other.release) {
                 (Some(ours), Some(theirs)) => compare_versions(ours, theirs),
                 _ => Ordering::Equal,
-            })
+            }
+        })
     }
 }
 
@@ -135,25 +121,16 @@ pub(crate) fn check_version(text: &str) -> Result<(), VersionError> {
     let Some(first) = text.chars().next() else {
         return Err(VersionError::Empty);
     };
-    let allowed = |character: char| {
-        character.is_ascii_alphanumeric() || matches!(character, '.' | '+' | '_' | '~' | '^')
-    };
+    let allowed =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '+' | '_' | '~' | '^');
     if let Some(character) = first_outside(text, allowed) {
-        return Err(VersionError::Character {
-            text: text.to_owned(),
-            character,
-        });
+        return Err(VersionError::Character { text: text.to_owned(), character });
     }
     if !first.is_ascii_alphanumeric() {
-        return Err(VersionError::Character {
-            text: text.to_owned(),
-            character: first,
-        });
+        return Err(VersionError::Character { text: text.to_owned(), character: first });
     }
     if text.len() > VERSION_BYTES {
-        return Err(VersionError::Long {
-            text: text.to_owned(),
-        });
+        return Err(VersionError::Long { text: text.to_owned() });
     }
     Ok(())
 }
@@ -182,18 +159,10 @@ pub fn compare_versions(left: &str, right: &str) -> Ordering {
                 continue;
             }
             (true, false) => {
-                return if right.is_empty() {
-                    Ordering::Greater
-                } else {
-                    Ordering::Less
-                };
+                return if right.is_empty() { Ordering::Greater } else { Ordering::Less };
             }
             (false, true) => {
-                return if left.is_empty() {
-                    Ordering::Less
-                } else {
-                    Ordering::Greater
-                };
+                return if left.is_empty() { Ordering::Less } else { Ordering::Greater };
             }
             (false, false) => {}
         }
@@ -206,17 +175,9 @@ pub fn compare_versions(left: &str, right: &str) -> Ordering {
         let (theirs, rest) = take_run(right, numeric);
         right = rest;
         if theirs.is_empty() {
-            return if numeric {
-                Ordering::Greater
-            } else {
-                Ordering::Less
-            };
+            return if numeric { Ordering::Greater } else { Ordering::Less };
         }
-        let order = if numeric {
-            compare_digits(ours, theirs)
-        } else {
-            ours.cmp(theirs)
-        };
+        let order = if numeric { compare_digits(ours, theirs) } else { ours.cmp(theirs) };
         if order != Ordering::Equal {
             return order;
         }
@@ -237,11 +198,7 @@ fn skip_separators(mut text: &[u8]) -> &[u8] {
 /// Splits off the leading run of digits or of letters.
 fn take_run(text: &[u8], numeric: bool) -> (&[u8], &[u8]) {
     let belongs = |byte: &u8| {
-        if numeric {
-            byte.is_ascii_digit()
-        } else {
-            byte.is_ascii_alphabetic()
-        }
+        if numeric { byte.is_ascii_digit() } else { byte.is_ascii_alphabetic() }
     };
     let length = text.iter().take_while(|byte| belongs(byte)).count();
     text.split_at(length)
@@ -299,7 +256,8 @@ impl VersionError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             VersionError::Character { character: '-', .. } => {
-                "a `-` separates version and release: for a pre-release write `~`, as in `1.0~rc1`, else `_` or `.`".to_owned()
+                "a `-` separates version and release: for a pre-release write `~`, as in `1.0~rc1`, else `_` or `.`"
+                    .to_owned()
             }
             VersionError::Character { .. } | VersionError::Empty => {
                 "versions are letters, digits and `. + _ ~ ^`, starting with a letter or digit".to_owned()
@@ -377,31 +335,14 @@ mod tests {
     #[test]
     fn texts_compare_as_rpm_compares_them() {
         for &(left, right, expected) in RPM {
-            assert_eq!(
-                compare_versions(left, right) as i32,
-                expected,
-                "{left} {right}"
-            );
-            assert_eq!(
-                compare_versions(right, left) as i32,
-                -expected,
-                "{right} {left}"
-            );
+            assert_eq!(compare_versions(left, right) as i32, expected, "{left} {right}");
+            assert_eq!(compare_versions(right, left) as i32, -expected, "{right} {left}");
         }
     }
 
     #[test]
     fn versions_round_trip_and_order() {
-        let order = [
-            "1.0~rc1-1",
-            "1.0-1",
-            "1.0-2",
-            "1.0-10",
-            "1.00-1",
-            "1.0^git1-1",
-            "1.0.1-1",
-            "1:0.1-1",
-        ];
+        let order = ["1.0~rc1-1", "1.0-1", "1.0-2", "1.0-10", "1.00-1", "1.0^git1-1", "1.0.1-1", "1:0.1-1"];
         let mut versions: Vec<Version> = order.iter().map(|text| text.parse().unwrap()).collect();
         for (version, text) in versions.iter().zip(order) {
             assert_eq!(version.to_string(), text);
@@ -409,19 +350,7 @@ mod tests {
         versions.sort();
         let sorted: Vec<String> = versions.iter().map(ToString::to_string).collect();
         // 1.0 and 1.00 are equal to rpm, so their releases decide.
-        assert_eq!(
-            sorted,
-            [
-                "1.0~rc1-1",
-                "1.0-1",
-                "1.00-1",
-                "1.0-2",
-                "1.0-10",
-                "1.0^git1-1",
-                "1.0.1-1",
-                "1:0.1-1"
-            ]
-        );
+        assert_eq!(sorted, ["1.0~rc1-1", "1.0-1", "1.00-1", "1.0-2", "1.0-10", "1.0^git1-1", "1.0.1-1", "1:0.1-1"]);
         assert_eq!("0:1.0-1".parse::<Version>().unwrap().to_string(), "1.0-1");
     }
 

@@ -35,12 +35,7 @@ const LATER: [&str; 4] = ["checkdepends", "seed", "stage", "options"];
 const JOBS: Range<u64> = 1..4097;
 
 /// Units of memory.
-const MEMORY_UNITS: [(&str, u64); 4] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-];
+const MEMORY_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
 /// Units of time.
 const TIME_UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
@@ -53,57 +48,25 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
     known(reader, &section, &KEYS, &LATER);
     let requires = reader.parsed_list(&section, "requires");
     let makedepends = reader.parsed_list(&section, "makedepends");
-    let steps = Phase::ALL
-        .into_iter()
-        .filter_map(|phase| Some((phase, step(reader, &section, phase.name())?)))
-        .collect();
+    let steps =
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, step(reader, &section, phase.name())?))).collect();
     let environment = environment(reader, &section);
     let workdir = inner_path(reader, &section, "workdir", "the source");
-    let jobs = reader
-        .integer(&section, "jobs", JOBS)
-        .and_then(|jobs| u32::try_from(jobs).ok());
-    let memory_bytes = quantity(
-        reader,
-        &section,
-        "memory",
-        &MEMORY_UNITS,
-        "write it like `\"4GiB\"` or `\"512MiB\"`",
-    );
-    let timeout_secs = quantity(
-        reader,
-        &section,
-        "timeout",
-        &TIME_UNITS,
-        "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`",
-    );
-    Build {
-        requires,
-        makedepends,
-        steps,
-        environment,
-        workdir,
-        jobs,
-        memory_bytes,
-        timeout_secs,
-    }
+    let jobs = reader.integer(&section, "jobs", JOBS).and_then(|jobs| u32::try_from(jobs).ok());
+    let memory_bytes = quantity(reader, &section, "memory", &MEMORY_UNITS, "write it like `\"4GiB\"` or `\"512MiB\"`");
+    let timeout_secs =
+        quantity(reader, &section, "timeout", &TIME_UNITS, "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`");
+    Build { requires, makedepends, steps, environment, workdir, jobs, memory_bytes, timeout_secs }
 }
 
 /// Reads a step. An empty one is none.
 fn step<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<String> {
     let text = reader.text(section, key)?;
     if text.full.contains('\0') {
-        reader.report(
-            text.span,
-            format!("the step `{key}` contains a NUL, which no shell reads"),
-            None,
-        );
+        reader.report(text.span, format!("the step `{key}` contains a NUL, which no shell reads"), None);
         return None;
     }
-    if text.full.trim().is_empty() {
-        None
-    } else {
-        Some(text.carried)
-    }
+    if text.full.trim().is_empty() { None } else { Some(text.carried) }
 }
 
 /// Reads the variables of the steps.
@@ -118,29 +81,17 @@ fn environment<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<S
             break;
         }
         if let Some((problem, hint)) = refused(name) {
-            reader.report(
-                key.span(),
-                format!("the variable {} {problem}", quote(name)),
-                hint.to_owned(),
-            );
+            reader.report(key.span(), format!("the variable {} {problem}", quote(name)), hint.to_owned());
             continue;
         }
         let Some(text) = reader.text(&table, name) else {
             continue;
         };
         if text.full.contains('\0') {
-            reader.report(
-                text.span,
-                format!("the variable `{name}` contains a NUL"),
-                None,
-            );
+            reader.report(text.span, format!("the variable `{name}` contains a NUL"), None);
         } else if name == "SOURCE_DATE_EPOCH" && text.full.parse::<u32>().is_err() {
             let hint = "write whole seconds since 1970, like `\"1700000000\"`".to_owned();
-            reader.report(
-                text.span,
-                format!("{} is not a time", quote(&text.full)),
-                hint,
-            );
+            reader.report(text.span, format!("{} is not a time", quote(&text.full)), hint);
         } else {
             environment.insert(name.to_owned(), text.carried);
         }
@@ -154,14 +105,8 @@ fn environment<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<S
 /// before its own would reach the shell that runs the step. Inside a step a shell may still set all of them.
 fn refused(name: &str) -> Option<(&'static str, &'static str)> {
     let allowed = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    if name.is_empty()
-        || name.starts_with(|first: char| first.is_ascii_digit())
-        || !name.chars().all(allowed)
-    {
-        return Some((
-            "is no name that a shell knows",
-            "write letters, digits and `_`, and no digit first",
-        ));
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.chars().all(allowed) {
+        return Some(("is no name that a shell knows", "write letters, digits and `_`, and no digit first"));
     }
     match name {
         "DESTDIR" => Some((
@@ -169,15 +114,11 @@ fn refused(name: &str) -> Option<(&'static str, &'static str)> {
             "leave it out, and use `$DESTDIR` or `%(destdir)s` in the steps",
         )),
         "HOME" | "TMPDIR" | "USER" | "LOGNAME" | "SHELL" | "PWD" | "OLDPWD" | "SHLVL" | "TERM" => {
-            Some((
-                "is set by the sandbox",
-                "set it inside the step that needs another value",
-            ))
+            Some(("is set by the sandbox", "set it inside the step that needs another value"))
         }
-        "LD_PRELOAD" | "LD_AUDIT" | "BASH_ENV" | "ENV" => Some((
-            "would run code before the step itself",
-            "set it inside the step, for the one command that needs it",
-        )),
+        "LD_PRELOAD" | "LD_AUDIT" | "BASH_ENV" | "ENV" => {
+            Some(("would run code before the step itself", "set it inside the step, for the one command that needs it"))
+        }
         _ => None,
     }
 }
@@ -199,16 +140,10 @@ fn quantity<'t>(
         } else {
             return None;
         };
-        number
-            .checked_mul(*factor)
-            .filter(|amount| (1..=i64::MAX.unsigned_abs()).contains(amount))
+        number.checked_mul(*factor).filter(|amount| (1..=i64::MAX.unsigned_abs()).contains(amount))
     });
     if parsed.is_none() {
-        reader.report(
-            text.span,
-            format!("{} is no amount for `{key}`", quote(&text.full)),
-            hint.to_owned(),
-        );
+        reader.report(text.span, format!("{} is no amount for `{key}`", quote(&text.full)), hint.to_owned());
     }
     parsed
 }
@@ -225,143 +160,44 @@ mod tests {
              [build.environment]\nSOURCE_DATE_EPOCH = '1700000000'\n_a1 = ''\n",
         )
         .build;
-        let steps: Vec<(Phase, &str)> = build
-            .steps
-            .iter()
-            .map(|(phase, step)| (*phase, step.as_str()))
-            .collect();
-        assert_eq!(
-            steps,
-            [
-                (Phase::Setup, "s"),
-                (Phase::Install, "i"),
-                (Phase::PostInstall, "p")
-            ]
-        );
-        assert_eq!(
-            (build.jobs, build.memory_bytes, build.timeout_secs),
-            (Some(1), Some(4 << 30), Some(5400))
-        );
+        let steps: Vec<(Phase, &str)> = build.steps.iter().map(|(phase, step)| (*phase, step.as_str())).collect();
+        assert_eq!(steps, [(Phase::Setup, "s"), (Phase::Install, "i"), (Phase::PostInstall, "p")]);
+        assert_eq!((build.jobs, build.memory_bytes, build.timeout_secs), (Some(1), Some(4 << 30), Some(5400)));
         assert_eq!(build.environment["SOURCE_DATE_EPOCH"], "1700000000");
         for (text, expected) in [("1KiB", 1024), ("512 MiB", 512 << 20), ("2TiB", 2 << 40)] {
-            assert_eq!(
-                sound(&format!("[build]\nmemory = '{text}'\n"))
-                    .build
-                    .memory_bytes,
-                Some(expected)
-            );
+            assert_eq!(sound(&format!("[build]\nmemory = '{text}'\n")).build.memory_bytes, Some(expected));
         }
         for (text, expected) in [("30s", 30), ("2h", 7200), ("1d", 86400)] {
-            assert_eq!(
-                sound(&format!("[build]\ntimeout = '{text}'\n"))
-                    .build
-                    .timeout_secs,
-                Some(expected)
-            );
+            assert_eq!(sound(&format!("[build]\ntimeout = '{text}'\n")).build.timeout_secs, Some(expected));
         }
     }
 
     #[test]
     fn what_is_no_build_is_refused() {
         check(&[
-            (
-                "[build]\njobs = 0\n",
-                "5:8",
-                "`build.jobs` must lie between 1 and 4096",
-                "",
-            ),
-            (
-                "[build]\njobs = 'all'\n",
-                "5:8",
-                "must be a whole number, found text",
-                "",
-            ),
-            (
-                "[build]\nmake = ['make']\n",
-                "5:8",
-                "`build.make` must be text, found a list",
-                "",
-            ),
-            (
-                "[build]\nmake = \"a\\u0000b\"\n",
-                "5:8",
-                "contains a NUL",
-                "",
-            ),
-            (
-                "[build]\nrequires = 'zlib'\n",
-                "5:12",
-                "must be a list of texts, found text",
-                "write `['zlib']`",
-            ),
-            (
-                "[build]\nrequires = ['zlib >= ']\n",
-                "5:13",
-                "cannot be empty",
-                "letters, digits",
-            ),
+            ("[build]\njobs = 0\n", "5:8", "`build.jobs` must lie between 1 and 4096", ""),
+            ("[build]\njobs = 'all'\n", "5:8", "must be a whole number, found text", ""),
+            ("[build]\nmake = ['make']\n", "5:8", "`build.make` must be text, found a list", ""),
+            ("[build]\nmake = \"a\\u0000b\"\n", "5:8", "contains a NUL", ""),
+            ("[build]\nrequires = 'zlib'\n", "5:12", "must be a list of texts, found text", "write `['zlib']`"),
+            ("[build]\nrequires = ['zlib >= ']\n", "5:13", "cannot be empty", "letters, digits"),
             (
                 "[build]\nmakedepends = ['a', 'perl(X)']\n",
                 "5:21",
                 "unknown kind of requirement `perl`",
                 "pkgconfig(zlib)",
             ),
-            (
-                "[build]\nenvironment = ['A=b']\n",
-                "5:15",
-                "must be a table, found a list",
-                "[build.environment]",
-            ),
-            (
-                "[build.environment]\nA = 1\n",
-                "5:5",
-                "`build.environment.A` must be text",
-                "`\"1\"`",
-            ),
-            (
-                "[build.environment]\nA = \"\\u0000\"\n",
-                "5:5",
-                "contains a NUL",
-                "",
-            ),
-            (
-                "[build.environment]\nSOURCE_DATE_EPOCH = 'now'\n",
-                "5:21",
-                "`now` is not a time",
-                "seconds since 1970",
-            ),
-            (
-                "[build]\nbuild = 'make'\n",
-                "5:1",
-                "unknown key `build`",
-                "is `make`",
-            ),
+            ("[build]\nenvironment = ['A=b']\n", "5:15", "must be a table, found a list", "[build.environment]"),
+            ("[build.environment]\nA = 1\n", "5:5", "`build.environment.A` must be text", "`\"1\"`"),
+            ("[build.environment]\nA = \"\\u0000\"\n", "5:5", "contains a NUL", ""),
+            ("[build.environment]\nSOURCE_DATE_EPOCH = 'now'\n", "5:21", "`now` is not a time", "seconds since 1970"),
+            ("[build]\nbuild = 'make'\n", "5:1", "unknown key `build`", "is `make`"),
         ]);
-        for amount in [
-            "4",
-            "4GB",
-            "4gib",
-            "GiB",
-            "-1GiB",
-            "1.5GiB",
-            "0GiB",
-            "99999999999999TiB",
-            "+4GiB",
-        ] {
-            check(&[(
-                &format!("[build]\nmemory = '{amount}'\n"),
-                "5:10",
-                "is no amount for `memory`",
-                "`\"4GiB\"`",
-            )]);
+        for amount in ["4", "4GB", "4gib", "GiB", "-1GiB", "1.5GiB", "0GiB", "99999999999999TiB", "+4GiB"] {
+            check(&[(&format!("[build]\nmemory = '{amount}'\n"), "5:10", "is no amount for `memory`", "`\"4GiB\"`")]);
         }
         for amount in ["2", "2 hours", "h", "0s", "1h30m", "99999999999999999d"] {
-            check(&[(
-                &format!("[build]\ntimeout = '{amount}'\n"),
-                "5:11",
-                "is no amount for `timeout`",
-                "`\"2h\"`",
-            )]);
+            check(&[(&format!("[build]\ntimeout = '{amount}'\n"), "5:11", "is no amount for `timeout`", "`\"2h\"`")]);
         }
     }
 
@@ -378,28 +214,11 @@ mod tests {
             ("\"\"", "no name that a shell knows"),
         ];
         for (name, message) in cases {
-            check(&[(
-                &format!("[build.environment]\n{name} = 'x'\n"),
-                "5:1",
-                message,
-                "",
-            )]);
+            check(&[(&format!("[build.environment]\n{name} = 'x'\n"), "5:1", message, "")]);
         }
-        let allowed = [
-            "PATH",
-            "CFLAGS",
-            "MAKEFLAGS",
-            "LC_ALL",
-            "TZ",
-            "LD_LIBRARY_PATH",
-        ];
+        let allowed = ["PATH", "CFLAGS", "MAKEFLAGS", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
         for name in allowed {
-            assert_eq!(
-                sound(&format!("[build.environment]\n{name} = 'x'\n"))
-                    .build
-                    .environment[name],
-                "x"
-            );
+            assert_eq!(sound(&format!("[build.environment]\n{name} = 'x'\n")).build.environment[name], "x");
         }
     }
 }

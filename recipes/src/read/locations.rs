@@ -19,12 +19,7 @@ const FILE_SCHEMES: [&str; 4] = ["https", "http", "ftp", "file"];
 const GIT_SCHEMES: [&str; 5] = ["https", "http", "git", "ssh", "file"];
 
 /// Reads a path that must stay below where it starts; `what` names that place.
-pub(super) fn inner_path<'t>(
-    reader: &mut Reader<'t>,
-    section: &Section<'t>,
-    key: &str,
-    what: &str,
-) -> Option<String> {
+pub(super) fn inner_path<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str, what: &str) -> Option<String> {
     let text = reader.text(section, key)?;
     stays_inside(reader, &text, what).then_some(text.carried)
 }
@@ -44,20 +39,12 @@ pub(super) fn stays_inside(reader: &mut Reader<'_>, text: &Text, what: &str) -> 
         return true;
     };
     let hint = format!("write a path that stays inside {what}, like `one/two`");
-    reader.report(
-        text.span.clone(),
-        format!("the path {} {problem}", quote(path)),
-        hint,
-    );
+    reader.report(text.span.clone(), format!("the path {} {problem}", quote(path)), hint);
     false
 }
 
 /// Reads the URL or path of a file.
-pub(super) fn file<'t>(
-    reader: &mut Reader<'t>,
-    section: &Section<'t>,
-    key: &str,
-) -> Option<String> {
+pub(super) fn file<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<String> {
     let text = reader.text(section, key)?;
     is_file(reader, &text).then_some(text.carried)
 }
@@ -70,11 +57,7 @@ pub(super) fn is_file(reader: &mut Reader<'_>, text: &Text) -> bool {
     let name = file_name(&text.full);
     if matches!(name, "" | "." | "..") || name.len() > FILE_NAME_BYTES {
         let hint = "a URL must end with the name of the file".to_owned();
-        reader.report(
-            text.span.clone(),
-            format!("{} does not end with a file's name", quote(&text.full)),
-            hint,
-        );
+        reader.report(text.span.clone(), format!("{} does not end with a file's name", quote(&text.full)), hint);
         return false;
     }
     true
@@ -86,18 +69,10 @@ pub(super) fn is_url(text: &str) -> bool {
 }
 
 /// Reads a list of URL prefixes.
-pub(super) fn mirrors<'t>(
-    reader: &mut Reader<'t>,
-    section: &Section<'t>,
-    for_git: bool,
-) -> Vec<String> {
+pub(super) fn mirrors<'t>(reader: &mut Reader<'t>, section: &Section<'t>, for_git: bool) -> Vec<String> {
     let schemes: &[&str] = if for_git { &GIT_SCHEMES } else { &FILE_SCHEMES };
     let texts = reader.texts(section, "mirrors");
-    texts
-        .into_iter()
-        .filter(|text| is_location(reader, text, schemes))
-        .map(|text| text.carried)
-        .collect()
+    texts.into_iter().filter(|text| is_location(reader, text, schemes)).map(|text| text.carried).collect()
 }
 
 /// Reads the URL or path of a git repository.
@@ -110,29 +85,17 @@ pub(super) fn repository<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> 
 fn is_location(reader: &mut Reader<'_>, text: &Text, schemes: &[&str]) -> bool {
     let location = &text.full;
     let fault = |reader: &mut Reader<'_>, problem: &str, hint: &str| {
-        reader.report(
-            text.span.clone(),
-            format!("{} {problem}", quote(location)),
-            hint.to_owned(),
-        );
+        reader.report(text.span.clone(), format!("{} {problem}", quote(location)), hint.to_owned());
         false
     };
     if location.is_empty() {
         return fault(reader, "is empty", "write a URL or a path");
     }
     if first_outside(location, |character| !character.is_control()).is_some() {
-        return fault(
-            reader,
-            "contains control characters",
-            "write a URL or a path on one line",
-        );
+        return fault(reader, "contains control characters", "write a URL or a path on one line");
     }
     if location.starts_with('-') {
-        return fault(
-            reader,
-            "looks like an option",
-            "write `./` before a path that starts with `-`",
-        );
+        return fault(reader, "looks like an option", "write `./` before a path that starts with `-`");
     }
     if let Some((name, _)) = location.split_once("::") {
         let hint = if name.chars().all(char::is_alphanumeric) {
@@ -153,18 +116,10 @@ fn is_location(reader: &mut Reader<'_>, text: &Text, schemes: &[&str]) -> bool {
         return fault(reader, "begins with an unknown scheme", &hint);
     }
     if location.contains(' ') {
-        return fault(
-            reader,
-            "contains a space",
-            "write `%20` for a space in a URL",
-        );
+        return fault(reader, "contains a space", "write `%20` for a space in a URL");
     }
     if scheme != "file" && (rest.starts_with(['/', '-', '?', '#']) || rest.is_empty()) {
-        return fault(
-            reader,
-            "names no host",
-            "write it like `https://example.org/file.tar.gz`",
-        );
+        return fault(reader, "names no host", "write it like `https://example.org/file.tar.gz`");
     }
     true
 }
@@ -179,10 +134,7 @@ mod tests {
             ("", "is empty"),
             ("https://e.example", "does not end with a file's name"),
             ("https://e.example/a/..", "does not end with a file's name"),
-            (
-                "https://e.example/?file=/x.tar",
-                "does not end with a file's name",
-            ),
+            ("https://e.example/?file=/x.tar", "does not end with a file's name"),
             ("https://", "names no host"),
             ("https:///x.tar", "names no host"),
             ("https://-oProxyCommand=x/x.tar", "names no host"),
@@ -197,33 +149,18 @@ mod tests {
             let body = format!("[source]\narchive = \"{url}\"\nchecksum = 'SHA256'\n");
             check(&[(&body, "5:11", message, "")]);
         }
-        let long = format!(
-            "[source]\narchive = 'https://e.example/{}'\nchecksum = 'SHA256'\n",
-            "x".repeat(256)
-        );
+        let long = format!("[source]\narchive = 'https://e.example/{}'\nchecksum = 'SHA256'\n", "x".repeat(256));
         check(&[(&long, "5:11", "does not end with a file's name", "")]);
     }
 
     #[test]
     fn repositories_that_run_commands_are_refused() {
         let commit = "commit = '0123456789abcdef0123456789abcdef01234567'";
-        let cases = [
-            "ext::sh -c x",
-            "--upload-pack=x",
-            "svn://e.example/x",
-            "ssh://-oProxyCommand=x/y",
-            "",
-        ];
+        let cases = ["ext::sh -c x", "--upload-pack=x", "svn://e.example/x", "ssh://-oProxyCommand=x/y", ""];
         for url in cases {
-            check(&[(
-                &format!("[source]\ngit = '{url}'\n{commit}\n"),
-                "5:7",
-                "",
-                "",
-            )]);
+            check(&[(&format!("[source]\ngit = '{url}'\n{commit}\n"), "5:7", "", "")]);
         }
-        let mirror =
-            format!("[source]\ngit = 'https://e.example/x'\n{commit}\nmirrors = ['ext::x']\n");
+        let mirror = format!("[source]\ngit = 'https://e.example/x'\n{commit}\nmirrors = ['ext::x']\n");
         check(&[(&mirror, "7:12", "contains `::`", "")]);
     }
 
@@ -231,22 +168,10 @@ mod tests {
     fn paths_stay_where_they_belong() {
         for path in ["..", "../x", "a/../b", "/", "/etc", "", "a\\u0000b"] {
             check(&[
+                (&format!("[source]\npath = \"{path}\"\n"), "5:8", "the path", "stays inside the recipe's directory"),
+                (&format!("[build]\nworkdir = \"{path}\"\n"), "5:11", "the path", "stays inside the source"),
                 (
-                    &format!("[source]\npath = \"{path}\"\n"),
-                    "5:8",
-                    "the path",
-                    "stays inside the recipe's directory",
-                ),
-                (
-                    &format!("[build]\nworkdir = \"{path}\"\n"),
-                    "5:11",
-                    "the path",
-                    "stays inside the source",
-                ),
-                (
-                    &format!(
-                        "[source]\narchive = 'a'\nchecksum = 'SHA256'\nextract_dir = \"{path}\"\n"
-                    ),
+                    &format!("[source]\narchive = 'a'\nchecksum = 'SHA256'\nextract_dir = \"{path}\"\n"),
                     "7:15",
                     "the path",
                     "stays inside the unpacked archive",

@@ -11,17 +11,8 @@ use crate::version::check_version;
 use super::known;
 
 /// Keys of the section.
-pub(super) const KEYS: [&str; 9] = [
-    "name",
-    "version",
-    "release",
-    "epoch",
-    "arch",
-    "summary",
-    "description",
-    "homepage",
-    "license",
-];
+pub(super) const KEYS: [&str; 9] =
+    ["name", "version", "release", "epoch", "arch", "summary", "description", "homepage", "license"];
 
 /// Keys that are meant but not built yet.
 const LATER: [&str; 1] = ["groups"];
@@ -40,20 +31,12 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<Pa
     for key in ["name", "version"] {
         if !section.has(key) {
             let hint = format!("add `{key} = \"…\"` below it");
-            reader.missing(
-                section.span.clone(),
-                format!("[package] has no `{key}`"),
-                &hint,
-            );
+            reader.missing(section.span.clone(), format!("[package] has no `{key}`"), &hint);
         }
     }
     let name = reader.parsed(&section, "name");
     let version = version_text(reader, &section, "version");
-    let release = if section.has("release") {
-        version_text(reader, &section, "release")
-    } else {
-        Some("1".to_owned())
-    };
+    let release = if section.has("release") { version_text(reader, &section, "release") } else { Some("1".to_owned()) };
     let epoch = reader.integer(&section, "epoch", EPOCHS).unwrap_or(0);
     let arch = arches(reader, &section);
     let summary = words(reader, &section, "summary", false);
@@ -86,23 +69,12 @@ fn version_text<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -
 }
 
 /// Reads text for people: without control characters, on one line or on several.
-fn words<'t>(
-    reader: &mut Reader<'t>,
-    section: &Section<'t>,
-    key: &str,
-    several_lines: bool,
-) -> Option<String> {
+fn words<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str, several_lines: bool) -> Option<String> {
     let text = reader.text(section, key)?;
-    let allowed = |character: char| {
-        is_visible(character) || several_lines && matches!(character, '\n' | '\t')
-    };
+    let allowed = |character: char| is_visible(character) || several_lines && matches!(character, '\n' | '\t');
     if let Some(character) = first_outside(&text.full, allowed) {
         let message = format!("`package.{key}` contains {}", character.escape_unicode());
-        let hint = if character == '\n' {
-            "write it on one line"
-        } else {
-            "it is shown on terminals: leave it out"
-        };
+        let hint = if character == '\n' { "write it on one line" } else { "it is shown on terminals: leave it out" };
         reader.report(text.span, message, hint.to_owned());
         return None;
     }
@@ -117,23 +89,13 @@ fn arches<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
         if is_arch(&text.full) {
             arches.push(text.full.clone());
         } else {
-            let hint = "write it as the kernel does: `x86_64`, `aarch64`, or `any` for files that no processor runs".to_owned();
-            reader.report(
-                text.span.clone(),
-                format!("{} is not an architecture", quote(&text.full)),
-                hint,
-            );
+            let hint = "write it as the kernel does: `x86_64`, `aarch64`, or `any` for files that no processor runs"
+                .to_owned();
+            reader.report(text.span.clone(), format!("{} is not an architecture", quote(&text.full)), hint);
         }
     }
-    if let (Some(any), true) = (
-        texts.iter().find(|text| text.full == "any"),
-        arches.len() > 1,
-    ) {
-        reader.report(
-            any.span.clone(),
-            "`any` stands beside other architectures",
-            "write it alone".to_owned(),
-        );
+    if let (Some(any), true) = (texts.iter().find(|text| text.full == "any"), arches.len() > 1) {
+        reader.report(any.span.clone(), "`any` stands beside other architectures", "write it alone".to_owned());
     }
     arches.sort();
     arches.dedup();
@@ -142,9 +104,7 @@ fn arches<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
 
 /// Whether a text can be the name of an architecture, in a file name between dots too.
 pub(super) fn is_arch(text: &str) -> bool {
-    let allowed = |character: char| {
-        character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_'
-    };
+    let allowed = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_';
     (1..=32).contains(&text.len()) && text.chars().all(allowed)
 }
 
@@ -155,40 +115,33 @@ fn license<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String>
         return Some(text.carried);
     };
     let mut span = error.span.clone();
-    if text
-        .full
-        .get(span.end..)
-        .is_some_and(|behind| behind.starts_with('+'))
-    {
+    if text.full.get(span.end..).is_some_and(|behind| behind.starts_with('+')) {
         span.end += 1;
     }
     let term = text.full.get(span).unwrap_or_default();
     let reason = error.reason.to_string();
-    let message = format!(
-        "{} is not an SPDX expression: {reason} at {}",
-        quote(&text.full),
-        quote(term)
-    );
+    let message = format!("{} is not an SPDX expression: {reason} at {}", quote(&text.full), quote(term));
     reader.report(text.span.clone(), message, license_hint(&text, term));
     None
+}
+
+/// Whether a text is an SPDX expression, and so can be the licence of a recipe.
+#[must_use]
+pub fn is_license(text: &str) -> bool {
+    spdx::Expression::parse(text).is_ok()
 }
 
 /// Returns the identifier that was probably meant.
 fn license_hint(text: &Text, term: &str) -> String {
     let term = term.trim();
-    let known = |id: &str| spdx::Expression::parse(id).is_ok();
+    let known = is_license;
     let stem = term.trim_end_matches('+');
     let (only, later) = (format!("{stem}-only"), format!("{stem}-or-later"));
     if known(&only) && known(&later) {
         let either = format!("write `{only}` or `{later}`");
-        return if term.ends_with('+') {
-            format!("write `{later}`")
-        } else {
-            either
-        };
+        return if term.ends_with('+') { format!("write `{later}`") } else { either };
     }
-    let imprecise = spdx::imprecise_license_id(term)
-        .filter(|(id, length)| *length == term.len() && known(id.name));
+    let imprecise = spdx::imprecise_license_id(term).filter(|(id, length)| *length == term.len() && known(id.name));
     if let Some((id, _)) = imprecise {
         // The list of common misspellings takes the oldest version of a family, which is a guess.
         return match id.name.strip_suffix("-only") {
@@ -201,7 +154,8 @@ fn license_hint(text: &Text, term: &str) -> String {
     if text.full.contains(',') {
         return "join several with `AND` or `OR`".to_owned();
     }
-    "the identifiers are listed at https://spdx.org/licenses; for any other licence write `LicenseRef-` and a name".to_owned()
+    "the identifiers are listed at https://spdx.org/licenses; for any other licence write `LicenseRef-` and a name"
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -209,139 +163,39 @@ mod tests {
     use super::super::testing::{Refusal, check, join, refused, sound};
 
     const WRONG: &[Refusal<'_>] = &[
-        (
-            "[package]\nversion = '1'\n",
-            "1:1",
-            "[package] has no `name`",
-            "add `name = \"…\"`",
-        ),
-        (
-            "[package]\nname = 'x'\n",
-            "1:1",
-            "[package] has no `version`",
-            "add `version = \"…\"`",
-        ),
+        ("[package]\nversion = '1'\n", "1:1", "[package] has no `name`", "add `name = \"…\"`"),
+        ("[package]\nname = 'x'\n", "1:1", "[package] has no `version`", "add `version = \"…\"`"),
         (
             "[package]\nname = 'x'\nversion = 1.0\n",
             "3:11",
             "`package.version` must be text, found a number with a point",
             "`\"1.0\"`",
         ),
-        (
-            "[package]\nname = 'Hello'\nversion = '1'\n",
-            "2:8",
-            "contains 'H'",
-            "write `hello`",
-        ),
-        (
-            "[package]\nname = ''\nversion = '1'\n",
-            "2:8",
-            "cannot be empty",
-            "lower-case",
-        ),
-        (
-            "[package]\nname = '../x'\nversion = '1'\n",
-            "2:8",
-            "starts with '.'",
-            "lower-case",
-        ),
-        (
-            "[package]\nname = 'x'\nversion = '1.0-rc1'\n",
-            "3:11",
-            "'-' cannot stand",
-            "1.0~rc1",
-        ),
-        (
-            "[package]\nname = 'x'\nversion = ''\n",
-            "3:11",
-            "cannot be empty",
-            "letters",
-        ),
-        (
-            "release = 1\n",
-            "4:11",
-            "`package.release` must be text, found a whole number",
-            "put it in quotes: `\"1\"`",
-        ),
+        ("[package]\nname = 'Hello'\nversion = '1'\n", "2:8", "contains 'H'", "write `hello`"),
+        ("[package]\nname = ''\nversion = '1'\n", "2:8", "cannot be empty", "lower-case"),
+        ("[package]\nname = '../x'\nversion = '1'\n", "2:8", "starts with '.'", "lower-case"),
+        ("[package]\nname = 'x'\nversion = '1.0-rc1'\n", "3:11", "'-' cannot stand", "1.0~rc1"),
+        ("[package]\nname = 'x'\nversion = ''\n", "3:11", "cannot be empty", "letters"),
+        ("release = 1\n", "4:11", "`package.release` must be text, found a whole number", "put it in quotes: `\"1\"`"),
         ("release = '1-2'\n", "4:11", "'-' cannot stand", "separates"),
-        (
-            "epoch = '2'\n",
-            "4:9",
-            "`package.epoch` must be a whole number, found text",
-            "without quotes: `2`",
-        ),
-        (
-            "epoch = -1\n",
-            "4:9",
-            "`package.epoch` must lie between 0 and 4294967295",
-            "",
-        ),
-        (
-            "epoch = 99999999999999999999999\n",
-            "4:9",
-            "must lie between",
-            "",
-        ),
-        (
-            "epoch = 1.5\n",
-            "4:9",
-            "must be a whole number, found a number with a point",
-            "",
-        ),
-        (
-            "arch = 'x86_64'\n",
-            "4:8",
-            "`package.arch` must be a list of texts, found text",
-            "write `['x86_64']`",
-        ),
-        (
-            "arch = ['x86-64']\n",
-            "4:9",
-            "`x86-64` is not an architecture",
-            "x86_64",
-        ),
-        (
-            "arch = ['any', 'x86_64']\n",
-            "4:9",
-            "`any` stands beside",
-            "alone",
-        ),
-        (
-            "arch = ['x86_64', 3]\n",
-            "4:19",
-            "`package.arch` must be text, found a whole number",
-            "`\"3\"`",
-        ),
+        ("epoch = '2'\n", "4:9", "`package.epoch` must be a whole number, found text", "without quotes: `2`"),
+        ("epoch = -1\n", "4:9", "`package.epoch` must lie between 0 and 4294967295", ""),
+        ("epoch = 99999999999999999999999\n", "4:9", "must lie between", ""),
+        ("epoch = 1.5\n", "4:9", "must be a whole number, found a number with a point", ""),
+        ("arch = 'x86_64'\n", "4:8", "`package.arch` must be a list of texts, found text", "write `['x86_64']`"),
+        ("arch = ['x86-64']\n", "4:9", "`x86-64` is not an architecture", "x86_64"),
+        ("arch = ['any', 'x86_64']\n", "4:9", "`any` stands beside", "alone"),
+        ("arch = ['x86_64', 3]\n", "4:19", "`package.arch` must be text, found a whole number", "`\"3\"`"),
         (
             "summary = 'a\\u001b[31m'\nhomepage = \"a\\u001b\"\n",
             "5:12",
             "`package.homepage` contains \\u{1b}",
             "leave it out",
         ),
-        (
-            "summary = '''a\nb'''\n",
-            "4:11",
-            "`package.summary` contains \\u{a}",
-            "on one line",
-        ),
-        (
-            "description = \"a\\u202eb\"\n",
-            "4:15",
-            "contains \\u{202e}",
-            "leave it out",
-        ),
-        (
-            "summary = true\n",
-            "4:11",
-            "must be text, found true or false",
-            "`\"true\"`",
-        ),
-        (
-            "summary = 1979-05-27\n",
-            "4:11",
-            "must be text, found a date",
-            "put it in quotes",
-        ),
+        ("summary = '''a\nb'''\n", "4:11", "`package.summary` contains \\u{a}", "on one line"),
+        ("description = \"a\\u202eb\"\n", "4:15", "contains \\u{202e}", "leave it out"),
+        ("summary = true\n", "4:11", "must be text, found true or false", "`\"true\"`"),
+        ("summary = 1979-05-27\n", "4:11", "must be text, found a date", "put it in quotes"),
     ];
 
     #[test]
@@ -356,28 +210,15 @@ mod tests {
         assert_eq!(package.description.as_deref(), Some("long\n\ttext"));
         assert_eq!(sound("").version().to_string(), "1-1");
         assert_eq!(sound("epoch = 2\n").version().to_string(), "2:1-1");
-        for license in [
-            "MIT",
-            "GPL-2.0-or-later WITH GCC-exception-3.1",
-            "Zlib AND (BSD-3-Clause OR ISC)",
-        ] {
-            assert_eq!(
-                sound(&format!("license = '{license}'\n"))
-                    .package
-                    .license
-                    .as_deref(),
-                Some(license)
-            );
+        for license in ["MIT", "GPL-2.0-or-later WITH GCC-exception-3.1", "Zlib AND (BSD-3-Clause OR ISC)"] {
+            assert_eq!(sound(&format!("license = '{license}'\n")).package.license.as_deref(), Some(license));
         }
     }
 
     #[test]
     fn what_a_package_cannot_be_is_refused() {
         check(WRONG);
-        assert_eq!(
-            refused("# nothing\n")[0].message,
-            "the recipe has no [package]"
-        );
+        assert_eq!(refused("# nothing\n")[0].message, "the recipe has no [package]");
         let both = refused("[package]\n");
         assert_eq!(both.len(), 2, "{}", join(&both));
     }
@@ -385,55 +226,20 @@ mod tests {
     #[test]
     fn a_licence_that_is_not_spdx_is_explained() {
         check(&[
-            (
-                "license = 'GPL'\n",
-                "4:11",
-                "`GPL` is not an SPDX expression",
-                "say which version, like `GPL-2.0-only`",
-            ),
+            ("license = 'GPL'\n", "4:11", "`GPL` is not an SPDX expression", "say which version, like `GPL-2.0-only`"),
             (
                 "license = 'GPL-2.0'\n",
                 "4:11",
                 "is not an SPDX expression",
                 "write `GPL-2.0-only` or `GPL-2.0-or-later`",
             ),
-            (
-                "license = 'GPL-3.0+'\n",
-                "4:11",
-                "is not an SPDX expression",
-                "write `GPL-3.0-or-later`",
-            ),
-            (
-                "license = 'Apache 2.0'\n",
-                "4:11",
-                "is not an SPDX expression",
-                "",
-            ),
-            (
-                "license = 'apache'\n",
-                "4:11",
-                "is not an SPDX expression",
-                "write `Apache-2.0`",
-            ),
-            (
-                "license = 'MIT, ISC'\n",
-                "4:11",
-                "is not an SPDX expression",
-                "join several with `AND`",
-            ),
-            (
-                "license = ''\n",
-                "4:11",
-                "is not an SPDX expression: empty",
-                "https",
-            ),
+            ("license = 'GPL-3.0+'\n", "4:11", "is not an SPDX expression", "write `GPL-3.0-or-later`"),
+            ("license = 'Apache 2.0'\n", "4:11", "is not an SPDX expression", ""),
+            ("license = 'apache'\n", "4:11", "is not an SPDX expression", "write `Apache-2.0`"),
+            ("license = 'MIT, ISC'\n", "4:11", "is not an SPDX expression", "join several with `AND`"),
+            ("license = ''\n", "4:11", "is not an SPDX expression: empty", "https"),
             ("license = '(MIT'\n", "4:11", "unclosed parens", "https"),
-            (
-                "license = ['MIT']\n",
-                "4:11",
-                "`package.license` must be text, found a list",
-                "",
-            ),
+            ("license = ['MIT']\n", "4:11", "`package.license` must be text, found a list", ""),
         ]);
     }
 }

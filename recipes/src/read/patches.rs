@@ -24,10 +24,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Vec<Patch
     };
     known(reader, &section, &KEYS, &[]);
     let files = reader.sections(&section, "files");
-    files
-        .iter()
-        .filter_map(|section| patch(reader, section))
-        .collect()
+    files.iter().filter_map(|section| patch(reader, section)).collect()
 }
 
 /// Reads one patch.
@@ -50,28 +47,17 @@ fn patch<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Patch> {
     if is_url(&file.full) {
         if !section.has("checksum") {
             let hint = "add its SHA-256, or keep the patch in a file beside the recipe";
-            reader.missing(
-                file.span,
-                "a patch from elsewhere needs a `checksum`".to_owned(),
-                hint,
-            );
+            reader.missing(file.span, "a patch from elsewhere needs a `checksum`".to_owned(), hint);
         }
     } else if !stays_inside(reader, &file, "the recipe's directory") {
         return None;
     }
-    Some(Patch {
-        file: file.carried,
-        checksum,
-        strip,
-        fuzz,
-    })
+    Some(Patch { file: file.carried, checksum, strip, fuzz })
 }
 
 /// Reads a number of lines or of parts of a path.
 fn small<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<u32> {
-    reader
-        .integer(section, key, 0..100)
-        .and_then(|number| u32::try_from(number).ok())
+    reader.integer(section, key, 0..100).and_then(|number| u32::try_from(number).ok())
 }
 
 #[cfg(test)]
@@ -83,69 +69,23 @@ mod tests {
         let recipe = sound(
             "[[patches.files]]\nfile = 'b.patch'\n[[patches.files]]\nfile = 'https://e.example/a.patch'\nchecksum = 'SHA256'\nstrip = 0\nfuzz = 2\n",
         );
-        let patches: Vec<_> = recipe
-            .patches
-            .iter()
-            .map(|patch| (patch.file.as_str(), patch.strip, patch.fuzz))
-            .collect();
-        assert_eq!(
-            patches,
-            [("b.patch", 1, 0), ("https://e.example/a.patch", 0, 2)]
-        );
+        let patches: Vec<_> =
+            recipe.patches.iter().map(|patch| (patch.file.as_str(), patch.strip, patch.fuzz)).collect();
+        assert_eq!(patches, [("b.patch", 1, 0), ("https://e.example/a.patch", 0, 2)]);
     }
 
     #[test]
     fn what_is_no_patch_is_refused() {
         check(&[
-            (
-                "[[patches.files]]\nstrip = 1\n",
-                "4:1",
-                "[patches.files[0]] has no `file`",
-                "add `file",
-            ),
-            (
-                "[patches]\nfiles = 'a.patch'\n",
-                "5:9",
-                "must be a list of tables, found text",
-                "[[patches.files]]",
-            ),
-            (
-                "[patches]\nfile = 'a.patch'\n",
-                "5:1",
-                "unknown key `file` in [patches]",
-                "did you mean `files`?",
-            ),
-            (
-                "[[patches.files]]\nfile = '../a.patch'\n",
-                "5:8",
-                "contains `..`",
-                "stays inside",
-            ),
-            (
-                "[[patches.files]]\nfile = '/a.patch'\n",
-                "5:8",
-                "starts at the root",
-                "stays inside",
-            ),
+            ("[[patches.files]]\nstrip = 1\n", "4:1", "[patches.files[0]] has no `file`", "add `file"),
+            ("[patches]\nfiles = 'a.patch'\n", "5:9", "must be a list of tables, found text", "[[patches.files]]"),
+            ("[patches]\nfile = 'a.patch'\n", "5:1", "unknown key `file` in [patches]", "did you mean `files`?"),
+            ("[[patches.files]]\nfile = '../a.patch'\n", "5:8", "contains `..`", "stays inside"),
+            ("[[patches.files]]\nfile = '/a.patch'\n", "5:8", "starts at the root", "stays inside"),
             ("[[patches.files]]\nfile = 'a/'\n", "5:8", "", ""),
-            (
-                "[[patches.files]]\nfile = 'https://e.example/a.patch'\n",
-                "5:8",
-                "needs a `checksum`",
-                "SHA-256",
-            ),
-            (
-                "[[patches.files]]\nfile = 'a.patch'\nstrip = -1\n",
-                "6:9",
-                "must lie between 0 and 99",
-                "",
-            ),
-            (
-                "[[patches.files]]\nfile = 'a.patch'\nfuzz = 'x'\n",
-                "6:8",
-                "must be a whole number, found text",
-                "",
-            ),
+            ("[[patches.files]]\nfile = 'https://e.example/a.patch'\n", "5:8", "needs a `checksum`", "SHA-256"),
+            ("[[patches.files]]\nfile = 'a.patch'\nstrip = -1\n", "6:9", "must lie between 0 and 99", ""),
+            ("[[patches.files]]\nfile = 'a.patch'\nfuzz = 'x'\n", "6:8", "must be a whole number, found text", ""),
         ]);
     }
 }

@@ -12,11 +12,7 @@ use super::locations::{is_file, is_url, stays_inside};
 const PIN: &str = "run `conary source pin RECIPE`: it fetches, shows where the bytes came from and writes the SHA-256";
 
 /// Reads the checksums of a file that must have one.
-pub(super) fn checksums<'t>(
-    reader: &mut Reader<'t>,
-    section: &Section<'t>,
-    file: &str,
-) -> Vec<Digest> {
+pub(super) fn checksums<'t>(reader: &mut Reader<'t>, section: &Section<'t>, file: &str) -> Vec<Digest> {
     if !section.has("checksum") {
         reader.missing(
             section.key_span(file),
@@ -36,34 +32,16 @@ pub(super) fn digests<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec
         Some(_) => reader.texts(section, "checksum"),
         None => reader.text(section, "checksum").into_iter().collect(),
     };
-    if value
-        .get_ref()
-        .as_array()
-        .is_some_and(|array| array.is_empty())
-    {
-        reader.report(
-            value.span(),
-            "the list of checksums is empty",
-            PIN.to_owned(),
-        );
+    if value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
+        reader.report(value.span(), "the list of checksums is empty", PIN.to_owned());
     }
-    texts
-        .iter()
-        .filter_map(|text| digest(reader, text))
-        .collect()
+    texts.iter().filter_map(|text| digest(reader, text)).collect()
 }
 
 /// Reads one checksum.
 fn digest(reader: &mut Reader<'_>, text: &Text) -> Option<Digest> {
-    if matches!(
-        text.full.to_ascii_lowercase().as_str(),
-        "" | "skip" | "none" | "fixme" | "todo"
-    ) {
-        reader.report(
-            text.span.clone(),
-            format!("{} is no checksum", quote(&text.full)),
-            PIN.to_owned(),
-        );
+    if matches!(text.full.to_ascii_lowercase().as_str(), "" | "skip" | "none" | "fixme" | "todo") {
+        reader.report(text.span.clone(), format!("{} is no checksum", quote(&text.full)), PIN.to_owned());
         return None;
     }
     let digest: Digest = reader.parse_text(text)?;
@@ -85,14 +63,9 @@ pub(super) fn commit<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Opti
         reader.missing(section.key_span("git"), message, hint);
     }
     let text = reader.text(section, "commit")?;
-    let full = matches!(text.full.len(), 40 | 64)
-        && text.full.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let full = matches!(text.full.len(), 40 | 64) && text.full.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !full {
-        reader.report(
-            text.span.clone(),
-            format!("{} is not a full commit", quote(&text.full)),
-            hint.to_owned(),
-        );
+        reader.report(text.span.clone(), format!("{} is not a full commit", quote(&text.full)), hint.to_owned());
         return None;
     }
     Some(text.full.to_ascii_lowercase())
@@ -101,21 +74,12 @@ pub(super) fn commit<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Opti
 /// Reads the name of a tag.
 pub(super) fn tag<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
     let text = reader.text(section, "tag")?;
-    let bad = |character: char| {
-        character.is_control()
-            || matches!(character, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\')
-    };
-    if text.full.is_empty()
-        || text.full.starts_with(['-', '/'])
-        || text.full.contains("..")
-        || text.full.contains(bad)
+    let bad =
+        |character: char| character.is_control() || matches!(character, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
+    if text.full.is_empty() || text.full.starts_with(['-', '/']) || text.full.contains("..") || text.full.contains(bad)
     {
         let hint = "write the tag alone, like `v1.2`".to_owned();
-        reader.report(
-            text.span,
-            format!("{} cannot be a tag", quote(&text.full)),
-            hint,
-        );
+        reader.report(text.span, format!("{} cannot be a tag", quote(&text.full)), hint);
         return None;
     }
     Some(text.carried)
@@ -138,30 +102,14 @@ pub(super) fn signature<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> O
         return None;
     }
     let location = reader.text(section, "signature");
-    let location = location.filter(|text| {
-        is_file(reader, text) && (is_url(&text.full) || stays_inside(reader, text, BESIDE))
-    });
+    let location =
+        location.filter(|text| is_file(reader, text) && (is_url(&text.full) || stays_inside(reader, text, BESIDE)));
     let texts = reader.texts(section, "keys");
-    if section.get("keys").is_some_and(|keys| {
-        keys.get_ref()
-            .as_array()
-            .is_some_and(|array| array.is_empty())
-    }) {
-        reader.report(
-            section.key_span("keys"),
-            "the list of keys is empty",
-            "name at least one public key".to_owned(),
-        );
+    if section.get("keys").is_some_and(|keys| keys.get_ref().as_array().is_some_and(|array| array.is_empty())) {
+        reader.report(section.key_span("keys"), "the list of keys is empty", "name at least one public key".to_owned());
     }
-    let keys = texts
-        .into_iter()
-        .filter(|text| is_key(reader, text))
-        .map(|text| text.carried)
-        .collect();
-    Some(Signature {
-        location: location?.carried,
-        keys,
-    })
+    let keys = texts.into_iter().filter(|text| is_key(reader, text)).map(|text| text.carried).collect();
+    Some(Signature { location: location?.carried, keys })
 }
 
 /// Where files of the recipe's own lie.
@@ -183,12 +131,9 @@ fn is_key(reader: &mut Reader<'_>, text: &Text) -> bool {
     let hex = key.strip_prefix("0x").unwrap_or(key);
     let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hex && FINGERPRINTS.contains(&hex.len()) {
-        let hint = "export the key into a file beside the recipe: `gpg --armor --export FINGERPRINT > upstream.asc`".to_owned();
-        reader.report(
-            text.span.clone(),
-            format!("{} names a key, but is none", quote(key)),
-            hint,
-        );
+        let hint = "export the key into a file beside the recipe: `gpg --armor --export FINGERPRINT > upstream.asc`"
+            .to_owned();
+        reader.report(text.span.clone(), format!("{} names a key, but is none", quote(key)), hint);
         return false;
     }
     stays_inside(reader, text, BESIDE)
@@ -203,49 +148,19 @@ mod tests {
         let archive = "[source]\narchive = 'a.tar'\nchecksum = ";
         let lines = |checksum: &str| format!("{archive}{checksum}\n");
         let cases = [
-            (
-                "'md5:d41d8cd98f00b204e9800998ecf8427e'",
-                "6:12",
-                "md5 cannot prove",
-                "conary source pin",
-            ),
-            (
-                "'sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709'",
-                "6:12",
-                "sha1 cannot prove",
-                "conary source pin",
-            ),
-            (
-                "'SKIP'",
-                "6:12",
-                "`SKIP` is no checksum",
-                "conary source pin",
-            ),
+            ("'md5:d41d8cd98f00b204e9800998ecf8427e'", "6:12", "md5 cannot prove", "conary source pin"),
+            ("'sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709'", "6:12", "sha1 cannot prove", "conary source pin"),
+            ("'SKIP'", "6:12", "`SKIP` is no checksum", "conary source pin"),
             ("''", "6:12", "`` is no checksum", "conary source pin"),
-            (
-                "[]",
-                "6:12",
-                "the list of checksums is empty",
-                "conary source pin",
-            ),
-            (
-                "['SHA256', 'sha256:1']",
-                "6:88",
-                "has 64 hexadecimal digits, this one 1",
-                "copy the whole digest",
-            ),
+            ("[]", "6:12", "the list of checksums is empty", "conary source pin"),
+            ("['SHA256', 'sha256:1']", "6:88", "has 64 hexadecimal digits, this one 1", "copy the whole digest"),
             (
                 "'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",
                 "6:12",
                 "the algorithm is missing",
                 "`sha256:` before it",
             ),
-            (
-                "'crc32:00'",
-                "6:12",
-                "unknown digest algorithm `crc32`",
-                "blake3:",
-            ),
+            ("'crc32:00'", "6:12", "unknown digest algorithm `crc32`", "blake3:"),
             (
                 "'sha256:0000000000000000000000000000000000000000000000000000000000000000'",
                 "6:12",
@@ -258,18 +173,8 @@ mod tests {
             check(&[(&lines(checksum), place, message, hint)]);
         }
         check(&[
-            (
-                "[source]\narchive = 'a.tar'\n",
-                "5:1",
-                "`archive` has no `checksum`",
-                "conary source pin",
-            ),
-            (
-                "[[source.additional]]\nurl = 'a.tar'\n",
-                "5:1",
-                "`url` has no `checksum`",
-                "conary source pin",
-            ),
+            ("[source]\narchive = 'a.tar'\n", "5:1", "`archive` has no `checksum`", "conary source pin"),
+            ("[[source.additional]]\nurl = 'a.tar'\n", "5:1", "`url` has no `checksum`", "conary source pin"),
         ]);
     }
 
@@ -277,39 +182,19 @@ mod tests {
     fn a_commit_must_be_whole() {
         let hint = "git ls-remote";
         check(&[
-            (
-                "[source]\ngit = 'https://e.example/x'\n",
-                "5:1",
-                "`git` has no `commit`",
-                hint,
-            ),
-            (
-                "[source]\ngit = 'https://e.example/x'\ntag = 'v1'\n",
-                "5:1",
-                "`git` has no `commit`",
-                hint,
-            ),
+            ("[source]\ngit = 'https://e.example/x'\n", "5:1", "`git` has no `commit`", hint),
+            ("[source]\ngit = 'https://e.example/x'\ntag = 'v1'\n", "5:1", "`git` has no `commit`", hint),
             (
                 "[source]\ngit = 'https://e.example/x'\ncommit = '0123456'\n",
                 "6:10",
                 "`0123456` is not a full commit",
                 hint,
             ),
-            (
-                "[source]\ngit = 'https://e.example/x'\ncommit = 'main'\n",
-                "6:10",
-                "`main` is not a full commit",
-                hint,
-            ),
+            ("[source]\ngit = 'https://e.example/x'\ncommit = 'main'\n", "6:10", "`main` is not a full commit", hint),
         ]);
         let git = "[source]\ngit = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\ntag = ";
         for tag in ["''", "'-x'", "'a b'", "'a..b'", "'v1^{}'"] {
-            check(&[(
-                &format!("{git}{tag}\n"),
-                "7:7",
-                "cannot be a tag",
-                "like `v1.2`",
-            )]);
+            check(&[(&format!("{git}{tag}\n"), "7:7", "cannot be a tag", "like `v1.2`")]);
         }
     }
 
@@ -317,36 +202,11 @@ mod tests {
     fn a_signature_needs_keys_that_are_keys() {
         let archive = "[source]\narchive = 'a.tar'\nchecksum = 'SHA256'\n";
         let cases = [
-            (
-                "signature = 'a.tar.asc'\n",
-                "7:1",
-                "`signature` has no `keys`",
-                "keys = [\"upstream.asc\"]",
-            ),
-            (
-                "keys = ['a.asc']\n",
-                "7:1",
-                "`keys` has no `signature`",
-                "add `signature`",
-            ),
-            (
-                "signature = 'a.tar.asc'\nkeys = []\n",
-                "8:1",
-                "the list of keys is empty",
-                "at least one",
-            ),
-            (
-                "signature = '../a.tar.asc'\nkeys = ['a']\n",
-                "7:13",
-                "contains `..`",
-                "stays inside",
-            ),
-            (
-                "signature = 'a.tar.asc'\nkeys = ['/etc/a']\n",
-                "8:9",
-                "starts at the root",
-                "stays inside",
-            ),
+            ("signature = 'a.tar.asc'\n", "7:1", "`signature` has no `keys`", "keys = [\"upstream.asc\"]"),
+            ("keys = ['a.asc']\n", "7:1", "`keys` has no `signature`", "add `signature`"),
+            ("signature = 'a.tar.asc'\nkeys = []\n", "8:1", "the list of keys is empty", "at least one"),
+            ("signature = '../a.tar.asc'\nkeys = ['a']\n", "7:13", "contains `..`", "stays inside"),
+            ("signature = 'a.tar.asc'\nkeys = ['/etc/a']\n", "8:9", "starts at the root", "stays inside"),
             (
                 "signature = 'a.tar.asc'\nkeys = ['0x6C7EE1B8621CC013']\n",
                 "8:9",

@@ -48,16 +48,8 @@ pub(super) const KEYS: [&str; 13] = [
 ];
 
 /// Keys of a further source.
-pub(super) const ADDITIONAL_KEYS: [&str; 8] = [
-    "url",
-    "git",
-    "checksum",
-    "signature",
-    "keys",
-    "commit",
-    "extract",
-    "extract_to",
-];
+pub(super) const ADDITIONAL_KEYS: [&str; 8] =
+    ["url", "git", "checksum", "signature", "keys", "commit", "extract", "extract_to"];
 
 /// All sources of a recipe.
 pub(super) struct Sources {
@@ -68,11 +60,7 @@ pub(super) struct Sources {
 
 /// Reads the section.
 pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Sources {
-    let mut sources = Sources {
-        main: Source::None,
-        by_arch: BTreeMap::new(),
-        additional: Vec::new(),
-    };
+    let mut sources = Sources { main: Source::None, by_arch: BTreeMap::new(), additional: Vec::new() };
     let Some(section) = reader.section(root, "source") else {
         return sources;
     };
@@ -97,11 +85,7 @@ fn by_arch<'t>(reader: &mut Reader<'t>, arches: &Section<'t>) -> BTreeMap<String
         }
         if !is_arch(name) || name == "any" {
             let hint = "write it as the kernel does: `[source.arch.x86_64]`".to_owned();
-            reader.report(
-                key.span(),
-                format!("{} is not an architecture", quote(name)),
-                hint,
-            );
+            reader.report(key.span(), format!("{} is not an architecture", quote(name)), hint);
         }
         let Some(own) = reader.section(arches, name) else {
             continue;
@@ -121,10 +105,7 @@ fn by_arch<'t>(reader: &mut Reader<'t>, arches: &Section<'t>) -> BTreeMap<String
 
 /// Returns the keys that say what kind of source this is.
 fn kinds(section: &Section<'_>) -> Vec<&'static str> {
-    ["archive", "git", "path", "url"]
-        .into_iter()
-        .filter(|kind| section.has(kind))
-        .collect()
+    ["archive", "git", "path", "url"].into_iter().filter(|kind| section.has(kind)).collect()
 }
 
 /// Refuses a section that is two kinds of source at once; returns the one that it is.
@@ -138,11 +119,7 @@ fn one_kind<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<&'stat
             "keep one; further sources go into `[[source.additional]]`".to_owned(),
         );
     }
-    if kinds.len() == 1 {
-        kinds.first().copied()
-    } else {
-        None
-    }
+    if kinds.len() == 1 { kinds.first().copied() } else { None }
 }
 
 /// Reads one main source.
@@ -172,12 +149,7 @@ fn main<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Source> {
             let hint = "leave it out: every file of the directory counts as it is";
             reader.misplaced(section, &FOR_FILES, "belongs to an archive", hint);
             reader.misplaced(section, &FOR_GIT, "belongs to a git source", hint);
-            reader.misplaced(
-                section,
-                &["mirrors"],
-                "belongs to a source from elsewhere",
-                hint,
-            );
+            reader.misplaced(section, &["mirrors"], "belongs to a source from elsewhere", hint);
             let path = inner_path(reader, section, "path", "the recipe's directory")?;
             Some(Source::Path { path })
         }
@@ -204,13 +176,7 @@ fn archive<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Source>
     let signature = signature(reader, section);
     let mirrors = mirrors(reader, section, false);
     let extract_dir = inner_path(reader, section, "extract_dir", "the unpacked archive");
-    Some(Source::Archive {
-        url: url?,
-        checksums,
-        signature,
-        mirrors,
-        extract_dir,
-    })
+    Some(Source::Archive { url: url?, checksums, signature, mirrors, extract_dir })
 }
 
 /// Reads a git source.
@@ -220,13 +186,7 @@ fn git<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Source> {
     let tag = tag(reader, section);
     let submodules = reader.boolean(section, "submodules").unwrap_or(false);
     let mirrors = mirrors(reader, section, true);
-    Some(Source::Git {
-        url: url?,
-        commit: commit?,
-        tag,
-        submodules,
-        mirrors,
-    })
+    Some(Source::Git { url: url?, commit: commit?, tag, submodules, mirrors })
 }
 
 /// Reads a further source.
@@ -235,16 +195,10 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     let from = match one_kind(reader, section) {
         Some("git") => {
             let keys = ["checksum", "signature", "keys", "extract"];
-            reader.misplaced(
-                section,
-                &keys,
-                "belongs to a file",
-                "leave it out: the commit pins the repository",
-            );
+            reader.misplaced(section, &keys, "belongs to a file", "leave it out: the commit pins the repository");
             let url = repository(reader, section);
             let commit = commit(reader, section);
-            url.zip(commit)
-                .map(|(url, commit)| AdditionalFrom::Git { url, commit })
+            url.zip(commit).map(|(url, commit)| AdditionalFrom::Git { url, commit })
         }
         Some("url") => {
             reader.misplaced(
@@ -256,11 +210,7 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
             let url = file(reader, section, "url");
             let checksums = checksums(reader, section, "url");
             let signature = signature(reader, section);
-            url.map(|url| AdditionalFrom::Archive {
-                url,
-                checksums,
-                signature,
-            })
+            url.map(|url| AdditionalFrom::Archive { url, checksums, signature })
         }
         _ => {
             if kinds(section).is_empty() {
@@ -275,11 +225,7 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     };
     let extract = reader.boolean(section, "extract");
     let extract_to = inner_path(reader, section, "extract_to", "the build directory");
-    Some(Additional {
-        from: from?,
-        extract,
-        extract_to,
-    })
+    Some(Additional { from: from?, extract, extract_to })
 }
 
 #[cfg(test)]
@@ -290,12 +236,7 @@ mod tests {
     #[test]
     fn each_kind_of_source_is_read() {
         assert_eq!(sound("").source, Source::None);
-        assert_eq!(
-            sound("[source]\npath = '.'\n").source,
-            Source::Path {
-                path: ".".to_owned()
-            }
-        );
+        assert_eq!(sound("[source]\npath = '.'\n").source, Source::Path { path: ".".to_owned() });
         let Source::Archive { url, checksums, signature, mirrors, extract_dir } = sound(
             "[source]\narchive = 'https://e.example/a/x-1.tar.xz'\nchecksum = ['SHA256', 'SHA256']\n\
              signature = 'https://e.example/a/x-1.tar.xz.asc'\nkeys = ['keys/a.asc']\nmirrors = ['https://m.example/']\nextract_dir = 'a/b'\n",
@@ -318,38 +259,22 @@ mod tests {
             "ftp://e.example/x.tar",
             "./-x.tar",
         ] {
-            let recipe = sound(&format!(
-                "[source]\narchive = '{url}'\nchecksum = 'SHA256'\n"
-            ));
+            let recipe = sound(&format!("[source]\narchive = '{url}'\nchecksum = 'SHA256'\n"));
             assert_eq!(
-                recipe
-                    .source
-                    .file_name()
-                    .map(|name| name.ends_with("x.tar") || name == "x.tar.gz"),
+                recipe.source.file_name().map(|name| name.ends_with("x.tar") || name == "x.tar.gz"),
                 Some(true),
                 "{url}"
             );
         }
         let commit = "0123456789abcdef0123456789ABCDEF01234567";
-        let Source::Git {
-            url,
-            commit,
-            tag,
-            submodules,
-            ..
-        } = sound(&format!(
-            "[source]\ngit = 'https://e.example/x.git'\ncommit = '{commit}'\ntag = 'v1'\n"
-        ))
-        .source
+        let Source::Git { url, commit, tag, submodules, .. } =
+            sound(&format!("[source]\ngit = 'https://e.example/x.git'\ncommit = '{commit}'\ntag = 'v1'\n")).source
         else {
             panic!("git is git");
         };
         assert_eq!(
             (url.as_str(), commit.as_str()),
-            (
-                "https://e.example/x.git",
-                "0123456789abcdef0123456789abcdef01234567"
-            )
+            ("https://e.example/x.git", "0123456789abcdef0123456789abcdef01234567")
         );
         assert_eq!((tag.as_deref(), submodules), (Some("v1"), false));
     }
@@ -364,24 +289,9 @@ mod tests {
         let recipe = sound("[source.arch.x86_64]\npath = 'src'\n");
         assert_eq!(recipe.source_for("aarch64"), &Source::None);
         check(&[
-            (
-                "[source.arch.any]\npath = 'a'\n",
-                "4:14",
-                "`any` is not an architecture",
-                "x86_64",
-            ),
-            (
-                "[source.arch.x86_64]\n",
-                "4:1",
-                "[source.arch.x86_64] has no source",
-                "add `archive`",
-            ),
-            (
-                "[source.arch]\nx86_64 = 'a'\n",
-                "5:10",
-                "`source.arch.x86_64` must be a table",
-                "[source.arch.x86_64]",
-            ),
+            ("[source.arch.any]\npath = 'a'\n", "4:14", "`any` is not an architecture", "x86_64"),
+            ("[source.arch.x86_64]\n", "4:1", "[source.arch.x86_64] has no source", "add `archive`"),
+            ("[source.arch]\nx86_64 = 'a'\n", "5:10", "`source.arch.x86_64` must be a table", "[source.arch.x86_64]"),
             (
                 "[source.arch.x86_64]\npath = 'a'\nadditional = []\n",
                 "6:1",
@@ -394,12 +304,7 @@ mod tests {
     #[test]
     fn kinds_of_source_do_not_mix() {
         check(&[
-            (
-                "[source]\npath = 'a'\narchive = 'b'\n",
-                "5:1",
-                "`path` and `archive` exclude each other",
-                "keep one",
-            ),
+            ("[source]\npath = 'a'\narchive = 'b'\n", "5:1", "`path` and `archive` exclude each other", "keep one"),
             (
                 "[source]\npath = 'a'\nchecksum = 'SHA256'\n",
                 "6:1",
@@ -412,12 +317,7 @@ mod tests {
                 "`mirrors` belongs to a source from elsewhere",
                 "counts",
             ),
-            (
-                "[source]\nchecksum = 'SHA256'\n",
-                "5:1",
-                "`checksum` has no source",
-                "add `archive`",
-            ),
+            ("[source]\nchecksum = 'SHA256'\n", "5:1", "`checksum` has no source", "add `archive`"),
             (
                 "[source]\nurl = 'https://e.example/x.tar'\n",
                 "5:1",
@@ -446,15 +346,10 @@ mod tests {
              [[source.additional]]\ngit = 'git@e.example:team/b.git'\ncommit = '0123456789abcdef0123456789abcdef01234567'\n\
              [[source.additional]]\nurl = 'b.conf'\nchecksum = 'SHA256'\nextract = false\n",
         );
-        let names: Vec<&str> = recipe
-            .additional
-            .iter()
-            .map(Additional::file_name)
-            .collect();
+        let names: Vec<&str> = recipe.additional.iter().map(Additional::file_name).collect();
         assert_eq!(names, ["a.tar", "b", "b.conf"]);
         assert_eq!(recipe.additional[2].extract, Some(false));
-        let git =
-            "git = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\n";
+        let git = "git = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\n";
         check(&[
             (
                 "[[source.additional]]\nextract = true\n",
@@ -474,12 +369,7 @@ mod tests {
                 "`source.additional[0]` must be a table",
                 "[[source.additional]]",
             ),
-            (
-                "[[source.additional]]\narchive = 'a'\n",
-                "5:1",
-                "unknown key `archive`",
-                "a further source is a `url`",
-            ),
+            ("[[source.additional]]\narchive = 'a'\n", "5:1", "unknown key `archive`", "a further source is a `url`"),
             (
                 "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nextract = 'yes'\n",
                 "7:11",

@@ -1,0 +1,126 @@
+// converters/src/srcinfo/relations.rs
+//! What the package needs, gives and excludes.
+
+use std::collections::BTreeSet;
+
+use recipes::{Capability, Requirement};
+
+use super::Findings;
+use super::text::Entry;
+use super::writer::Writer;
+
+/// Steps are the one thing that a `.SRCINFO` never holds.
+const NO_STEPS: [&str; 4] = [
+    "# A .SRCINFO holds no steps. Write them here, from the functions of the PKGBUILD:",
+    "# prepare() is `setup`, build() is `configure` and `make`, check() is `check`,",
+    "# package() is `install`. They start in the directory of the main source;",
+    "# \"$pkgdir\" is \"$DESTDIR\", and \"$srcdir\" is \"..\".",
+];
+
+/// Writes `[build]` and `[runtime]`.
+pub(super) fn write(out: &mut Writer, entries: &[Entry<'_>], arches: &[&str], findings: &mut Findings) {
+    let mut collect = |key: &str, read: Reading| collect(entries, key, arches, read, findings);
+    let requires = collect("depends", requirement);
+    let mut makedepends = collect("makedepends", requirement);
+    let checkdepends = collect("checkdepends", requirement);
+    let provides = collect("provides", provide);
+    let conflicts = collect("conflicts", capability);
+    let replaces = collect("replaces", capability);
+    makedepends.extend(checkdepends);
+    for entry in entries {
+        match entry.key {
+            "checkdepends" => findings.add(
+                entry.line,
+                format!(
+                    "{} is needed for check alone and stands in `makedepends`: `checkdepends` is not supported yet",
+                    entry.value
+                ),
+            ),
+            "optdepends" => {
+                findings.add(
+                    entry.line,
+                    format!("the suggestion `{}` is left out: `suggests` is not supported yet", entry.value),
+                );
+            }
+            _ => {}
+        }
+    }
+    out.section("[build]");
+    out.list("requires", &requires);
+    out.list("makedepends", &makedepends);
+    for line in NO_STEPS {
+        out.line(line);
+    }
+    if !(provides.is_empty() && conflicts.is_empty() && replaces.is_empty()) {
+        out.section("[runtime]");
+        out.list("provides", &provides);
+        out.list("conflicts", &conflicts);
+        out.list("replaces", &replaces);
+    }
+}
+
+/// Says one relation in our words: `Ok(None)` where nothing is lost without it, else why it cannot be said.
+type Reading = fn(&str) -> Result<Option<String>, String>;
+
+/// Reads all relations under one key.
+fn collect(entries: &[Entry<'_>], key: &str, arches: &[&str], read: Reading, findings: &mut Findings) -> Vec<String> {
+    let mut relations: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| entry.key == key) {
+        if let Some(arch) = entry.arch.filter(|arch| arches != [*arch]) {
+            findings.add(
+                entry.line,
+                format!("{} is left out: it is for {arch} only, and a recipe's relations are for all", entry.value),
+            );
+            continue;
+        }
+        match read(entry.value) {
+            Ok(relation) => {
+                let new = relation.filter(|relation| seen.insert(relation.clone()));
+                relations.extend(new);
+            }
+            Err(why) => findings.add(entry.line, format!("{} is left out: {why}", entry.value)),
+        }
+    }
+    relations
+}
+
+/// Reads what is needed.
+fn requirement(text: &str) -> Result<Option<String>, String> {
+    if let Some(library) = library(text) {
+        return match library {
+            (_, "") => Err("it names a library without its version; name the package that has it".to_owned()),
+            (name, version) => Ok(Some(format!("soname({name}.{version})"))),
+        };
+    }
+    let requirement: Requirement =
+        lower_name(text).parse().map_err(|error: recipes::CapabilityError| error.to_string())?;
+    Ok(Some(requirement.to_string()))
+}
+
+/// Reads what is given. Libraries are found by scanning the files.
+fn provide(text: &str) -> Result<Option<String>, String> {
+    if library(text).is_some() { Ok(None) } else { capability(text) }
+}
+
+/// Reads what is excluded or replaced.
+fn capability(text: &str) -> Result<Option<String>, String> {
+    let capability: Capability =
+        lower_name(text).parse().map_err(|error: recipes::CapabilityError| error.to_string())?;
+    Ok(Some(capability.to_string()))
+}
+
+/// Splits `libz.so=1-64` into name and version; the version is empty where there is none.
+fn library(text: &str) -> Option<(&str, &str)> {
+    let (name, version) = text.split_once('=').unwrap_or((text, ""));
+    let stem = name.trim().strip_suffix(".so")?;
+    let version = version.trim();
+    let version = version.strip_suffix("-64").or_else(|| version.strip_suffix("-32")).unwrap_or(version);
+    (!stem.is_empty()).then_some((name.trim(), version))
+}
+
+/// Writes the name before a comparison in lower case.
+fn lower_name(text: &str) -> String {
+    let end = text.find(['<', '>', '=']).unwrap_or(text.len());
+    format!("{}{}", text[..end].to_lowercase(), &text[end..])
+}
