@@ -126,16 +126,6 @@ impl Content {
     }
 }
 
-impl Content {
-    /// The object, or the tree's id.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        match self {
-            Self::File(digest) | Self::Tree(digest) => *digest,
-        }
-    }
-}
-
 /// Where a source was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
