@@ -259,3 +259,43 @@ fn body(rule: &Rule) -> Vec<sock_filter> {
         Condition::NoneOf { argument, values } => compare(argument, values, allowed, refused),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_documented() {
+        let document = include_str!("../../docs/design/sandbox.md");
+        for rule in rules() {
+            let name = format!("`{}`", rule.name.trim_start_matches("SYS_"));
+            let found = document
+                .lines()
+                .any(|line| line.starts_with('|') && line.contains(&name) && line.contains(rule.reason));
+            assert!(found, "{name} with its reason is not in docs/design/sandbox.md");
+        }
+    }
+
+    #[test]
+    fn every_jump_lands_in_the_program() {
+        for supervised in [false, true] {
+            let program = program(&rules(), supervised);
+            assert!(program.len() < 4096);
+            for (index, instruction) in program.iter().enumerate() {
+                let jumps = [JUMP_EQUAL, JUMP_GREATER, JUMP_ANY_BIT].contains(&instruction.code);
+                let furthest = usize::from(instruction.jt.max(instruction.jf));
+                assert!(!jumps || index + 1 + furthest < program.len(), "instruction {index}");
+            }
+            assert_eq!(program.last().map(|last| (last.code, last.k)), Some((RETURN, ALLOW)));
+        }
+    }
+
+    #[test]
+    fn no_call_has_two_rules() {
+        let mut numbers: Vec<c_long> = rules().iter().map(|rule| rule.number).collect();
+        numbers.sort_unstable();
+        let count = numbers.len();
+        numbers.dedup();
+        assert_eq!(numbers.len(), count);
+    }
+}

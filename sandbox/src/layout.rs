@@ -144,7 +144,7 @@ const ROOT: &str = "/root";
 /// Names at the top of a layer that a sandbox makes itself.
 const OURS: [&str; 5] = ["dev", "proc", "sys", "tmp", "run"];
 /// Host links or directories beside `/usr` that programs and compilers name.
-const BESIDE_USR: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+pub(crate) const BESIDE_USR: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links of `/dev`, name and target.
 const DEVICE_LINKS: [(&str, &str); 5] = [

@@ -30,6 +30,7 @@ mod owner;
 mod plan;
 mod probe;
 mod run;
+mod show;
 mod supervisor;
 mod sys;
 
