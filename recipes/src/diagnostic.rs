@@ -96,7 +96,7 @@ impl<'text> SourceText<'text> {
     }
 
     /// Describes what is wrong at `span`.
-    pub(crate) fn diagnostic(&self, span: Range<usize>, message: String, hint: Option<String>) -> Diagnostic {
+    pub(crate) fn diagnostic(&self, span: Range<usize>, message: String, hint: String) -> Diagnostic {
         let start = self.boundary(span.start);
         let end = self.boundary(span.end.max(start));
         let line = self.line(start);
@@ -114,7 +114,7 @@ impl<'text> SourceText<'text> {
             span: start..end,
             source_line: whole.chars().skip(skipped).take(SHOWN_CHARS).collect(),
             message: shorten(message),
-            hint: hint.map(shorten),
+            hint: Some(hint).filter(|hint| !hint.is_empty()).map(shorten),
             marked: before - skipped..(before - skipped + marked).min(SHOWN_CHARS.max(before - skipped + 1)),
         }
     }
@@ -144,7 +144,7 @@ mod tests {
 
     fn show(text: &str, span: Range<usize>, hint: Option<&str>) -> String {
         SourceText::new("recipe.toml", text)
-            .diagnostic(span, "it is wrong".to_owned(), hint.map(str::to_owned))
+            .diagnostic(span, "it is wrong".to_owned(), hint.unwrap_or_default().to_owned())
             .to_string()
     }
 
@@ -179,12 +179,12 @@ mod tests {
     #[test]
     fn a_long_line_is_shown_around_its_place() {
         let text = format!("{}HERE{}", "x".repeat(5000), "y".repeat(5000));
-        let diagnostic = SourceText::new("f", &text).diagnostic(5000..5004, String::new(), None);
+        let diagnostic = SourceText::new("f", &text).diagnostic(5000..5004, String::new(), String::new());
         assert_eq!((diagnostic.column, diagnostic.source_line.chars().count()), (5001, SHOWN_CHARS));
         let shown = diagnostic.to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[1].find("HERE"), lines[2].find("^^^^"));
-        let whole = SourceText::new("f", &text).diagnostic(0..10004, String::new(), None);
+        let whole = SourceText::new("f", &text).diagnostic(0..10004, String::new(), String::new());
         assert!(whole.to_string().len() < 500);
     }
 

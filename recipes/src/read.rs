@@ -58,7 +58,7 @@ pub(crate) fn recipe(origin: &Origin, facts: Option<&Facts>) -> Result<Recipe, V
     if origin.text.len() > RECIPE_BYTES {
         let source = SourceText::new(&origin.file, "");
         let message = format!("the recipe has {} bytes, more than {} MiB", origin.text.len(), RECIPE_BYTES >> 20);
-        return Err(vec![source.diagnostic(0..0, message, Some("put data into files beside the recipe".to_owned()))]);
+        return Err(vec![source.diagnostic(0..0, message, "put data into files beside the recipe".to_owned())]);
     }
     let source = SourceText::new(&origin.file, &origin.text);
     let (document, syntax) = DeTable::parse_recoverable(&origin.text);
@@ -175,9 +175,26 @@ fn with_syntax_errors(
             continue;
         }
         (last_line, left) = (line, left - 1);
-        diagnostics.push(source.diagnostic(span, format!("not TOML: {message}"), None));
+        diagnostics.push(source.diagnostic(span, format!("not TOML: {message}"), syntax_hint(message).to_owned()));
     }
     diagnostics
+}
+
+/// Says what usually helps against a syntax error.
+fn syntax_hint(message: &str) -> &'static str {
+    if message.contains("must be quoted") || message.contains("invalid basic string") {
+        "text stands in quotes, with one at either end: `\"text\"`"
+    } else if message.contains("multi-line") {
+        "text of several lines stands between `\"\"\"` and `\"\"\"`"
+    } else if message.contains("duplicate key") {
+        "keep one of the two"
+    } else if message.contains("recurs") {
+        "nothing in a recipe lies deeper than four levels"
+    } else if message.contains("array") {
+        "a list stands between `[` and `]`, with a comma after each element"
+    } else {
+        "write `key = value`, or `[section]` on a line of its own"
+    }
 }
 
 #[cfg(test)]
@@ -222,7 +239,7 @@ pub(crate) mod testing {
             let found = format!("{}:{}", diagnostic.line, diagnostic.column);
             assert_eq!(found, *place, "{text}\n{shown}");
             assert!(diagnostic.message.contains(message), "{text}\n{shown}");
-            let advice = diagnostic.hint.as_deref().unwrap_or_default();
+            let advice = diagnostic.hint.as_deref().unwrap_or_else(|| panic!("no hint\n{shown}"));
             assert!(advice.contains(hint), "{text}\n{shown}");
         }
     }
@@ -530,7 +547,7 @@ ssl_version = "3.0"
             text in r#"([a-z\[\]{}="'.,%()0-9\n #\\-]|package|source|build|name|version|archive|checksum|\PC){0,60}"#
         ) {
             if let Err(diagnostics) = parse(&text, "recipe.toml") {
-                prop_assert!(!join(&diagnostics).is_empty());
+                prop_assert!(!diagnostics.is_empty() && diagnostics.iter().all(|one| one.hint.is_some()));
             }
         }
 

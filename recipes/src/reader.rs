@@ -22,14 +22,14 @@ pub(crate) const DIAGNOSTICS: usize = 100;
 /// An error that knows a way out.
 pub(crate) trait Advice: fmt::Display {
     /// Returns what to write instead.
-    fn advice(&self) -> Option<String>;
+    fn advice(&self) -> String;
 }
 
 macro_rules! advice_is_hint {
     ($($error:ty),*) => {
         $(impl Advice for $error {
-            fn advice(&self) -> Option<String> {
-                self.hint()
+            fn advice(&self) -> String {
+                self.hint().unwrap_or_default()
             }
         })*
     };
@@ -112,7 +112,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes that something is wrong.
-    pub(crate) fn report(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<Option<String>>) {
+    pub(crate) fn report(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         if !self.is_full() {
             self.diagnostics.push(self.source.diagnostic(span, message.into(), hint.into()));
         }
@@ -121,7 +121,7 @@ impl<'t> Reader<'t> {
     /// Notes that something required is absent.
     pub(crate) fn missing(&mut self, span: Range<usize>, message: String, hint: &str) {
         if !self.incomplete {
-            self.report(span, message, hint.to_owned());
+            self.report(span, message, hint);
         }
     }
 
@@ -129,13 +129,13 @@ impl<'t> Reader<'t> {
     pub(crate) fn misplaced(&mut self, section: &Section<'t>, keys: &[&str], why: &str, hint: &str) {
         for key in keys {
             if section.has(key) {
-                self.report(section.key_span(key), format!("`{key}` {why}"), hint.to_owned());
+                self.report(section.key_span(key), format!("`{key}` {why}"), hint);
             }
         }
     }
 
     /// Notes that a value has the wrong type.
-    fn wrong_type(&mut self, title: &str, value: &Spanned<DeValue<'t>>, wanted: &str, hint: Option<String>) {
+    fn wrong_type(&mut self, title: &str, value: &Spanned<DeValue<'t>>, wanted: &str, hint: &str) {
         let found = match value.get_ref() {
             DeValue::String(_) => "text",
             DeValue::Integer(_) => "a whole number",
@@ -157,7 +157,7 @@ impl<'t> Reader<'t> {
             return Some(Section { title, table, span });
         }
         let hint = format!("write `[{title}]` on a line of its own, and its keys below");
-        self.wrong_type(&title, value, "a table", Some(hint));
+        self.wrong_type(&title, value, "a table", &hint);
         None
     }
 
@@ -169,7 +169,7 @@ impl<'t> Reader<'t> {
         let title = below(&parent.title, key);
         let hint = format!("write `[[{title}]]` on a line of its own, and its keys below");
         let DeValue::Array(array) = value.get_ref() else {
-            self.wrong_type(&title, value, "a list of tables", Some(hint));
+            self.wrong_type(&title, value, "a list of tables", &hint);
             return Vec::new();
         };
         let mut sections = Vec::new();
@@ -178,7 +178,7 @@ impl<'t> Reader<'t> {
                 DeValue::Table(table) => {
                     sections.push(Section { title: format!("{title}[{at}]"), table, span: element.span() });
                 }
-                _ => self.wrong_type(&format!("{title}[{at}]"), element, "a table", Some(hint.clone())),
+                _ => self.wrong_type(&format!("{title}[{at}]"), element, "a table", &hint),
             }
         }
         sections
@@ -195,8 +195,12 @@ impl<'t> Reader<'t> {
         let DeValue::String(written) = value.get_ref() else {
             let plain = self.source.slice(value.span());
             let scalar = !matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_));
-            let hint = (scalar && plain.len() < 80).then(|| format!("put it in quotes: `\"{plain}\"`"));
-            self.wrong_type(title, value, "text", hint);
+            let hint = if scalar && plain.len() < 80 {
+                format!("put it in quotes: `\"{plain}\"`")
+            } else {
+                "write one text in quotes".to_owned()
+            };
+            self.wrong_type(title, value, "text", &hint);
             return None;
         };
         if self.is_full() {
@@ -257,8 +261,9 @@ impl<'t> Reader<'t> {
         let DeValue::Array(array) = value.get_ref() else {
             let plain = self.source.slice(value.span());
             let short = matches!(value.get_ref(), DeValue::String(_)) && plain.len() < 80;
-            let hint = short.then(|| format!("write `[{plain}]`"));
-            self.wrong_type(&title, value, "a list of texts", hint);
+            let hint =
+                if short { format!("write `[{plain}]`") } else { "write it like `[\"one\", \"two\"]`".to_owned() };
+            self.wrong_type(&title, value, "a list of texts", &hint);
             return Vec::new();
         };
         array.iter().filter_map(|element| self.text_of(&title, element)).collect()
@@ -280,15 +285,18 @@ impl<'t> Reader<'t> {
         let title = below(&section.title, key);
         let DeValue::Integer(written) = value.get_ref() else {
             let plain = self.source.slice(value.span()).trim_matches(['"', '\'']);
-            let hint = plain.parse::<u64>().is_ok().then(|| format!("write it without quotes: `{plain}`"));
-            self.wrong_type(&title, value, "a whole number", hint);
+            let hint = match plain.parse::<u64>() {
+                Ok(number) => format!("write it without quotes: `{number}`"),
+                Err(_) => "write digits alone, without quotes".to_owned(),
+            };
+            self.wrong_type(&title, value, "a whole number", &hint);
             return None;
         };
         match u64::from_str_radix(written.as_str(), written.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
                 let message = format!("`{title}` must lie between {} and {}", range.start, range.end - 1);
-                self.report(value.span(), message, None);
+                self.report(value.span(), message, "write a whole number in that range");
                 None
             }
         }
@@ -301,8 +309,8 @@ impl<'t> Reader<'t> {
             return Some(*value);
         }
         let title = below(&section.title, key);
-        let hint = "write `true` or `false`, without quotes".to_owned();
-        self.wrong_type(&title, value, "true or false", Some(hint));
+        let hint = "write `true` or `false`, without quotes";
+        self.wrong_type(&title, value, "true or false", hint);
         None
     }
 }

@@ -31,6 +31,9 @@ pub(super) const KEYS: [&str; 13] = [
 /// Keys that are meant but not built yet.
 const LATER: [&str; 4] = ["checkdepends", "seed", "stage", "options"];
 
+/// What to do about a NUL.
+const NO_NUL: &str = "leave `\\u0000` out";
+
 /// How many jobs a recipe may ask for.
 const JOBS: Range<u64> = 1..4097;
 
@@ -63,7 +66,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
 fn step<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<String> {
     let text = reader.text(section, key)?;
     if text.full.contains('\0') {
-        reader.report(text.span, format!("the step `{key}` contains a NUL, which no shell reads"), None);
+        reader.report(text.span, format!("the step `{key}` contains a NUL, which no shell reads"), NO_NUL);
         return None;
     }
     if text.full.trim().is_empty() { None } else { Some(text.carried) }
@@ -81,14 +84,14 @@ fn environment<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<S
             break;
         }
         if let Some((problem, hint)) = refused(name) {
-            reader.report(key.span(), format!("the variable {} {problem}", quote(name)), hint.to_owned());
+            reader.report(key.span(), format!("the variable {} {problem}", quote(name)), hint);
             continue;
         }
         let Some(text) = reader.text(&table, name) else {
             continue;
         };
         if text.full.contains('\0') {
-            reader.report(text.span, format!("the variable `{name}` contains a NUL"), None);
+            reader.report(text.span, format!("the variable `{name}` contains a NUL"), NO_NUL);
         } else if name == "SOURCE_DATE_EPOCH" && text.full.parse::<u32>().is_err() {
             let hint = "write whole seconds since 1970, like `\"1700000000\"`".to_owned();
             reader.report(text.span, format!("{} is not a time", quote(&text.full)), hint);
@@ -143,7 +146,7 @@ fn quantity<'t>(
         number.checked_mul(*factor).filter(|amount| (1..=i64::MAX.unsigned_abs()).contains(amount))
     });
     if parsed.is_none() {
-        reader.report(text.span, format!("{} is no amount for `{key}`", quote(&text.full)), hint.to_owned());
+        reader.report(text.span, format!("{} is no amount for `{key}`", quote(&text.full)), hint);
     }
     parsed
 }

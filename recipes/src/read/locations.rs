@@ -85,7 +85,7 @@ pub(super) fn repository<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> 
 fn is_location(reader: &mut Reader<'_>, text: &Text, schemes: &[&str]) -> bool {
     let location = &text.full;
     let fault = |reader: &mut Reader<'_>, problem: &str, hint: &str| {
-        reader.report(text.span.clone(), format!("{} {problem}", quote(location)), hint.to_owned());
+        reader.report(text.span.clone(), format!("{} {problem}", quote(location)), hint);
         false
     };
     if location.is_empty() {

@@ -62,7 +62,7 @@ fn version_text<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -
     match check_version(&text.full) {
         Ok(()) => Some(text.full),
         Err(error) => {
-            reader.report(text.span, error.to_string(), error.hint());
+            reader.report(text.span, error.to_string(), error.hint().unwrap_or_default());
             None
         }
     }
@@ -75,7 +75,7 @@ fn words<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str, several_
     if let Some(character) = first_outside(&text.full, allowed) {
         let message = format!("`package.{key}` contains {}", character.escape_unicode());
         let hint = if character == '\n' { "write it on one line" } else { "it is shown on terminals: leave it out" };
-        reader.report(text.span, message, hint.to_owned());
+        reader.report(text.span, message, hint);
         return None;
     }
     Some(text.carried)
@@ -95,7 +95,7 @@ fn arches<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
         }
     }
     if let (Some(any), true) = (texts.iter().find(|text| text.full == "any"), arches.len() > 1) {
-        reader.report(any.span.clone(), "`any` stands beside other architectures", "write it alone".to_owned());
+        reader.report(any.span.clone(), "`any` stands beside other architectures", "write it alone");
     }
     arches.sort();
     arches.dedup();

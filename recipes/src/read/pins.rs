@@ -33,7 +33,7 @@ pub(super) fn digests<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec
         None => reader.text(section, "checksum").into_iter().collect(),
     };
     if value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
-        reader.report(value.span(), "the list of checksums is empty", PIN.to_owned());
+        reader.report(value.span(), "the list of checksums is empty", PIN);
     }
     texts.iter().filter_map(|text| digest(reader, text)).collect()
 }
@@ -41,7 +41,7 @@ pub(super) fn digests<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec
 /// Reads one checksum.
 fn digest(reader: &mut Reader<'_>, text: &Text) -> Option<Digest> {
     if matches!(text.full.to_ascii_lowercase().as_str(), "" | "skip" | "none" | "fixme" | "todo") {
-        reader.report(text.span.clone(), format!("{} is no checksum", quote(&text.full)), PIN.to_owned());
+        reader.report(text.span.clone(), format!("{} is no checksum", quote(&text.full)), PIN);
         return None;
     }
     let digest: Digest = reader.parse_text(text)?;
@@ -65,7 +65,7 @@ pub(super) fn commit<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Opti
     let text = reader.text(section, "commit")?;
     let full = matches!(text.full.len(), 40 | 64) && text.full.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !full {
-        reader.report(text.span.clone(), format!("{} is not a full commit", quote(&text.full)), hint.to_owned());
+        reader.report(text.span.clone(), format!("{} is not a full commit", quote(&text.full)), hint);
         return None;
     }
     Some(text.full.to_ascii_lowercase())
@@ -106,7 +106,7 @@ pub(super) fn signature<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> O
         location.filter(|text| is_file(reader, text) && (is_url(&text.full) || stays_inside(reader, text, BESIDE)));
     let texts = reader.texts(section, "keys");
     if section.get("keys").is_some_and(|keys| keys.get_ref().as_array().is_some_and(|array| array.is_empty())) {
-        reader.report(section.key_span("keys"), "the list of keys is empty", "name at least one public key".to_owned());
+        reader.report(section.key_span("keys"), "the list of keys is empty", "name at least one public key");
     }
     let keys = texts.into_iter().filter(|text| is_key(reader, text)).map(|text| text.carried).collect();
     Some(Signature { location: location?.carried, keys })
