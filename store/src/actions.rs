@@ -47,8 +47,7 @@ pub struct ActionRow {
     pub statement: String,
 }
 
-const COLUMNS: &str =
-    "key, name, version, inputs, log, isolation, made_by_uid, at_unix_secs, statement, sequence";
+const COLUMNS: &str = "key, name, version, inputs, log, isolation, made_by_uid, at_unix_secs, statement, sequence";
 
 impl Store {
     /// Returns what a key gave.
@@ -58,10 +57,7 @@ impl Store {
     pub fn action(&self, key: &Digest) -> Result<Option<ActionRow>, StoreError> {
         self.database().read("find an action", |connection| {
             let sql = format!("SELECT {COLUMNS} FROM actions WHERE key = ?");
-            let row = connection
-                .prepare_cached(&sql)?
-                .query_row([key.as_bytes()], action_row)
-                .optional()?;
+            let row = connection.prepare_cached(&sql)?.query_row([key.as_bytes()], action_row).optional()?;
             row.map(|row| with_troves(connection, row)).transpose()
         })
     }
@@ -80,16 +76,12 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn actions(&self, name: &str, limit: u32) -> Result<Vec<ActionRow>, StoreError> {
         self.database().read("find actions", |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM actions WHERE name = ? ORDER BY sequence DESC LIMIT ?"
-            );
+            let sql = format!("SELECT {COLUMNS} FROM actions WHERE name = ? ORDER BY sequence DESC LIMIT ?");
             let rows = connection
                 .prepare_cached(&sql)?
                 .query_map(params![name, limit], action_row)?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
-            rows.into_iter()
-                .map(|row| with_troves(connection, row))
-                .collect()
+            rows.into_iter().map(|row| with_troves(connection, row)).collect()
         })
     }
 
@@ -99,9 +91,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn record_action(&self, action: &ActionRow) -> Result<(), StoreError> {
         self.writable()?;
-        self.database().write("record an action", |transaction| {
-            insert(transaction, action)
-        })
+        self.database().write("record an action", |transaction| insert(transaction, action))
     }
 
     /// Records a trove and the action that gave it in one transaction; returns the trove's id.
@@ -152,9 +142,7 @@ impl Store {
 fn insert(connection: &Connection, action: &ActionRow) -> rusqlite::Result<()> {
     let inputs = serde_json::to_string(&action.inputs)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    connection
-        .prepare_cached("DELETE FROM actions WHERE key = ?")?
-        .execute([action.key.as_bytes()])?;
+    connection.prepare_cached("DELETE FROM actions WHERE key = ?")?.execute([action.key.as_bytes()])?;
     connection
         .prepare_cached(
             "INSERT INTO actions
@@ -173,8 +161,8 @@ fn insert(connection: &Connection, action: &ActionRow) -> rusqlite::Result<()> {
             action.statement,
         ])?;
     let sequence = connection.last_insert_rowid();
-    let mut trove = connection
-        .prepare_cached("INSERT INTO action_troves (action, position, trove) VALUES (?, ?, ?)")?;
+    let mut trove =
+        connection.prepare_cached("INSERT INTO action_troves (action, position, trove) VALUES (?, ?, ?)")?;
     for (position, id) in (0_i64..).zip(&action.troves) {
         trove.execute(params![sequence, position, id.as_bytes()])?;
     }
@@ -183,9 +171,8 @@ fn insert(connection: &Connection, action: &ActionRow) -> rusqlite::Result<()> {
 
 fn action_row(row: &Row<'_>) -> rusqlite::Result<(i64, ActionRow)> {
     let inputs: String = row.get(3)?;
-    let inputs = serde_json::from_str(&inputs).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+    let inputs = serde_json::from_str(&inputs)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error)))?;
     let action = ActionRow {
         key: database::digest(row, 0)?,
         name: row.get(1)?,
@@ -201,10 +188,7 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<(i64, ActionRow)> {
     Ok((row.get(9)?, action))
 }
 
-fn with_troves(
-    connection: &Connection,
-    (sequence, mut action): (i64, ActionRow),
-) -> rusqlite::Result<ActionRow> {
+fn with_troves(connection: &Connection, (sequence, mut action): (i64, ActionRow)) -> rusqlite::Result<ActionRow> {
     action.troves = connection
         .prepare_cached("SELECT trove FROM action_troves WHERE action = ? ORDER BY position")?
         .query_map([sequence], |row| database::digest(row, 0))?
@@ -223,11 +207,7 @@ mod tests {
             key: Digest::blake3([key; 32]),
             name: "hello".to_owned(),
             version: version.to_owned(),
-            inputs: vec![Input {
-                kind: "source".to_owned(),
-                name: "main".to_owned(),
-                value: "x".to_owned(),
-            }],
+            inputs: vec![Input { kind: "source".to_owned(), name: "main".to_owned(), value: "x".to_owned() }],
             troves: vec![Digest::blake3([1; 32]), Digest::blake3([0; 32])],
             log: Some(Digest::blake3([2; 32])),
             isolation: "full".to_owned(),
@@ -257,17 +237,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
         let manifest = sample("hello", "1-1");
-        let id = store
-            .put_trove_and_action(&manifest, |id| ActionRow {
-                troves: vec![id],
-                ..action(1, "1-1")
-            })
-            .unwrap();
+        let id =
+            store.put_trove_and_action(&manifest, |id| ActionRow { troves: vec![id], ..action(1, "1-1") }).unwrap();
         assert_eq!(id, manifest.id());
-        assert_eq!(
-            store.latest_action("hello").unwrap().unwrap().troves,
-            vec![id]
-        );
+        assert_eq!(store.latest_action("hello").unwrap().unwrap().troves, vec![id]);
         assert!(store.is_complete(&id).unwrap());
         let mut broken = sample("hello", "2-1");
         broken.components.insert(
@@ -280,9 +253,7 @@ mod tests {
                 requires: vec![],
             },
         );
-        let error = store
-            .put_trove_and_action(&broken, |_| action(2, "2-1"))
-            .unwrap_err();
+        let error = store.put_trove_and_action(&broken, |_| action(2, "2-1")).unwrap_err();
         assert!(matches!(error, StoreError::Incomplete { .. }));
         assert_eq!(store.action(&Digest::blake3([2; 32])).unwrap(), None);
         assert!(!store.is_complete(&broken.id()).unwrap());

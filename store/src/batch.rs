@@ -71,13 +71,7 @@ impl Store {
         self.writable()?;
         let lease = self.lease()?;
         let work = Work::make(self)?;
-        Ok(Batch {
-            store: self,
-            work,
-            next: AtomicU64::new(0),
-            pending: Mutex::default(),
-            _lease: lease,
-        })
+        Ok(Batch { store: self, work, next: AtomicU64::new(0), pending: Mutex::default(), _lease: lease })
     }
 
     /// Keeps a tree as an object, durable on return, and returns its id.
@@ -95,10 +89,7 @@ impl Store {
     /// # Errors
     /// As [`Store::read`], and [`StoreError::Tree`] when the object is not a tree.
     pub fn tree(&self, id: &Digest) -> Result<Tree, StoreError> {
-        Tree::decode(&self.read(id)?).map_err(|source| StoreError::Tree {
-            object: *id,
-            source,
-        })
+        Tree::decode(&self.read(id)?).map_err(|source| StoreError::Tree { object: *id, source })
     }
 }
 
@@ -135,28 +126,14 @@ impl<'s> Batch<'s> {
     }
 
     /// Adds content whose digest the caller has just computed from these bytes.
-    pub(crate) fn add_hashed(
-        &self,
-        object: &Digest,
-        bytes: &[u8],
-        mode: u32,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn add_hashed(&self, object: &Digest, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
         let size = bytes.len() as u64;
         if self.is_here(object, size)? {
             return Ok(());
         }
         let mut temporary = self.temporary()?;
-        temporary
-            .file
-            .write_all(bytes)
-            .map_err(self.failed("write"))?;
-        self.keep(
-            temporary,
-            *object,
-            Variant::of_mode(mode),
-            size,
-            &BTreeMap::new(),
-        )
+        temporary.file.write_all(bytes).map_err(self.failed("write"))?;
+        self.keep(temporary, *object, Variant::of_mode(mode), size, &BTreeMap::new())
     }
 
     /// Adds what a file holds from its current position to its end; returns its digest and size.
@@ -180,14 +157,7 @@ impl<'s> Batch<'s> {
     /// Begins content that comes in pieces.
     #[must_use]
     pub fn writer(&self, mode: u32) -> ObjectWriter<'_, 's> {
-        ObjectWriter {
-            batch: self,
-            mode,
-            hasher: blake3::Hasher::new(),
-            buffer: Vec::new(),
-            temporary: None,
-            size: 0,
-        }
+        ObjectWriter { batch: self, mode, hasher: blake3::Hasher::new(), buffer: Vec::new(), temporary: None, size: 0 }
     }
 
     /// Adds one more variant of content that the store has, by reflink or copy.
@@ -198,16 +168,12 @@ impl<'s> Batch<'s> {
         size: u64,
         xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<(), StoreError> {
-        let added = self
-            .pending()
-            .get(object)
-            .is_some_and(|found| found.contains_key(variant));
+        let added = self.pending().get(object).is_some_and(|found| found.contains_key(variant));
         if added {
             return Ok(());
         }
         let temporary = self.temporary()?;
-        self.store
-            .copy_object(object, size, None, &temporary.file, How::Any)?;
+        self.store.copy_object(object, size, None, &temporary.file, How::Any)?;
         self.keep(temporary, *object, variant.clone(), size, xattrs)
     }
 
@@ -216,23 +182,14 @@ impl<'s> Batch<'s> {
     /// # Errors
     /// As [`Store::open_object`].
     pub fn open_object(&self, object: &Digest) -> Result<File, StoreError> {
-        let pending = self
-            .pending()
-            .get(object)
-            .and_then(|variants| variants.values().next().map(|pending| pending.temporary));
+        let pending =
+            self.pending().get(object).and_then(|variants| variants.values().next().map(|pending| pending.temporary));
         let Some(number) = pending else {
             return self.store.open_object(object);
         };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(
-            self.work.directory(),
-            number.to_string(),
-            flags,
-            Mode::empty(),
-        );
-        Ok(file
-            .map_err(|error| self.failed("open")(error.into()))?
-            .into())
+        let file = rustix::fs::openat(self.work.directory(), number.to_string(), flags, Mode::empty());
+        Ok(file.map_err(|error| self.failed("open")(error.into()))?.into())
     }
 
     /// Makes everything added so far durable and part of the store.
@@ -247,62 +204,34 @@ impl<'s> Batch<'s> {
         let mut pending: Vec<((Digest, Variant), Pending)> = pending
             .into_iter()
             .flat_map(|(object, variants)| {
-                variants
-                    .into_iter()
-                    .map(move |(variant, pending)| ((object, variant), pending))
+                variants.into_iter().map(move |(variant, pending)| ((object, variant), pending))
             })
             .collect();
         pending.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let bytes: u64 = pending.iter().map(|(_, pending)| pending.size).sum();
-        let dirty = if pending.len() >= durable::SYNCFS_FROM {
-            Dirty::measure(bytes)
-        } else {
-            Dirty::Ours
-        };
-        let names: Vec<String> = pending
-            .iter()
-            .map(|(_, pending)| pending.temporary.to_string())
-            .collect();
-        let files: Vec<Written<'_>> = names
-            .iter()
-            .map(|name| Written {
-                directory: self.work.directory(),
-                name: name.as_bytes(),
-            })
-            .collect();
+        let dirty = if pending.len() >= durable::SYNCFS_FROM { Dirty::measure(bytes) } else { Dirty::Ours };
+        let names: Vec<String> = pending.iter().map(|(_, pending)| pending.temporary.to_string()).collect();
+        let files: Vec<Written<'_>> =
+            names.iter().map(|name| Written { directory: self.work.directory(), name: name.as_bytes() }).collect();
         durable::barrier(self.work.directory(), &files, dirty).map_err(self.failed("sync"))?;
         let shards = self.name(&pending, &names)?;
         let directories: Vec<BorrowedFd<'_>> = shards.iter().map(AsFd::as_fd).collect();
-        durable::barrier_directories(self.store.objects(), &directories, dirty)
-            .map_err(self.failed("sync"))?;
-        self.store
-            .database()
-            .write("record objects", |transaction| {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)
+        durable::barrier_directories(self.store.objects(), &directories, dirty).map_err(self.failed("sync"))?;
+        self.store.database().write("record objects", |transaction| {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET size_bytes = excluded.size_bytes",
-                )?;
-                for ((object, variant), Pending { size, .. }) in &pending {
-                    insert.execute(params![
-                        object.as_bytes(),
-                        variant.to_string(),
-                        signed(*size)
-                    ])?;
-                }
-                Ok(())
-            })?;
-        Ok(Committed {
-            objects: pending.len() as u64,
-            bytes,
-        })
+            )?;
+            for ((object, variant), Pending { size, .. }) in &pending {
+                insert.execute(params![object.as_bytes(), variant.to_string(), signed(*size)])?;
+            }
+            Ok(())
+        })?;
+        Ok(Committed { objects: pending.len() as u64, bytes })
     }
 
     /// Moves the written files to their places; returns the directories that changed.
-    fn name(
-        &self,
-        pending: &[((Digest, Variant), Pending)],
-        names: &[String],
-    ) -> Result<Vec<OwnedFd>, StoreError> {
+    fn name(&self, pending: &[((Digest, Variant), Pending)], names: &[String]) -> Result<Vec<OwnedFd>, StoreError> {
         let mut shards: Vec<OwnedFd> = Vec::new();
         let mut made_any = false;
         let mut current = None;
@@ -318,9 +247,8 @@ impl<'s> Batch<'s> {
             let Some(directory) = shards.last() else {
                 continue;
             };
-            durable::rename(self.work.directory(), name.as_str(), directory, &path[3..]).map_err(
-                StoreError::io("name", self.store.directory().join("objects").join(&path)),
-            )?;
+            durable::rename(self.work.directory(), name.as_str(), directory, &path[3..])
+                .map_err(StoreError::io("name", self.store.directory().join("objects").join(&path)))?;
         }
         if made_any {
             let objects = self.store.objects().try_clone_to_owned();
@@ -339,28 +267,18 @@ impl<'s> Batch<'s> {
 
     /// Says whether content of this size may be in the store, so that it is worth hashing before copying.
     pub(crate) fn may_be_here(&self, size: u64) -> Result<bool, StoreError> {
-        self.store
-            .database()
-            .read("find objects of a size", |connection| {
-                connection
-                .prepare_cached(
-                    "SELECT 1 FROM objects WHERE size_bytes = ? AND size_bytes >= 4194304 LIMIT 1",
-                )?
+        self.store.database().read("find objects of a size", |connection| {
+            connection
+                .prepare_cached("SELECT 1 FROM objects WHERE size_bytes = ? AND size_bytes >= 4194304 LIMIT 1")?
                 .exists([signed(size)])
-            })
+        })
     }
 
     /// Makes a new file in the work directory.
     pub(crate) fn temporary(&self) -> Result<Temporary<'_, 's>, StoreError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let file = durable::create(self.work.directory(), number.to_string())
-            .map_err(self.failed("make a file in"))?;
-        Ok(Temporary {
-            batch: self,
-            number,
-            file,
-            kept: false,
-        })
+        let file = durable::create(self.work.directory(), number.to_string()).map_err(self.failed("make a file in"))?;
+        Ok(Temporary { batch: self, number, file, kept: false })
     }
 
     /// Gives a written file what its variant says, and remembers it for the commit.
@@ -373,14 +291,10 @@ impl<'s> Batch<'s> {
         xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<(), StoreError> {
         let owner = variant.owner.or(self.work.give_to());
-        copy::finish(&temporary.file, variant.mode, owner, xattrs)
-            .map_err(self.failed("finish a file in"))?;
+        copy::finish(&temporary.file, variant.mode, owner, xattrs).map_err(self.failed("finish a file in"))?;
         // Two threads may have added the same content at once; then this file is one too many and goes.
         if let Entry::Vacant(place) = self.pending().entry(object).or_default().entry(variant) {
-            place.insert(Pending {
-                temporary: temporary.number,
-                size,
-            });
+            place.insert(Pending { temporary: temporary.number, size });
             temporary.kept = true;
         }
         Ok(())
@@ -390,10 +304,7 @@ impl<'s> Batch<'s> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn failed(
-        &self,
-        action: &'static str,
-    ) -> impl FnOnce(io::Error) -> StoreError + use<> {
+    pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> StoreError + use<> {
         StoreError::io(action, self.work.path())
     }
 }
@@ -443,13 +354,9 @@ impl ObjectWriter<'_, '_> {
             return Ok((object, self.size));
         };
         if !self.batch.is_here(&object, self.size)? {
-            temporary
-                .file
-                .write_all(&self.buffer)
-                .map_err(self.batch.failed("write"))?;
+            temporary.file.write_all(&self.buffer).map_err(self.batch.failed("write"))?;
             let variant = Variant::of_mode(self.mode);
-            self.batch
-                .keep(temporary, object, variant, self.size, &BTreeMap::new())?;
+            self.batch.keep(temporary, object, variant, self.size, &BTreeMap::new())?;
         }
         Ok((object, self.size))
     }
@@ -478,10 +385,7 @@ impl ObjectWriter<'_, '_> {
             Some(temporary) => temporary,
             empty => empty.insert(self.batch.temporary()?),
         };
-        temporary
-            .file
-            .write_all(&self.buffer)
-            .map_err(self.batch.failed("write"))?;
+        temporary.file.write_all(&self.buffer).map_err(self.batch.failed("write"))?;
         self.buffer.clear();
         Ok(())
     }

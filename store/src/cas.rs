@@ -54,35 +54,19 @@ impl Variant {
     ///
     /// The owner must be able to read it, and no set-id bit is ever kept in the store.
     pub(crate) fn of_mode(mode: u32) -> Self {
-        let mode = if mode & 0o400 == 0 {
-            PLAIN_MODE
-        } else {
-            mode & 0o777
-        };
-        Self {
-            mode,
-            owner: None,
-            xattrs: None,
-        }
+        let mode = if mode & 0o400 == 0 { PLAIN_MODE } else { mode & 0o777 };
+        Self { mode, owner: None, xattrs: None }
     }
 
     /// Returns the variant that a file can be a link to; `None` when it must be a file of its own.
     ///
     /// Programs that change identity are never shared: a link to one that somebody keeps would survive its
     /// removal. Neither are files that their owner cannot read, which could not be verified.
-    pub(crate) fn of_file(
-        mode: u32,
-        owner: Option<(u32, u32)>,
-        xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
-    ) -> Option<Self> {
+    pub(crate) fn of_file(mode: u32, owner: Option<(u32, u32)>, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<Self> {
         if mode & 0o7000 != 0 || mode & 0o400 == 0 || xattrs.keys().any(|name| !is_user(name)) {
             return None;
         }
-        Some(Self {
-            mode,
-            owner,
-            xattrs: digest_of(xattrs),
-        })
+        Some(Self { mode, owner, xattrs: digest_of(xattrs) })
     }
 
     /// Reads the text that [`Display`](fmt::Display) writes.
@@ -97,11 +81,7 @@ impl Variant {
             None => None,
             Some(part) => Some(u64::from_str_radix(part.strip_prefix('x')?, 16).ok()?),
         };
-        let variant = Self {
-            mode,
-            owner,
-            xattrs,
-        };
+        let variant = Self { mode, owner, xattrs };
         (parts.next().is_none() && variant.to_string() == text).then_some(variant)
     }
 
@@ -220,29 +200,15 @@ impl Store {
         Err(failure.unwrap_or_else(|| self.missing(object)))
     }
 
-    fn read_variant(
-        &self,
-        object: &Digest,
-        variant: &Variant,
-        size: u64,
-    ) -> Result<Vec<u8>, StoreError> {
+    fn read_variant(&self, object: &Digest, variant: &Variant, size: u64) -> Result<Vec<u8>, StoreError> {
         let file = self.open_variant(object, variant)?;
-        let path = self
-            .directory()
-            .join("objects")
-            .join(object_path(object, variant));
+        let path = self.directory().join("objects").join(object_path(object, variant));
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).min(1 << 30));
         // One byte more than expected shows a file that grew, without reading all of it.
-        file.take(size + 1)
-            .read_to_end(&mut bytes)
-            .map_err(StoreError::io("read", &path))?;
+        file.take(size + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
         let actual = Digest::blake3(*blake3::hash(&bytes).as_bytes());
         if actual != *object {
-            return Err(StoreError::Damaged {
-                expected: *object,
-                actual,
-                path,
-            });
+            return Err(StoreError::Damaged { expected: *object, actual, path });
         }
         Ok(bytes)
     }
@@ -262,19 +228,14 @@ impl Store {
         Err(failure.unwrap_or_else(|| self.missing(object)))
     }
 
-    pub(crate) fn open_variant(
-        &self,
-        object: &Digest,
-        variant: &Variant,
-    ) -> Result<File, StoreError> {
+    pub(crate) fn open_variant(&self, object: &Digest, variant: &Variant) -> Result<File, StoreError> {
         let path = object_path(object, variant);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(self.objects(), path.as_str(), flags, Mode::empty()) {
             Ok(file) => Ok(file.into()),
-            Err(Errno::NOENT) => Err(StoreError::Lost {
-                object: *object,
-                path: self.directory().join("objects").join(path),
-            }),
+            Err(Errno::NOENT) => {
+                Err(StoreError::Lost { object: *object, path: self.directory().join("objects").join(path) })
+            }
             Err(error) => {
                 let path = self.directory().join("objects").join(path);
                 Err(StoreError::io("open", path)(error.into()))
@@ -287,18 +248,13 @@ impl Store {
         let rows = self.database().read("find an object", |connection| {
             connection
                 .prepare_cached("SELECT variant, size_bytes FROM objects WHERE digest = ?")?
-                .query_map([object.as_bytes()], |row| {
-                    Ok((row.get::<_, String>(0)?, database::unsigned(row, 1)?))
-                })?
+                .query_map([object.as_bytes()], |row| Ok((row.get::<_, String>(0)?, database::unsigned(row, 1)?)))?
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         rows.into_iter()
             .map(|(text, size)| Variant::parse(&text).map(|variant| (variant, size)))
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| StoreError::Row {
-                what: "an object",
-                path: self.database().path().to_owned(),
-            })
+            .ok_or_else(|| StoreError::Row { what: "an object", path: self.database().path().to_owned() })
     }
 
     /// Says whether an object is here with a file that looks untouched, so that nothing need be written.
@@ -343,9 +299,7 @@ impl Store {
         }
         let bytes = self.read(object)?;
         let mut writer = to;
-        writer
-            .write_all(&bytes)
-            .map_err(StoreError::io("write a copy of", object.to_string()))
+        writer.write_all(&bytes).map_err(StoreError::io("write a copy of", object.to_string()))
     }
 
     fn copy_variant(
@@ -358,10 +312,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let from = self.open_variant(object, variant)?;
         copy::contents(&from, to, size, how).map_err(|source| {
-            let path = self
-                .directory()
-                .join("objects")
-                .join(object_path(object, variant));
+            let path = self.directory().join("objects").join(object_path(object, variant));
             StoreError::io("copy", path)(source)
         })
     }
@@ -370,15 +321,12 @@ impl Store {
     pub(crate) fn try_clone(&self, object: &Digest, size: u64) -> bool {
         let tried = || -> Result<(), StoreError> {
             let work = Work::make(self)?;
-            let file = durable::create(work.directory(), "clone")
-                .map_err(StoreError::io("make a file in", work.path()))?;
+            let file =
+                durable::create(work.directory(), "clone").map_err(StoreError::io("make a file in", work.path()))?;
             self.copy_object(object, size, None, &file, How::Reflink)
         };
         let works = tried().is_ok();
-        self.clones.store(
-            if works { clones::YES } else { clones::NO },
-            Ordering::Relaxed,
-        );
+        self.clones.store(if works { clones::YES } else { clones::NO }, Ordering::Relaxed);
         works
     }
 
@@ -393,16 +341,12 @@ impl Store {
             Err(Errno::EXIST) => false,
             Err(error) => return Err(failed("make")(error.into())),
         };
-        let directory =
-            durable::open_directory(self.objects().as_fd(), &name).map_err(failed("open"))?;
+        let directory = durable::open_directory(self.objects().as_fd(), &name).map_err(failed("open"))?;
         Ok((directory, made))
     }
 
     pub(crate) fn missing(&self, object: &Digest) -> StoreError {
-        StoreError::Missing {
-            object: *object,
-            directory: self.directory().to_owned(),
-        }
+        StoreError::Missing { object: *object, directory: self.directory().to_owned() }
     }
 }
 
@@ -415,28 +359,10 @@ mod tests {
 
     #[test]
     fn variants_have_one_spelling() {
-        for text in [
-            "644",
-            "755",
-            "444",
-            "640-0-42",
-            "644-x00000000000000ff",
-            "600-1-2-x0123456789abcdef",
-        ] {
+        for text in ["644", "755", "444", "640-0-42", "644-x00000000000000ff", "600-1-2-x0123456789abcdef"] {
             assert_eq!(Variant::parse(text).unwrap().to_string(), text);
         }
-        for text in [
-            "",
-            "0644",
-            "644-",
-            "644-1",
-            "644-1-2-3",
-            "644-xff",
-            "9",
-            "644-x",
-            "+44",
-            "644-+1-2",
-        ] {
+        for text in ["", "0644", "644-", "644-1", "644-1-2-3", "644-xff", "9", "644-x", "+44", "644-+1-2"] {
             assert_eq!(Variant::parse(text), None, "{text}");
         }
     }
@@ -451,10 +377,7 @@ mod tests {
         let capability = BTreeMap::from([(b"security.capability".to_vec(), vec![1])]);
         assert_eq!(Variant::of_file(0o755, None, &capability), None);
         let note = BTreeMap::from([(b"user.note".to_vec(), vec![1])]);
-        assert_ne!(
-            Variant::of_file(0o755, None, &note),
-            Variant::of_file(0o755, None, &none)
-        );
+        assert_ne!(Variant::of_file(0o755, None, &note), Variant::of_file(0o755, None, &none));
         assert_eq!(Variant::of_mode(0o4755).mode, 0o755);
         assert_eq!(Variant::of_mode(0o111).mode, PLAIN_MODE);
     }
@@ -470,15 +393,9 @@ mod tests {
         assert_eq!(store.object_size(&object).unwrap(), Some(7));
         let absent = Digest::blake3([0; 32]);
         assert!(!store.has(&absent).unwrap());
-        assert!(matches!(
-            store.read(&absent),
-            Err(StoreError::Missing { .. })
-        ));
+        assert!(matches!(store.read(&absent), Err(StoreError::Missing { .. })));
 
-        let path = directory
-            .path()
-            .join("objects")
-            .join(object_path(&object, &Variant::of_mode(0o444)));
+        let path = directory.path().join("objects").join(object_path(&object, &Variant::of_mode(0o444)));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&path, b"CONTENT").unwrap();
         let error = store.read(&object).unwrap_err();
@@ -489,10 +406,7 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         assert!(matches!(store.read(&object), Err(StoreError::Lost { .. })));
-        assert!(matches!(
-            store.open_object(&object),
-            Err(StoreError::Lost { .. })
-        ));
+        assert!(matches!(store.open_object(&object), Err(StoreError::Lost { .. })));
         store.put_bytes(b"content").unwrap();
         assert_eq!(store.read(&object).unwrap(), b"content");
     }

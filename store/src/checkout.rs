@@ -62,12 +62,7 @@ pub struct CheckoutOptions<'a> {
 
 impl Default for CheckoutOptions<'_> {
     fn default() -> Self {
-        Self {
-            link_mode: LinkMode::Auto,
-            editable: false,
-            owners: None,
-            events: &nobody,
-        }
+        Self { link_mode: LinkMode::Auto, editable: false, owners: None, events: &nobody }
     }
 }
 
@@ -132,11 +127,7 @@ impl CheckoutError {
         let path = shown(path);
         move |error| match error {
             Errno::EXIST => Self::Exists { path },
-            _ => Self::Io {
-                action,
-                path,
-                source: error.into(),
-            },
+            _ => Self::Io { action, path, source: error.into() },
         }
     }
 
@@ -156,9 +147,7 @@ impl CheckoutError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { .. } => Some("use an empty directory".to_owned()),
-            Self::UnknownOwner { name, .. } => {
-                Some(format!("make the user or group `{name}` there first"))
-            }
+            Self::UnknownOwner { name, .. } => Some(format!("make the user or group `{name}` there first")),
             Self::Io { .. } => match self.kind() {
                 ErrorKind::NoSpace => Some("free space there".to_owned()),
                 _ => None,
@@ -219,10 +208,7 @@ fn resolve<'a>(tree: &'a Tree, look_up: LookUp<'_>) -> Result<Owners<'a>, Checko
         if owners.contains_key(&names) {
             continue;
         }
-        let unknown = |name: &str| CheckoutError::UnknownOwner {
-            path: shown(&entry.path),
-            name: name.to_owned(),
-        };
+        let unknown = |name: &str| CheckoutError::UnknownOwner { path: shown(&entry.path), name: name.to_owned() };
         let user = look_up(OwnerName::User(names.0)).ok_or_else(|| unknown(names.0))?;
         let group = look_up(OwnerName::Group(names.1)).ok_or_else(|| unknown(names.1))?;
         owners.insert(names, (user, group));
@@ -250,10 +236,7 @@ struct Layout<'a> {
 impl Layout<'_> {
     fn run(&self, tree: &Tree) -> Result<CheckoutReport, CheckoutError> {
         let entries = tree.entries();
-        let mut report = CheckoutReport {
-            variants: self.prepare(entries)?,
-            ..Default::default()
-        };
+        let mut report = CheckoutReport { variants: self.prepare(entries)?, ..Default::default() };
         let mut jobs: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         let mut links = Vec::new();
         let mut parent = Parent::new(self.into);
@@ -269,26 +252,17 @@ impl Layout<'_> {
                 Node::Hardlink { first } => links.push((entry, first)),
                 Node::File { .. } | Node::Symlink { .. } => {
                     report.symlinks += u64::from(matches!(entry.node, Node::Symlink { .. }));
-                    jobs.entry(entry.parent().unwrap_or_default())
-                        .or_default()
-                        .push(index);
+                    jobs.entry(entry.parent().unwrap_or_default()).or_default().push(index);
                 }
             }
         }
-        let jobs: Vec<(&[u8], &[usize])> = jobs
-            .iter()
-            .flat_map(|(parent, files)| files.chunks(CHUNK).map(|chunk| (*parent, chunk)))
-            .collect();
-        jobs.par_iter()
-            .try_for_each(|(parent, files)| self.chunk(entries, parent, files))?;
+        let jobs: Vec<(&[u8], &[usize])> =
+            jobs.iter().flat_map(|(parent, files)| files.chunks(CHUNK).map(|chunk| (*parent, chunk))).collect();
+        jobs.par_iter().try_for_each(|(parent, files)| self.chunk(entries, parent, files))?;
         for (entry, first) in &links {
             self.hardlink(entry, first, &mut parent)?;
         }
-        for entry in entries
-            .iter()
-            .rev()
-            .filter(|entry| entry.node == Node::Directory)
-        {
+        for entry in entries.iter().rev().filter(|entry| entry.node == Node::Directory) {
             self.finish_directory(entry)?;
         }
         report.hardlinks = links.len() as u64;
@@ -311,11 +285,8 @@ impl Layout<'_> {
             return Ok(0);
         }
         let dressed: Vec<_> = entries.iter().map(|entry| self.dress(entry)).collect();
-        let files: Vec<Placement<'_>> = entries
-            .iter()
-            .zip(&dressed)
-            .filter_map(|(entry, dressed)| self.placement(entry, dressed))
-            .collect();
+        let files: Vec<Placement<'_>> =
+            entries.iter().zip(&dressed).filter_map(|(entry, dressed)| self.placement(entry, dressed)).collect();
         Ok(self.store.prepare(&files)?)
     }
 
@@ -333,25 +304,16 @@ impl Layout<'_> {
     }
 
     fn same_file_system(&self) -> bool {
-        match (
-            rustix::fs::fstat(self.into),
-            rustix::fs::fstat(self.store.objects()),
-        ) {
+        match (rustix::fs::fstat(self.into), rustix::fs::fstat(self.store.objects())) {
             (Ok(into), Ok(objects)) => into.st_dev == objects.st_dev,
             _ => false,
         }
     }
 
     /// Lays out files and symbolic links of one directory.
-    fn chunk(
-        &self,
-        entries: &[Entry],
-        parent: &[u8],
-        files: &[usize],
-    ) -> Result<(), CheckoutError> {
+    fn chunk(&self, entries: &[Entry], parent: &[u8], files: &[usize]) -> Result<(), CheckoutError> {
         self.check()?;
-        let directory =
-            open_directory_beneath(self.into, parent).map_err(CheckoutError::io("open", parent))?;
+        let directory = open_directory_beneath(self.into, parent).map_err(CheckoutError::io("open", parent))?;
         for index in files {
             let entry = &entries[*index];
             if let Node::Symlink { target } = &entry.node {
@@ -365,38 +327,25 @@ impl Layout<'_> {
             if file.size > 1 << 20 {
                 self.check()?;
             }
-            self.disarmed
-                .fetch_add(u64::from(dressed.disarmed), Ordering::Relaxed);
+            self.disarmed.fetch_add(u64::from(dressed.disarmed), Ordering::Relaxed);
             let mode = self.options.link_mode;
-            let placed = self
-                .store
-                .place_as(&file, mode, directory.as_fd(), entry.file_name());
+            let placed = self.store.place_as(&file, mode, directory.as_fd(), entry.file_name());
             let count = match placed.map_err(|error| in_place(error, entry))? {
                 Placed::Linked => &self.linked,
                 Placed::Cloned => &self.cloned,
                 Placed::Copied => &self.copied,
                 Placed::CopiedForLinks => {
-                    self.crowded
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push(*index);
+                    self.crowded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(*index);
                     &self.copied
                 }
             };
             count.fetch_add(1, Ordering::Relaxed);
         }
-        (self.options.events)(Event::Placed {
-            entries: files.len() as u64,
-        });
+        (self.options.events)(Event::Placed { entries: files.len() as u64 });
         Ok(())
     }
 
-    fn symlink(
-        &self,
-        entry: &Entry,
-        target: &[u8],
-        directory: &OwnedFd,
-    ) -> Result<(), CheckoutError> {
+    fn symlink(&self, entry: &Entry, target: &[u8], directory: &OwnedFd) -> Result<(), CheckoutError> {
         let name = entry.file_name();
         let failed = CheckoutError::io("make the symbolic link", &entry.path);
         let make = || {
@@ -410,99 +359,63 @@ impl Layout<'_> {
         make().map_err(failed)
     }
 
-    fn hardlink(
-        &self,
-        entry: &Entry,
-        first: &[u8],
-        parent: &mut Parent<'_>,
-    ) -> Result<(), CheckoutError> {
+    fn hardlink(&self, entry: &Entry, first: &[u8], parent: &mut Parent<'_>) -> Result<(), CheckoutError> {
         self.check()?;
         let slash = first.iter().rposition(|byte| *byte == b'/');
-        let (above, name) = slash.map_or((&b""[..], first), |slash| {
-            (&first[..slash], &first[slash + 1..])
-        });
-        let from =
-            open_directory_beneath(self.into, above).map_err(CheckoutError::io("open", above))?;
+        let (above, name) = slash.map_or((&b""[..], first), |slash| (&first[..slash], &first[slash + 1..]));
+        let from = open_directory_beneath(self.into, above).map_err(CheckoutError::io("open", above))?;
         let to = parent.open(entry)?;
         durable::link(&from, name, to, entry.file_name()).map_err(|error| {
             let path = shown(&entry.path);
             match error.kind() {
                 io::ErrorKind::AlreadyExists => CheckoutError::Exists { path },
-                _ => CheckoutError::Io {
-                    action: "link",
-                    path,
-                    source: error,
-                },
+                _ => CheckoutError::Io { action: "link", path, source: error },
             }
         })
     }
 
     fn finish_directory(&self, entry: &Entry) -> Result<(), CheckoutError> {
-        let directory = open_directory_beneath(self.into, &entry.path)
-            .map_err(CheckoutError::io("open", &entry.path))?;
+        let directory =
+            open_directory_beneath(self.into, &entry.path).map_err(CheckoutError::io("open", &entry.path))?;
         let dressed = self.dress(entry);
         let xattrs = dressed.xattrs.as_ref().unwrap_or(&entry.xattrs);
-        copy::finish(&directory, dressed.mode, self.owner(entry), xattrs).map_err(|source| {
-            CheckoutError::Io {
-                action: "finish",
-                path: shown(&entry.path),
-                source,
-            }
+        copy::finish(&directory, dressed.mode, self.owner(entry), xattrs).map_err(|source| CheckoutError::Io {
+            action: "finish",
+            path: shown(&entry.path),
+            source,
         })
     }
 
     /// Gives objects whose files have too many links a fresh file, so that the next checkout finds room.
     fn renew(&self, entries: &[Entry]) -> Result<(), CheckoutError> {
-        let crowded = std::mem::take(
-            &mut *self
-                .crowded
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        let crowded = std::mem::take(&mut *self.crowded.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         if crowded.is_empty() || self.store.is_read_only() {
             return Ok(());
         }
-        let dressed: Vec<_> = crowded
-            .iter()
-            .map(|index| (&entries[*index], self.dress(&entries[*index])))
-            .collect();
-        let files = dressed
-            .iter()
-            .filter_map(|(entry, dressed)| self.placement(entry, dressed));
+        let dressed: Vec<_> = crowded.iter().map(|index| (&entries[*index], self.dress(&entries[*index]))).collect();
+        let files = dressed.iter().filter_map(|(entry, dressed)| self.placement(entry, dressed));
         Ok(self.store.renew_variants(&files.collect::<Vec<_>>())?)
     }
 
     /// Returns what number owns an entry; `None` for the caller.
     fn owner(&self, entry: &Entry) -> Option<(u32, u32)> {
-        self.owners
-            .get(&(entry.owner.as_str(), entry.group.as_str()))
-            .copied()
+        self.owners.get(&(entry.owner.as_str(), entry.group.as_str())).copied()
     }
 
     /// Says what of an entry's mode and attributes can be given to it.
     ///
     /// A file that does not belong to whom the tree says must not act for whom it belongs to.
     fn dress(&self, entry: &Entry) -> Dressed {
-        let owned = self.root
-            && (!self.owners.is_empty() || (entry.owner == "root" && entry.group == "root"));
+        let owned = self.root && (!self.owners.is_empty() || (entry.owner == "root" && entry.group == "root"));
         let directory = entry.node == Node::Directory;
         let privileged = |name: &[u8]| !name.starts_with(b"user.");
-        let mode = if owned || directory {
-            entry.mode
-        } else {
-            entry.mode & 0o1777
-        };
+        let mode = if owned || directory { entry.mode } else { entry.mode & 0o1777 };
         let strip = !owned && entry.xattrs.keys().any(|name| privileged(name));
         let xattrs = strip.then(|| {
             let kept = entry.xattrs.iter().filter(|(name, _)| !privileged(name));
-            kept.map(|(name, value)| (name.clone(), value.clone()))
-                .collect()
+            kept.map(|(name, value)| (name.clone(), value.clone())).collect()
         });
-        Dressed {
-            mode,
-            xattrs,
-            disarmed: strip || mode != entry.mode,
-        }
+        Dressed { mode, xattrs, disarmed: strip || mode != entry.mode }
     }
 
     /// Returns what to place for an entry that is a file.
@@ -516,20 +429,11 @@ impl Layout<'_> {
             xattrs: dressed.xattrs.as_ref().unwrap_or(&entry.xattrs),
         };
         let share = !self.options.editable && !dressed.disarmed;
-        Some(Placement {
-            object,
-            size: *size,
-            attributes,
-            share,
-        })
+        Some(Placement { object, size: *size, attributes, share })
     }
 
     fn check(&self) -> Result<(), CheckoutError> {
-        if self.cancel.load(Ordering::Relaxed) {
-            Err(CheckoutError::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.cancel.load(Ordering::Relaxed) { Err(CheckoutError::Interrupted) } else { Ok(()) }
     }
 }
 
@@ -559,8 +463,7 @@ impl<'a> Parent<'a> {
         let opened = match known {
             Some(known) => known,
             None => {
-                let directory = open_directory_beneath(self.top, path)
-                    .map_err(CheckoutError::io("open", path))?;
+                let directory = open_directory_beneath(self.top, path).map_err(CheckoutError::io("open", path))?;
                 (path.to_vec(), directory)
             }
         };
@@ -571,22 +474,12 @@ impl<'a> Parent<'a> {
 /// Says where an error of placing a file happened.
 fn in_place(error: StoreError, entry: &Entry) -> CheckoutError {
     match error {
-        StoreError::Io {
-            action: "make" | "link",
-            source,
-            ..
-        } if source.kind() == io::ErrorKind::AlreadyExists => CheckoutError::Exists {
-            path: shown(&entry.path),
-        },
-        StoreError::Io {
-            action: action @ ("make" | "link" | "finish"),
-            source,
-            ..
-        } => CheckoutError::Io {
-            action,
-            path: shown(&entry.path),
-            source,
-        },
+        StoreError::Io { action: "make" | "link", source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            CheckoutError::Exists { path: shown(&entry.path) }
+        }
+        StoreError::Io { action: action @ ("make" | "link" | "finish"), source, .. } => {
+            CheckoutError::Io { action, path: shown(&entry.path), source }
+        }
         other => CheckoutError::Store(other),
     }
 }

@@ -17,14 +17,8 @@ use crate::EPOCH_SECS;
 
 /// The times that every object and every materialised entry has.
 pub(crate) const EPOCH: Timestamps = Timestamps {
-    last_access: Timespec {
-        tv_sec: EPOCH_SECS,
-        tv_nsec: 0,
-    },
-    last_modification: Timespec {
-        tv_sec: EPOCH_SECS,
-        tv_nsec: 0,
-    },
+    last_access: Timespec { tv_sec: EPOCH_SECS, tv_nsec: 0 },
+    last_modification: Timespec { tv_sec: EPOCH_SECS, tv_nsec: 0 },
 };
 
 /// How a copy may be made.
@@ -70,17 +64,14 @@ pub(crate) fn contents(from: &File, to: &File, size: u64, how: How) -> io::Resul
 
 /// Says whether a file has holes worth keeping.
 pub(crate) fn is_sparse(stat: &Stat) -> bool {
-    u64::try_from(stat.st_blocks).unwrap_or(0) * 512 + 4096
-        < u64::try_from(stat.st_size).unwrap_or(0)
+    u64::try_from(stat.st_blocks).unwrap_or(0) * 512 + 4096 < u64::try_from(stat.st_size).unwrap_or(0)
 }
 
 /// Copies the bytes from `start` to `end`.
 fn range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
     let (mut read, mut written) = (start, start);
     while read < end {
-        let length = usize::try_from(end - read)
-            .unwrap_or(usize::MAX)
-            .min(1 << 30);
+        let length = usize::try_from(end - read).unwrap_or(usize::MAX).min(1 << 30);
         match rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), length) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) | Err(Errno::INTR) => {}
@@ -96,9 +87,7 @@ fn range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
 fn range_by_hand(from: &File, to: &File, mut start: u64, end: u64) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     while start < end {
-        let length = usize::try_from(end - start)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let length = usize::try_from(end - start).unwrap_or(usize::MAX).min(buffer.len());
         from.read_exact_at(&mut buffer[..length], start)?;
         to.write_all_at(&buffer[..length], start)?;
         start += length as u64;
@@ -117,9 +106,8 @@ pub(crate) fn finish(
     xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
 ) -> io::Result<()> {
     let file = file.as_fd();
-    let set = |name: &Vec<u8>, value: &Vec<u8>| {
-        rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty())
-    };
+    let set =
+        |name: &Vec<u8>, value: &Vec<u8>| rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
     for (name, value) in xattrs.iter().filter(|(name, _)| name.starts_with(b"user.")) {
         set(name, value)?;
     }
@@ -127,10 +115,7 @@ pub(crate) fn finish(
         rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
-    for (name, value) in xattrs
-        .iter()
-        .filter(|(name, _)| !name.starts_with(b"user."))
-    {
+    for (name, value) in xattrs.iter().filter(|(name, _)| !name.starts_with(b"user.")) {
         set(name, value)?;
     }
     Ok(rustix::fs::futimens(file, &EPOCH)?)

@@ -39,27 +39,20 @@ impl Database {
     /// Opens the database in `directory` for writing, making it or bringing it up to date.
     ///
     /// `alone` is called before the schema is touched and returns a guard that keeps others from it.
-    pub(crate) fn open<G>(
-        directory: &Path,
-        alone: impl FnOnce() -> Result<G, OpenError>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open<G>(directory: &Path, alone: impl FnOnce() -> Result<G, OpenError>) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let mut connection =
-            Connection::open_with_flags(&path, flags).map_err(failed("open", &path))?;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed("open", &path))?;
         configure(&connection).map_err(failed("open", &path))?;
         if version(&connection, &path)? < steps() {
             let _guard = alone()?;
             // Another process may have done it while this one waited.
             migrate(&mut connection, &path)?;
         }
-        Ok(Self {
-            path,
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { path, connection: Mutex::new(connection) })
     }
 
     /// Opens the database in `directory` without ever writing to it.
@@ -81,10 +74,7 @@ impl Database {
         if found < steps() {
             return Err(OpenError::Older { path, found });
         }
-        Ok(Self {
-            path,
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { path, connection: Mutex::new(connection) })
     }
 
     /// Returns where the database is.
@@ -109,8 +99,7 @@ impl Database {
     ) -> Result<T, StoreError> {
         let mut connection = self.lock();
         let run = |connection: &mut Connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
             transaction.commit()?;
             Ok(result)
@@ -119,18 +108,12 @@ impl Database {
     }
 
     fn error(&self, action: &'static str, source: rusqlite::Error) -> StoreError {
-        StoreError::Database {
-            action,
-            path: self.path.clone(),
-            source,
-        }
+        StoreError::Database { action, path: self.path.clone(), source }
     }
 
     /// A panic in another thread rolled its transaction back, so the connection is still sound.
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,9 +128,7 @@ where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     let text: String = row.get(column)?;
-    text.parse().map_err(|error: T::Err| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
+    text.parse().map_err(|error: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// Reads a count or size.
@@ -163,11 +144,7 @@ pub(crate) fn signed(number: u64) -> i64 {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError + use<> {
     let path = path.to_owned();
-    move |source| OpenError::Database {
-        action,
-        path,
-        source,
-    }
+    move |source| OpenError::Database { action, path, source }
 }
 
 /// How many steps this version knows.
@@ -184,43 +161,30 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// Returns how many steps the database has had, if it is one of ours.
 fn version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let pragma = |name: &str| {
-        connection
-            .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
-            .map_err(failed("read", path))
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(failed("read", path))
     };
     let found = pragma("user_version")?;
     let application = pragma("application_id")?;
     if found > steps() && application == APPLICATION_ID {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known: steps(),
-        });
+        return Err(OpenError::Newer { path: path.to_owned(), found, known: steps() });
     }
     let empty = found == 0 && application == 0 && {
         let tables = "SELECT count(*) FROM sqlite_schema";
-        let count: i64 = connection
-            .query_row(tables, [], |row| row.get(0))
-            .map_err(failed("read", path))?;
+        let count: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(failed("read", path))?;
         count == 0
     };
     if application != APPLICATION_ID && !empty {
-        return Err(OpenError::Foreign {
-            path: path.to_owned(),
-        });
+        return Err(OpenError::Foreign { path: path.to_owned() });
     }
     Ok(found)
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     connection
-        .query_row("PRAGMA journal_mode = WAL", [], |row| {
-            row.get::<_, String>(0)
-        })
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
         .map_err(failed("make", path))?;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed("change", path))?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed("change", path))?;
     let done = version(&transaction, path)?;
     let run = || {
         for step in STEPS.iter().skip(usize::try_from(done).unwrap_or(0)) {
@@ -237,16 +201,13 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
 fn escape(path: &Path) -> String {
     use std::fmt::Write;
     use std::os::unix::ffi::OsStrExt;
-    path.as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
-                text.push(char::from(*byte));
-            } else {
-                // Writing to a string does not fail.
-                let _ = write!(text, "%{byte:02x}");
-            }
-            text
-        })
+    path.as_os_str().as_bytes().iter().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02x}");
+        }
+        text
+    })
 }

@@ -120,21 +120,11 @@ impl Dirty {
         };
         let kibibytes = |name: &str| {
             text.lines()
-                .find_map(|line| {
-                    line.strip_prefix(name)?
-                        .strip_suffix("kB")?
-                        .trim()
-                        .parse()
-                        .ok()
-                })
+                .find_map(|line| line.strip_prefix(name)?.strip_suffix("kB")?.trim().parse().ok())
                 .unwrap_or(0_u64)
         };
         let waiting = (kibibytes("Dirty:") + kibibytes("Writeback:")) << 10;
-        if waiting > own_bytes.saturating_mul(2) + OTHERS_BYTES {
-            Self::Shared
-        } else {
-            Self::Ours
-        }
+        if waiting > own_bytes.saturating_mul(2) + OTHERS_BYTES { Self::Shared } else { Self::Ours }
     }
 }
 
@@ -151,12 +141,7 @@ pub fn barrier(file_system: impl AsFd, files: &[Written<'_>], dirty: Dirty) -> i
     }
     each(files, |file| {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        sync_file(rustix::fs::openat(
-            file.directory,
-            file.name,
-            flags,
-            Mode::empty(),
-        )?)
+        sync_file(rustix::fs::openat(file.directory, file.name, flags, Mode::empty())?)
     })
 }
 
@@ -164,11 +149,7 @@ pub fn barrier(file_system: impl AsFd, files: &[Written<'_>], dirty: Dirty) -> i
 ///
 /// # Errors
 /// The first failure.
-pub fn barrier_directories(
-    file_system: impl AsFd,
-    directories: &[BorrowedFd<'_>],
-    dirty: Dirty,
-) -> io::Result<()> {
+pub fn barrier_directories(file_system: impl AsFd, directories: &[BorrowedFd<'_>], dirty: Dirty) -> io::Result<()> {
     if directories.len() >= SYNCFS_FROM / 4 && dirty == Dirty::Ours {
         return sync_file_system(file_system);
     }
@@ -188,37 +169,16 @@ fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> io::Result<()> + Sync) -> io:
 ///
 /// # Errors
 /// As `linkat`.
-pub fn link(
-    from_directory: impl AsFd,
-    from: impl Arg,
-    to_directory: impl AsFd,
-    to: impl Arg,
-) -> io::Result<()> {
-    Ok(rustix::fs::linkat(
-        from_directory,
-        from,
-        to_directory,
-        to,
-        AtFlags::empty(),
-    )?)
+pub fn link(from_directory: impl AsFd, from: impl Arg, to_directory: impl AsFd, to: impl Arg) -> io::Result<()> {
+    Ok(rustix::fs::linkat(from_directory, from, to_directory, to, AtFlags::empty())?)
 }
 
 /// Moves a name over whatever stands at the target. Not durable before both directories are.
 ///
 /// # Errors
 /// As `renameat`.
-pub fn rename(
-    from_directory: impl AsFd,
-    from: impl Arg,
-    to_directory: impl AsFd,
-    to: impl Arg,
-) -> io::Result<()> {
-    Ok(rustix::fs::renameat(
-        from_directory,
-        from,
-        to_directory,
-        to,
-    )?)
+pub fn rename(from_directory: impl AsFd, from: impl Arg, to_directory: impl AsFd, to: impl Arg) -> io::Result<()> {
+    Ok(rustix::fs::renameat(from_directory, from, to_directory, to)?)
 }
 
 /// Moves a name to a place where nothing stands.
@@ -232,13 +192,7 @@ pub fn rename_noreplace(
     to: impl Arg,
 ) -> io::Result<()> {
     let flags = RenameFlags::NOREPLACE;
-    Ok(rustix::fs::renameat_with(
-        from_directory,
-        from,
-        to_directory,
-        to,
-        flags,
-    )?)
+    Ok(rustix::fs::renameat_with(from_directory, from, to_directory, to, flags)?)
 }
 
 /// Swaps two names in one step; both must exist.
@@ -252,13 +206,7 @@ pub fn exchange(
     other: impl Arg,
 ) -> io::Result<()> {
     let flags = RenameFlags::EXCHANGE;
-    Ok(rustix::fs::renameat_with(
-        one_directory,
-        one,
-        other_directory,
-        other,
-        flags,
-    )?)
+    Ok(rustix::fs::renameat_with(one_directory, one, other_directory, other, flags)?)
 }
 
 /// Replaces the file `name` by one that holds `bytes`: old or new after a crash, never between.
@@ -267,12 +215,7 @@ pub fn exchange(
 ///
 /// # Errors
 /// Any failure of the steps; the old file is then untouched and no temporary file stays.
-pub fn write_atomically(
-    directory: impl AsFd,
-    name: &str,
-    bytes: &[u8],
-    mode: Mode,
-) -> io::Result<()> {
+pub fn write_atomically(directory: impl AsFd, name: &str, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let directory = directory.as_fd();
     let (mut file, temporary) = create_beside(directory, name)?;
     let written = file
@@ -320,10 +263,7 @@ mod tests {
         fs::write(path.path().join(".config.0.tmp"), b"left by a dead process").unwrap();
         write_atomically(&fd, "config", b"two", Mode::from_raw_mode(0o600)).unwrap();
         assert_eq!(fs::read(path.path().join("config")).unwrap(), b"two");
-        assert_eq!(
-            fs::metadata(path.path().join("config")).unwrap().mode() & 0o7777,
-            0o600
-        );
+        assert_eq!(fs::metadata(path.path().join("config")).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(path.path()).unwrap().count(), 2);
     }
 
@@ -332,14 +272,8 @@ mod tests {
         let (_path, fd) = directory();
         drop(create(&fd, "a").unwrap());
         drop(create(&fd, "b").unwrap());
-        assert_eq!(
-            create(&fd, "a").unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
-        for refused in [
-            link(&fd, "a", &fd, "b"),
-            rename_noreplace(&fd, "a", &fd, "b"),
-        ] {
+        assert_eq!(create(&fd, "a").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        for refused in [link(&fd, "a", &fd, "b"), rename_noreplace(&fd, "a", &fd, "b")] {
             assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         }
     }
@@ -363,21 +297,13 @@ mod tests {
             for name in &names {
                 fs::write(path.path().join(name), name).unwrap();
             }
-            let files: Vec<Written> = names
-                .iter()
-                .map(|name| Written {
-                    directory: fd.as_fd(),
-                    name: name.as_bytes(),
-                })
-                .collect();
+            let files: Vec<Written> =
+                names.iter().map(|name| Written { directory: fd.as_fd(), name: name.as_bytes() }).collect();
             barrier(&fd, &files, Dirty::Ours).unwrap();
             barrier(&fd, &files, Dirty::Shared).unwrap();
             barrier_directories(&fd, &vec![fd.as_fd(); count], Dirty::Ours).unwrap();
         }
-        let missing = [Written {
-            directory: fd.as_fd(),
-            name: b"missing",
-        }];
+        let missing = [Written { directory: fd.as_fd(), name: b"missing" }];
         assert!(barrier(&fd, &missing, Dirty::Ours).is_err());
     }
 
@@ -385,10 +311,7 @@ mod tests {
     fn a_symbolic_link_is_not_followed() {
         let (path, fd) = directory();
         std::os::unix::fs::symlink("/etc/passwd", path.path().join("link")).unwrap();
-        let link = [Written {
-            directory: fd.as_fd(),
-            name: b"link",
-        }];
+        let link = [Written { directory: fd.as_fd(), name: b"link" }];
         assert!(barrier(&fd, &link, Dirty::Ours).is_err());
         assert!(open_directory(&fd, "link").is_err());
     }

@@ -72,19 +72,14 @@ impl ErrorKind {
     pub fn hint(self, directory: &Path) -> Option<String> {
         let directory = directory.display();
         match self {
-            Self::NoSpace => Some(format!(
-                "free space on the file system of {directory}, for example with `conary gc`"
-            )),
-            Self::ReadOnly => Some(format!(
-                "{directory} cannot be written; choose another store with `--store DIR`"
-            )),
-            Self::Permission => Some(format!(
-                "check who owns {directory}, or choose another store with `--store DIR`"
-            )),
-            Self::Damaged => Some(
-                "run `conary store verify` to see what is damaged, and `--repair` to mend it"
-                    .to_owned(),
-            ),
+            Self::NoSpace => {
+                Some(format!("free space on the file system of {directory}, for example with `conary gc`"))
+            }
+            Self::ReadOnly => Some(format!("{directory} cannot be written; choose another store with `--store DIR`")),
+            Self::Permission => Some(format!("check who owns {directory}, or choose another store with `--store DIR`")),
+            Self::Damaged => {
+                Some("run `conary store verify` to see what is damaged, and `--repair` to mend it".to_owned())
+            }
             Self::Busy => Some("wait for the other process, then try again".to_owned()),
             Self::NotFound | Self::Interrupted | Self::Invalid | Self::Other => None,
         }
@@ -213,16 +208,9 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns a function that wraps an error of the system.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 
     /// Returns what kind of trouble this is.
@@ -249,19 +237,13 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { path, .. } | Self::Damaged { path, .. } | Self::Lost { path, .. } => {
-                self.kind().hint(path)
-            }
+            Self::Io { path, .. } | Self::Damaged { path, .. } | Self::Lost { path, .. } => self.kind().hint(path),
             Self::Database { path, .. } | Self::Row { path, .. } => self.kind().hint(path),
-            Self::ReadOnly { directory } | Self::Busy { directory, .. } => {
-                self.kind().hint(directory)
-            }
+            Self::ReadOnly { directory } | Self::Busy { directory, .. } => self.kind().hint(directory),
             Self::Missing { .. } | Self::NoTrove { .. } => {
                 Some("it may have been collected; cook, fetch or import it again".to_owned())
             }
-            Self::Tree { .. } | Self::Manifest { .. } | Self::Incomplete { .. } => {
-                self.kind().hint(Path::new(""))
-            }
+            Self::Tree { .. } | Self::Manifest { .. } | Self::Incomplete { .. } => self.kind().hint(Path::new("")),
             Self::Invalid { .. } | Self::Interrupted => None,
         }
     }
@@ -361,21 +343,16 @@ impl OpenError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { path, .. } => self.kind().hint(path),
-            Self::Database { path, .. } if self.kind() == ErrorKind::Damaged => Some(format!(
-                "move {} away and import the packages again; objects are kept",
-                path.display()
-            )),
+            Self::Database { path, .. } if self.kind() == ErrorKind::Damaged => {
+                Some(format!("move {} away and import the packages again; objects are kept", path.display()))
+            }
             Self::Database { path, .. } => self.kind().hint(path),
-            Self::NoStore { .. } => {
-                Some("`conary cook` and `conary source add` make a store".to_owned())
+            Self::NoStore { .. } => Some("`conary cook` and `conary source add` make a store".to_owned()),
+            Self::NotOwner { .. } => {
+                Some("run as the store's owner, or choose another store with `--store DIR`".to_owned())
             }
-            Self::NotOwner { .. } => Some(
-                "run as the store's owner, or choose another store with `--store DIR`".to_owned(),
-            ),
             Self::Newer { .. } => Some("use the newer Conary, or another `--store DIR`".to_owned()),
-            Self::Older { .. } => {
-                Some("run any command that writes once, as the store's owner".to_owned())
-            }
+            Self::Older { .. } => Some("run any command that writes once, as the store's owner".to_owned()),
             Self::Foreign { .. } => Some("choose another store with `--store DIR`".to_owned()),
         }
     }

@@ -153,11 +153,7 @@ pub enum IngestError {
 impl IngestError {
     fn io(action: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> Self {
         let path = shown(path);
-        move |error| Self::Io {
-            action,
-            path,
-            source: error.into(),
-        }
+        move |error| Self::Io { action, path, source: error.into() }
     }
 
     /// Returns what kind of trouble this is.
@@ -179,13 +175,10 @@ impl IngestError {
             Self::Io { .. } if self.kind() == ErrorKind::Permission => {
                 Some("make it readable for the user who runs this".to_owned())
             }
-            Self::Unsupported { .. } => Some(
-                "leave it out; device nodes, pipes and sockets are made when a system starts"
-                    .to_owned(),
-            ),
-            Self::Changed { .. } => {
-                Some("wait until nothing writes there any more, then try again".to_owned())
+            Self::Unsupported { .. } => {
+                Some("leave it out; device nodes, pipes and sockets are made when a system starts".to_owned())
             }
+            Self::Changed { .. } => Some("wait until nothing writes there any more, then try again".to_owned()),
             Self::Tree(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Io { .. } | Self::Interrupted => None,
@@ -229,39 +222,21 @@ impl Batch<'_> {
         cancel: &AtomicBool,
     ) -> Result<Tree, IngestError> {
         let top = directory.as_fd();
-        let mut walk = Walk {
-            top,
-            options,
-            cancel,
-            entries: Vec::new(),
-            stats: Vec::new(),
-        };
+        let mut walk = Walk { top, options, cancel, entries: Vec::new(), stats: Vec::new() };
         walk.directory(Vec::new())?;
-        let Walk {
-            mut entries, stats, ..
-        } = walk;
+        let Walk { mut entries, stats, .. } = walk;
         let links = hard_links(&entries, &stats);
         let mut jobs: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         for (index, entry) in entries.iter().enumerate() {
             if stats[index].is_some() && !links.contains_key(&index) {
-                jobs.entry(entry.parent().unwrap_or_default())
-                    .or_default()
-                    .push(index);
+                jobs.entry(entry.parent().unwrap_or_default()).or_default().push(index);
             }
         }
-        let jobs: Vec<(&[u8], &[usize])> = jobs
-            .iter()
-            .flat_map(|(parent, files)| files.chunks(CHUNK).map(|chunk| (*parent, chunk)))
-            .collect();
+        let jobs: Vec<(&[u8], &[usize])> =
+            jobs.iter().flat_map(|(parent, files)| files.chunks(CHUNK).map(|chunk| (*parent, chunk))).collect();
         let (xattrs, events) = (options.xattrs, options.events);
         let clones = AtomicBool::new(true);
-        let reader = Reader {
-            batch: self,
-            xattrs,
-            events,
-            cancel,
-            clones,
-        };
+        let reader = Reader { batch: self, xattrs, events, cancel, clones };
         let read = jobs
             .par_iter()
             .map_init(Vec::new, |buffer, (parent, files)| {
@@ -270,10 +245,7 @@ impl Batch<'_> {
                     let file = reader.file(&directory, &entries[*index], &stats[*index], buffer)?;
                     Ok((*index, file))
                 };
-                files
-                    .iter()
-                    .map(read)
-                    .collect::<Result<Vec<_>, IngestError>>()
+                files.iter().map(read).collect::<Result<Vec<_>, IngestError>>()
             })
             .collect::<Result<Vec<_>, IngestError>>()?;
         for (index, (node, xattrs)) in read.into_iter().flatten() {
@@ -281,24 +253,10 @@ impl Batch<'_> {
             entries[index].xattrs = xattrs;
         }
         for (index, first) in links {
-            let Entry {
-                path,
-                mode,
-                owner,
-                group,
-                xattrs,
-                ..
-            } = entries[first].clone();
+            let Entry { path, mode, owner, group, xattrs, .. } = entries[first].clone();
             let node = Node::Hardlink { first: path };
             let path = std::mem::take(&mut entries[index].path);
-            entries[index] = Entry {
-                path,
-                mode,
-                owner,
-                group,
-                xattrs,
-                node,
-            };
+            entries[index] = Entry { path, mode, owner, group, xattrs, node };
         }
         Tree::new(entries).map_err(IngestError::Tree)
     }
@@ -324,11 +282,7 @@ impl Walk<'_> {
             if !path.is_empty() && self.options.xattrs {
                 let xattrs = attributes(&directory, &path)?;
                 // A directory's entry was added when its name was found.
-                if let Some(entry) = self
-                    .entries
-                    .iter_mut()
-                    .rev()
-                    .find(|entry| entry.path == path)
+                if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.path == path)
                     && !xattrs.is_empty()
                 {
                     entry.xattrs = xattrs;
@@ -354,14 +308,9 @@ impl Walk<'_> {
     }
 
     /// Adds one name; says whether it is a directory to walk.
-    fn entry(
-        &mut self,
-        directory: &OwnedFd,
-        name: &[u8],
-        path: &[u8],
-    ) -> Result<bool, IngestError> {
-        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(IngestError::io("examine", path))?;
+    fn entry(&mut self, directory: &OwnedFd, name: &[u8], path: &[u8]) -> Result<bool, IngestError> {
+        let stat =
+            rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(IngestError::io("examine", path))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let found = Found {
@@ -373,17 +322,10 @@ impl Walk<'_> {
             inode: (stat.st_dev, stat.st_ino),
             size_bytes: if kind.is_file() { size } else { 0 },
         };
-        let decision = self
-            .options
-            .decide
-            .map_or(Decision::Keep, |decide| decide(&found));
+        let decision = self.options.decide.map_or(Decision::Keep, |decide| decide(&found));
         let (mode, owner, group) = match decision {
             Decision::Exclude => return Ok(false),
-            Decision::Keep => (
-                found.mode,
-                self.options.owner.clone(),
-                self.options.group.clone(),
-            ),
+            Decision::Keep => (found.mode, self.options.owner.clone(), self.options.group.clone()),
             Decision::Replace { mode, owner, group } => (mode, owner, group),
         };
         let mut mode = mode & 0o7777 & self.options.mode_mask;
@@ -391,35 +333,20 @@ impl Walk<'_> {
             FileType::Directory => Node::Directory,
             FileType::RegularFile => {
                 // Filled in when the file is read.
-                Node::File {
-                    object: Digest::blake3([0; 32]),
-                    size,
-                }
+                Node::File { object: Digest::blake3([0; 32]), size }
             }
             FileType::Symlink => {
                 mode = 0o777;
                 let target = rustix::fs::readlinkat(directory, name, Vec::new())
                     .map_err(IngestError::io("read the link", path))?;
-                Node::Symlink {
-                    target: target.into_bytes(),
-                }
+                Node::Symlink { target: target.into_bytes() }
             }
             other => {
-                return Err(IngestError::Unsupported {
-                    path: shown(path),
-                    what: named(other),
-                });
+                return Err(IngestError::Unsupported { path: shown(path), what: named(other) });
             }
         };
         let xattrs = BTreeMap::new();
-        self.entries.push(Entry {
-            path: path.to_vec(),
-            mode,
-            owner,
-            group,
-            xattrs,
-            node,
-        });
+        self.entries.push(Entry { path: path.to_vec(), mode, owner, group, xattrs, node });
         self.stats.push(kind.is_file().then_some(stat));
         Ok(kind.is_dir())
     }
@@ -432,10 +359,7 @@ fn hard_links(entries: &[Entry], stats: &[Option<Stat>]) -> HashMap<usize, usize
         if let Some(stat) = stat
             && stat.st_nlink > 1
         {
-            names
-                .entry((stat.st_dev, stat.st_ino))
-                .or_default()
-                .push(index);
+            names.entry((stat.st_dev, stat.st_ino)).or_default().push(index);
         }
     }
     let mut links = HashMap::new();
@@ -466,30 +390,21 @@ impl Reader<'_, '_> {
     ) -> Result<(Node, BTreeMap<Vec<u8>, Vec<u8>>), IngestError> {
         check(self.cancel)?;
         let path = &entry.path;
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(directory, entry.file_name(), flags, Mode::empty());
         let file = File::from(file.map_err(IngestError::io("open", path))?);
         let changed = || IngestError::Changed { path: shown(path) };
         let before = rustix::fs::fstat(&file).map_err(IngestError::io("examine", path))?;
-        if !expected
-            .as_ref()
-            .is_some_and(|expected| same(expected, &before))
-        {
+        if !expected.as_ref().is_some_and(|expected| same(expected, &before)) {
             return Err(changed());
         }
         let size = u64::try_from(before.st_size).unwrap_or(0);
-        let object =
-            if size < CLONE_BYTES || (size < SMALL_BYTES && !self.clones.load(Ordering::Relaxed)) {
-                self.small(&file, size, entry, buffer)?
-            } else {
-                self.large(&file, &before, entry, buffer)?
-            };
-        let xattrs = if self.xattrs {
-            attributes(&file, path)?
+        let object = if size < CLONE_BYTES || (size < SMALL_BYTES && !self.clones.load(Ordering::Relaxed)) {
+            self.small(&file, size, entry, buffer)?
         } else {
-            BTreeMap::new()
+            self.large(&file, &before, entry, buffer)?
         };
+        let xattrs = if self.xattrs { attributes(&file, path)? } else { BTreeMap::new() };
         let after = rustix::fs::fstat(&file).map_err(IngestError::io("examine", path))?;
         match object {
             Some(object) if same(&before, &after) => Ok((Node::File { object, size }, xattrs)),
@@ -506,9 +421,7 @@ impl Reader<'_, '_> {
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Digest>, IngestError> {
         // One byte more than expected shows a file that grew.
-        let room = usize::try_from(size)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1);
+        let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
         if buffer.len() < room {
             buffer.resize(room, 0);
         }
@@ -520,11 +433,7 @@ impl Reader<'_, '_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     let path = shown(&entry.path);
-                    return Err(IngestError::Io {
-                        action: "read",
-                        path,
-                        source,
-                    });
+                    return Err(IngestError::Io { action: "read", path, source });
                 }
             }
             // A regular file gives everything at once; asking again at the end is a call for nothing.
@@ -594,10 +503,7 @@ impl Reader<'_, '_> {
             return Ok(None);
         }
         if holes {
-            temporary
-                .file
-                .set_len(size)
-                .map_err(batch.failed("write"))?;
+            temporary.file.set_len(size).map_err(batch.failed("write"))?;
         }
         if !batch.is_here(&object, size)? {
             batch.keep(temporary, object, variant, size, &nothing)?;
@@ -632,11 +538,7 @@ impl Reader<'_, '_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     let path = shown(&entry.path);
-                    return Err(IngestError::Io {
-                        action: "read",
-                        path,
-                        source,
-                    });
+                    return Err(IngestError::Io { action: "read", path, source });
                 }
             }
         }
@@ -647,12 +549,7 @@ impl Reader<'_, '_> {
 /// Says whether a file is still the one, with the content, that it was.
 fn same(before: &Stat, after: &Stat) -> bool {
     let key = |stat: &Stat| {
-        let times = (
-            stat.st_mtime,
-            stat.st_mtime_nsec,
-            stat.st_ctime,
-            stat.st_ctime_nsec,
-        );
+        let times = (stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
         (stat.st_dev, stat.st_ino, stat.st_mode, stat.st_size, times)
     };
     key(before) == key(after)
@@ -686,10 +583,7 @@ fn attributes(file: impl AsFd, path: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>
         Err(error) => return Err(IngestError::io("read the attributes of", path)(error)),
     };
     let mut xattrs = BTreeMap::new();
-    for name in names[..length]
-        .split(|byte| *byte == 0)
-        .filter(|name| is_kept(name))
-    {
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| is_kept(name)) {
         let mut value = vec![0; crate::MAX_XATTR_BYTES];
         match rustix::fs::fgetxattr(file, name, value.as_mut_slice()) {
             Ok(length) => value.truncate(length),
@@ -703,8 +597,7 @@ fn attributes(file: impl AsFd, path: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>
 
 /// Says whether an attribute belongs to a tree; overlay file systems leave their own behind.
 fn is_kept(name: &[u8]) -> bool {
-    (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
-        || name == b"security.capability"
+    (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")) || name == b"security.capability"
 }
 
 fn named(kind: FileType) -> &'static str {
@@ -725,9 +618,5 @@ pub(crate) fn shown(path: &[u8]) -> PathBuf {
 }
 
 fn check(cancel: &AtomicBool) -> Result<(), IngestError> {
-    if cancel.load(Ordering::Relaxed) {
-        Err(IngestError::Interrupted)
-    } else {
-        Ok(())
-    }
+    if cancel.load(Ordering::Relaxed) { Err(IngestError::Interrupted) } else { Ok(()) }
 }

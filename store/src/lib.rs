@@ -23,17 +23,21 @@ mod copy;
 mod database;
 mod error;
 mod event;
+mod gc;
 mod ingest;
 mod lock;
 mod logs;
 mod manifest;
 mod refs;
 mod settings;
+mod shards;
 mod sources;
 mod stat_cache;
+mod stats;
 mod store;
 mod tree;
 mod troves;
+mod verify;
 mod work;
 
 pub use actions::{ActionRow, Input};
@@ -41,6 +45,7 @@ pub use batch::{Batch, Committed, ObjectWriter};
 pub use checkout::{CheckoutError, CheckoutOptions, CheckoutReport, LookUp, OwnerName};
 pub use error::{ErrorKind, OpenError, StoreError};
 pub use event::{Event, Listener};
+pub use gc::{GcOptions, GcReport};
 pub use ingest::{Decide, Decision, Found, IngestError, IngestOptions};
 pub use lock::{ActionLock, Lease};
 pub use logs::{LogOutcome, LogRow};
@@ -50,11 +55,13 @@ pub use refs::Reference;
 pub use settings::MirrorRow;
 pub use sources::{Hasher, SourceKind, SourceRow};
 pub use stat_cache::StatFingerprint;
+pub use stats::StoreStats;
 pub use store::{OpenOptions, Store, Waiting};
 pub use tree::{
     Entry, MAX_ENTRIES, MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Node, Rule, Tree, TreeError,
 };
 pub use troves::{ProviderRow, TroveRow};
+pub use verify::{Problem, VerifyOptions, VerifyReport};
 pub use work::Work;
 
 /// Modification time of every materialised entry, in seconds since 1970: 1980-01-02 00:00 UTC.

@@ -86,18 +86,9 @@ impl Store {
         };
         let mut waiting = |holder: &str| self.tell_waiting("garbage collection", holder);
         let cancel = AtomicBool::new(false);
-        let mut patience = Patience {
-            waiting: &mut waiting,
-            cancel: &cancel,
-            timeout_secs: Some(self.lock_timeout_secs()),
-        };
-        acquire(
-            &file,
-            Hold::Shared,
-            "the store",
-            self.directory(),
-            &mut patience,
-        )?;
+        let mut patience =
+            Patience { waiting: &mut waiting, cancel: &cancel, timeout_secs: Some(self.lock_timeout_secs()) };
+        acquire(&file, Hold::Shared, "the store", self.directory(), &mut patience)?;
         Ok(Lease { _file: Some(file) })
     }
 
@@ -128,29 +119,14 @@ impl Store {
         let failed = |error: Errno| StoreError::io("lock", path.clone())(error.into());
         let directory = self.subdirectory("locks")?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut patience = Patience {
-            waiting,
-            cancel,
-            timeout_secs: None,
-        };
+        let mut patience = Patience { waiting, cancel, timeout_secs: None };
         loop {
-            let file = rustix::fs::openat(&directory, &name, flags, Mode::RUSR | Mode::WUSR)
-                .map_err(failed)?;
-            acquire(
-                &file,
-                Hold::Alone,
-                "the action",
-                self.directory(),
-                &mut patience,
-            )?;
+            let file = rustix::fs::openat(&directory, &name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+            acquire(&file, Hold::Alone, "the action", self.directory(), &mut patience)?;
             let ours = rustix::fs::fstat(&file).map_err(failed)?;
             match rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(named) if named.st_ino == ours.st_ino => {
-                    return Ok(ActionLock {
-                        directory,
-                        name,
-                        _file: file,
-                    });
+                    return Ok(ActionLock { directory, name, _file: file });
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(failed(error)),
@@ -171,9 +147,7 @@ pub(crate) fn acquire(
         Hold::Shared => FlockOperation::NonBlockingLockShared,
         Hold::Alone => FlockOperation::NonBlockingLockExclusive,
     };
-    let looks = patience
-        .timeout_secs
-        .map(|secs| u128::from(secs) * 1000 / LOOK_AGAIN.as_millis());
+    let looks = patience.timeout_secs.map(|secs| u128::from(secs) * 1000 / LOOK_AGAIN.as_millis());
     let mut looked = 0_u128;
     loop {
         match rustix::fs::flock(file, operation) {
@@ -238,9 +212,5 @@ pub(crate) fn holder(file: impl AsFd) -> String {
         .collect();
     holders.sort_unstable();
     holders.dedup();
-    if holders.is_empty() {
-        unknown()
-    } else {
-        holders.join(", ")
-    }
+    if holders.is_empty() { unknown() } else { holders.join(", ") }
 }

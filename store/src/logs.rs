@@ -49,30 +49,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: the store cannot be written.
-    pub fn create_log(
-        &self,
-        spec: &TroveSpec,
-        key: &Digest,
-        now_unix_secs: i64,
-    ) -> Result<(LogRow, File), StoreError> {
+    pub fn create_log(&self, spec: &TroveSpec, key: &Digest, now_unix_secs: i64) -> Result<(LogRow, File), StoreError> {
         self.writable()?;
-        let version = spec
-            .version
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let version = spec.version.as_ref().map(ToString::to_string).unwrap_or_default();
         let id = self.database().write("record a log", |transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO logs (name, version, key, started_unix_secs, outcome)
                      VALUES (?, ?, ?, ?, 'open')",
                 )?
-                .execute(params![
-                    spec.name.as_str(),
-                    version,
-                    key.as_bytes(),
-                    now_unix_secs
-                ])?;
+                .execute(params![spec.name.as_str(), version, key.as_bytes(), now_unix_secs])?;
             Ok(transaction.last_insert_rowid())
         })?;
         let name = spec.name.to_string();
@@ -81,15 +67,7 @@ impl Store {
         let file_name = path.file_name().unwrap_or_default();
         let file = durable::create(&directory, file_name).map_err(StoreError::io("make", &path))?;
         let outcome = LogOutcome::Open;
-        let row = LogRow {
-            id,
-            name,
-            version,
-            key: *key,
-            started_unix_secs: now_unix_secs,
-            outcome,
-            path,
-        };
+        let row = LogRow { id, name, version, key: *key, started_unix_secs: now_unix_secs, outcome, path };
         Ok((row, file))
     }
 
@@ -115,10 +93,7 @@ impl Store {
     pub fn latest_log(&self, name: &str) -> Result<Option<LogRow>, StoreError> {
         self.database().read("find a log", |connection| {
             let sql = format!("SELECT {COLUMNS} FROM logs WHERE name = ? ORDER BY id DESC LIMIT 1");
-            connection
-                .prepare_cached(&sql)?
-                .query_row([name], |row| self.log_row(row))
-                .optional()
+            connection.prepare_cached(&sql)?.query_row([name], |row| self.log_row(row)).optional()
         })
     }
 
@@ -128,30 +103,19 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn logs(&self, name: Option<&str>) -> Result<Vec<LogRow>, StoreError> {
         self.database().read("list logs", |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM logs WHERE ?1 IS NULL OR name = ?1 ORDER BY id DESC"
-            );
-            connection
-                .prepare_cached(&sql)?
-                .query_map([name], |row| self.log_row(row))?
-                .collect()
+            let sql = format!("SELECT {COLUMNS} FROM logs WHERE ?1 IS NULL OR name = ?1 ORDER BY id DESC");
+            connection.prepare_cached(&sql)?.query_map([name], |row| self.log_row(row))?.collect()
         })
     }
 
     pub(crate) fn log_path(&self, id: i64, name: &str, version: &str) -> PathBuf {
         // Names and versions hold no slash.
         let version = version.replace(':', ".");
-        self.directory()
-            .join("logs")
-            .join(format!("{name}-{version}.{id}.log"))
+        self.directory().join("logs").join(format!("{name}-{version}.{id}.log"))
     }
 
     fn log_row(&self, row: &Row<'_>) -> rusqlite::Result<LogRow> {
-        let (id, name, version) = (
-            row.get(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-        );
+        let (id, name, version) = (row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?);
         let outcome: String = row.get(5)?;
         Ok(LogRow {
             id,
@@ -187,10 +151,7 @@ mod tests {
         assert_eq!(store.latest_log("hello").unwrap(), Some(row.clone()));
         assert_eq!(std::fs::read(&row.path).unwrap(), b"text");
         store.finish_log(&row, false).unwrap();
-        assert_eq!(
-            store.latest_log("hello").unwrap().unwrap().outcome,
-            LogOutcome::Failed
-        );
+        assert_eq!(store.latest_log("hello").unwrap().unwrap().outcome, LogOutcome::Failed);
         let (second, _file) = store.create_log(&spec, &key, 6).unwrap();
         store.finish_log(&second, true).unwrap();
         let all = store.logs(None).unwrap();

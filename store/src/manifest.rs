@@ -90,9 +90,7 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         if manifest.format != MANIFEST_FORMAT {
-            return Err(ManifestError::Format {
-                found: manifest.format,
-            });
+            return Err(ManifestError::Format { found: manifest.format });
         }
         manifest.check()?;
         if manifest.to_json() != bytes {
@@ -125,16 +123,8 @@ impl Manifest {
     /// An epoch stands before the version as `EPOCH.`, because `:` does not go well with file names.
     #[must_use]
     pub fn file_name(&self) -> String {
-        let Version {
-            epoch,
-            version,
-            release,
-        } = &self.version;
-        let epoch = if *epoch == 0 {
-            String::new()
-        } else {
-            format!("{epoch}.")
-        };
+        let Version { epoch, version, release } = &self.version;
+        let epoch = if *epoch == 0 { String::new() } else { format!("{epoch}.") };
         format!("{}-{epoch}{version}-{release}.{}.ccs", self.name, self.arch)
     }
 
@@ -146,17 +136,10 @@ impl Manifest {
         let plain = |text: &str| {
             !text.is_empty()
                 && text.len() <= 64
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
                 && !text.starts_with(['.', '-'])
         };
-        let wrong = |what: &'static str, text: &str| {
-            Err(ManifestError::Text {
-                what,
-                text: text.to_owned(),
-            })
-        };
+        let wrong = |what: &'static str, text: &str| Err(ManifestError::Text { what, text: text.to_owned() });
         if !plain(&self.arch) {
             return wrong("architecture", &self.arch);
         }
@@ -175,19 +158,13 @@ impl Manifest {
             }
         }
         let parts = self.components.values();
-        let given = parts
-            .clone()
-            .flat_map(|part| &part.provides)
-            .chain(&self.provides);
+        let given = parts.clone().flat_map(|part| &part.provides).chain(&self.provides);
         for text in given.chain(&self.conflicts).chain(&self.replaces) {
             if text.parse::<recipes::Capability>().is_err() {
                 return wrong("capability", text);
             }
         }
-        let needed = parts
-            .clone()
-            .flat_map(|part| &part.requires)
-            .chain(&self.requires);
+        let needed = parts.clone().flat_map(|part| &part.requires).chain(&self.requires);
         for text in needed.chain(&self.recommends) {
             if text.parse::<recipes::Requirement>().is_err() {
                 return wrong("requirement", text);
@@ -259,13 +236,7 @@ pub(crate) mod tests {
         let mut manifest = sample("hello", "1.0-1");
         manifest.components.insert(
             "runtime".to_owned(),
-            Component {
-                tree: Digest::blake3([7; 32]),
-                files: 1,
-                size_bytes: 2,
-                provides: vec![],
-                requires: vec![],
-            },
+            Component { tree: Digest::blake3([7; 32]), files: 1, size_bytes: 2, provides: vec![], requires: vec![] },
         );
         let bytes = manifest.to_json();
         assert_eq!(Manifest::from_json(&bytes).unwrap(), manifest);
@@ -283,10 +254,7 @@ pub(crate) mod tests {
             ("{\"format\"", "{ \"format\""),
             ("\"format\":1", "\"format\":2"),
             ("\"format\":1", "\"format\":1,\"extra\":0"),
-            (
-                "\"format\":1,\"name\":\"hello\"",
-                "\"name\":\"hello\",\"format\":1",
-            ),
+            ("\"format\":1,\"name\":\"hello\"", "\"name\":\"hello\",\"format\":1"),
             ("\"name\":\"hello\"", "\"name\":\"../hello\""),
             ("\"arch\":\"x86_64\"", "\"arch\":\"../x\""),
             ("\"arch\":\"x86_64\"", "\"arch\":\"\""),
@@ -296,10 +264,7 @@ pub(crate) mod tests {
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");
-            assert!(
-                Manifest::from_json(changed.as_bytes()).is_err(),
-                "{changed}"
-            );
+            assert!(Manifest::from_json(changed.as_bytes()).is_err(), "{changed}");
         }
         assert!(Manifest::from_json(&text.as_bytes()[..40]).is_err());
     }

@@ -87,11 +87,7 @@ pub(crate) mod clones {
 /// # Errors
 /// As `fchown`, `fchmod`, `fsetxattr` and `futimens`.
 pub fn dress(file: impl AsFd, attributes: &Attributes<'_>) -> io::Result<()> {
-    let Attributes {
-        mode,
-        owner,
-        xattrs,
-    } = *attributes;
+    let Attributes { mode, owner, xattrs } = *attributes;
     copy::finish(file, mode, owner, xattrs)
 }
 
@@ -102,10 +98,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: an object is missing, or the store cannot be written or is full.
-    pub fn prepare_placements<'a>(
-        &self,
-        files: impl IntoIterator<Item = Placement<'a>>,
-    ) -> Result<(), StoreError> {
+    pub fn prepare_placements<'a>(&self, files: impl IntoIterator<Item = Placement<'a>>) -> Result<(), StoreError> {
         let files: Vec<Placement<'a>> = files.into_iter().collect();
         self.prepare(&files).map(drop)
     }
@@ -134,12 +127,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: the object is missing, the name is taken, or the directory cannot be written.
-    pub fn place(
-        &self,
-        file: &Placement<'_>,
-        directory: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<Placed, StoreError> {
+    pub fn place(&self, file: &Placement<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Placed, StoreError> {
         self.place_as(file, LinkMode::Auto, directory, name)
     }
 
@@ -179,17 +167,12 @@ impl Store {
                 Ok(()) => return Ok(Placed::Linked),
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::MLINK) => placed = Placed::CopiedForLinks,
-                    Some(Errno::XDEV | Errno::PERM | Errno::NOENT | Errno::NOSYS)
-                        if mode == LinkMode::Auto => {}
+                    Some(Errno::XDEV | Errno::PERM | Errno::NOENT | Errno::NOSYS) if mode == LinkMode::Auto => {}
                     _ => return Err(failed("link")(error)),
                 },
             }
         }
-        let how = if mode == LinkMode::Copy {
-            How::Bytes
-        } else {
-            How::Any
-        };
+        let how = if mode == LinkMode::Copy { How::Bytes } else { How::Any };
         self.copy_to(file, how, directory, name)?;
         Ok(placed)
     }
@@ -203,11 +186,7 @@ impl Store {
         name: &[u8],
     ) -> Result<(), StoreError> {
         let failed = |action| StoreError::io(action, crate::ingest::shown(name));
-        let Attributes {
-            mode,
-            owner,
-            xattrs,
-        } = file.attributes;
+        let Attributes { mode, owner, xattrs } = file.attributes;
         let copy = durable::create(directory, name).map_err(failed("make"))?;
         let filled = self
             .copy_object(file.object, file.size, Some(mode), &copy, how)
@@ -265,16 +244,10 @@ mod tests {
         let file = |mode, share| Placement {
             object: &object,
             size: 7,
-            attributes: Attributes {
-                mode,
-                owner: None,
-                xattrs: &none,
-            },
+            attributes: Attributes { mode, owner: None, xattrs: &none },
             share,
         };
-        store
-            .prepare_placements([file(0o644, true), file(0o4755, true)])
-            .unwrap();
+        store.prepare_placements([file(0o644, true), file(0o4755, true)]).unwrap();
         // Links are looked for here whatever the file system can do.
         store.clones.store(clones::NO, Ordering::Relaxed);
         for (name, file, placed) in [
@@ -283,9 +256,7 @@ mod tests {
             ("c", file(0o644, false), Placed::Copied),
             ("d", file(0o4755, true), Placed::Copied),
         ] {
-            let how = store
-                .place(&file, directory.as_fd(), name.as_bytes())
-                .unwrap();
+            let how = store.place(&file, directory.as_fd(), name.as_bytes()).unwrap();
             assert_eq!(how, placed, "{name}");
             let found = fs::metadata(top.path().join(name)).unwrap();
             assert_eq!(found.mode() & 0o7777, file.attributes.mode, "{name}");

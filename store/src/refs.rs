@@ -56,9 +56,7 @@ impl Store {
         let (kind, target) = reference.parts();
         self.database().write("pin", |transaction| {
             transaction
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO pins (kind, target, reason) VALUES (?, ?, ?)",
-                )?
+                .prepare_cached("INSERT OR IGNORE INTO pins (kind, target, reason) VALUES (?, ?, ?)")?
                 .execute(params![kind, target.as_bytes(), reason])
                 .map(drop)
         })
@@ -86,9 +84,7 @@ impl Store {
     pub fn pins(&self) -> Result<Vec<(Reference, String)>, StoreError> {
         self.database().read("list pins", |connection| {
             connection
-                .prepare_cached(
-                    "SELECT kind, target, reason FROM pins ORDER BY reason, kind, target",
-                )?
+                .prepare_cached("SELECT kind, target, reason FROM pins ORDER BY reason, kind, target")?
                 .query_map([], |row| Ok((Reference::of_row(row, 0)?, row.get(2)?)))?
                 .collect()
         })
@@ -100,9 +96,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn register_root(&self, path: &Path) -> Result<(), StoreError> {
         self.writable()?;
-        self.database().write("register a root", |transaction| {
-            root(transaction, path).map(drop)
-        })
+        self.database().write("register a root", |transaction| root(transaction, path).map(drop))
     }
 
     /// Adds to what a root refers to; a root that is not known is registered.
@@ -111,11 +105,10 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn add_root_refs(&self, path: &Path, references: &[Reference]) -> Result<(), StoreError> {
         self.writable()?;
-        self.database()
-            .write("record what a root needs", |transaction| {
-                let root = root(transaction, path)?;
-                add_refs(transaction, root, references)
-            })
+        self.database().write("record what a root needs", |transaction| {
+            let root = root(transaction, path)?;
+            add_refs(transaction, root, references)
+        })
     }
 
     /// Says what a root refers to from now on, in place of what was recorded.
@@ -124,14 +117,11 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn set_root_refs(&self, path: &Path, references: &[Reference]) -> Result<(), StoreError> {
         self.writable()?;
-        self.database()
-            .write("record what a root needs", |transaction| {
-                let root = root(transaction, path)?;
-                transaction
-                    .prepare_cached("DELETE FROM root_refs WHERE root = ?")?
-                    .execute([root])?;
-                add_refs(transaction, root, references)
-            })
+        self.database().write("record what a root needs", |transaction| {
+            let root = root(transaction, path)?;
+            transaction.prepare_cached("DELETE FROM root_refs WHERE root = ?")?.execute([root])?;
+            add_refs(transaction, root, references)
+        })
     }
 
     /// Forgets a root and what it refers to; says whether it was known.
@@ -171,21 +161,13 @@ impl Store {
 /// Returns the number of a root, registering it first where needed.
 fn root(transaction: &Transaction<'_>, path: &Path) -> rusqlite::Result<i64> {
     let path = path.as_os_str().as_bytes();
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO roots (path) VALUES (?)")?
-        .execute([path])?;
-    transaction
-        .prepare_cached("SELECT id FROM roots WHERE path = ?")?
-        .query_row([path], |row| row.get(0))
+    transaction.prepare_cached("INSERT OR IGNORE INTO roots (path) VALUES (?)")?.execute([path])?;
+    transaction.prepare_cached("SELECT id FROM roots WHERE path = ?")?.query_row([path], |row| row.get(0))
 }
 
-fn add_refs(
-    transaction: &Transaction<'_>,
-    root: i64,
-    references: &[Reference],
-) -> rusqlite::Result<()> {
-    let mut insert = transaction
-        .prepare_cached("INSERT OR IGNORE INTO root_refs (root, kind, target) VALUES (?, ?, ?)")?;
+fn add_refs(transaction: &Transaction<'_>, root: i64, references: &[Reference]) -> rusqlite::Result<()> {
+    let mut insert =
+        transaction.prepare_cached("INSERT OR IGNORE INTO root_refs (root, kind, target) VALUES (?, ?, ?)")?;
     for reference in references {
         let (kind, target) = reference.parts();
         insert.execute(params![root, kind, target.as_bytes()])?;

@@ -27,12 +27,7 @@ impl Store {
                     "SELECT prefix, url FROM mirrors
                      ORDER BY length(prefix) DESC, prefix, position",
                 )?
-                .query_map([], |row| {
-                    Ok(MirrorRow {
-                        prefix: row.get(0)?,
-                        url: row.get(1)?,
-                    })
-                })?
+                .query_map([], |row| Ok(MirrorRow { prefix: row.get(0)?, url: row.get(1)? }))?
                 .collect()
         })
     }
@@ -62,9 +57,7 @@ impl Store {
         self.writable()?;
         self.database().write("remove a mirror", |transaction| {
             transaction
-                .prepare_cached(
-                    "DELETE FROM mirrors WHERE prefix = ?1 AND (?2 IS NULL OR url = ?2)",
-                )?
+                .prepare_cached("DELETE FROM mirrors WHERE prefix = ?1 AND (?2 IS NULL OR url = ?2)")?
                 .execute(params![prefix, url])
         })
     }
@@ -106,9 +99,7 @@ impl Store {
                 Some(value) => transaction
                     .prepare_cached("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)")?
                     .execute(params![key, value]),
-                None => transaction
-                    .prepare_cached("DELETE FROM settings WHERE key = ?")?
-                    .execute([key]),
+                None => transaction.prepare_cached("DELETE FROM settings WHERE key = ?")?.execute([key]),
             }
             .map(drop)
         })
@@ -124,22 +115,11 @@ mod tests {
     fn mirrors_keep_their_order() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
-        for (prefix, url) in [
-            ("https://a/", "x"),
-            ("https://a/", "a"),
-            ("https://a/b/", "z"),
-            ("https://a/", "x"),
-        ] {
+        for (prefix, url) in [("https://a/", "x"), ("https://a/", "a"), ("https://a/b/", "z"), ("https://a/", "x")] {
             store.add_mirror(prefix, url).unwrap();
         }
-        let urls = |store: &Store| -> Vec<String> {
-            store
-                .mirrors()
-                .unwrap()
-                .into_iter()
-                .map(|mirror| mirror.url)
-                .collect()
-        };
+        let urls =
+            |store: &Store| -> Vec<String> { store.mirrors().unwrap().into_iter().map(|mirror| mirror.url).collect() };
         assert_eq!(urls(&store), ["z", "x", "a"]);
         assert_eq!(store.remove_mirror("https://a/", Some("x")).unwrap(), 1);
         assert_eq!(urls(&store), ["z", "a"]);
@@ -155,10 +135,7 @@ mod tests {
         store.set_setting("a", Some("1")).unwrap();
         store.set_setting("a", Some("2")).unwrap();
         assert_eq!(store.setting("a").unwrap().as_deref(), Some("2"));
-        assert_eq!(
-            store.settings().unwrap(),
-            [("a".to_owned(), "2".to_owned())]
-        );
+        assert_eq!(store.settings().unwrap(), [("a".to_owned(), "2".to_owned())]);
         store.set_setting("a", None).unwrap();
         assert!(store.settings().unwrap().is_empty());
     }

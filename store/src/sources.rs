@@ -71,9 +71,7 @@ impl Store {
     pub fn sources(&self) -> Result<Vec<(String, SourceRow)>, StoreError> {
         self.database().read("list sources", |connection| {
             connection
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM sources ORDER BY file_name, claim"
-                ))?
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM sources ORDER BY file_name, claim"))?
                 .query_map([], |row| Ok((row.get(5)?, source_row(row)?)))?
                 .collect()
         })
@@ -86,19 +84,20 @@ impl Store {
     pub fn record_source(&self, claim: &str, source: &SourceRow) -> Result<(), StoreError> {
         self.writable()?;
         self.database().write("record a source", |transaction| {
-            transaction.prepare_cached(
-                "INSERT OR REPLACE INTO sources (claim, object, size_bytes, kind, origin, file_name)
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO sources (claim, object, size_bytes, kind, origin, file_name)
                  VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                claim,
-                source.object.as_bytes(),
-                database::signed(source.size_bytes),
-                source.kind.as_str(),
-                source.origin,
-                source.file_name,
-            ])
-            .map(drop)
+                )?
+                .execute(params![
+                    claim,
+                    source.object.as_bytes(),
+                    database::signed(source.size_bytes),
+                    source.kind.as_str(),
+                    source.origin,
+                    source.file_name,
+                ])
+                .map(drop)
         })
     }
 
@@ -116,10 +115,7 @@ impl Store {
                 .query_map([object.as_bytes()], |row| database::parsed(row, 0))?
                 .collect()
         })?;
-        if let Some(digest) = known
-            .into_iter()
-            .find(|digest| digest.algorithm() == algorithm)
-        {
+        if let Some(digest) = known.into_iter().find(|digest| digest.algorithm() == algorithm) {
             return Ok(digest);
         }
         let digest = self.compute(object, algorithm)?;
@@ -174,9 +170,7 @@ impl Store {
                 Ok(read) => read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return Err(StoreError::io("read", self.directory().join("objects"))(
-                        error,
-                    ));
+                    return Err(StoreError::io("read", self.directory().join("objects"))(error));
                 }
             };
             own.update(&buffer[..read]);
@@ -185,11 +179,7 @@ impl Store {
         let actual = Digest::blake3(*own.finalize().as_bytes());
         if actual != *object {
             let path = self.directory().join("objects");
-            return Err(StoreError::Damaged {
-                expected: *object,
-                actual,
-                path,
-            });
+            return Err(StoreError::Damaged { expected: *object, actual, path });
         }
         Ok(hasher.finish())
     }
@@ -264,11 +254,7 @@ fn source_row(row: &Row<'_>) -> rusqlite::Result<SourceRow> {
     Ok(SourceRow {
         object: database::digest(row, 0)?,
         size_bytes: database::unsigned(row, 1)?,
-        kind: if kind == "tree" {
-            SourceKind::Tree
-        } else {
-            SourceKind::File
-        },
+        kind: if kind == "tree" { SourceKind::Tree } else { SourceKind::File },
         origin: row.get(3)?,
         file_name: row.get(4)?,
     })
@@ -304,14 +290,8 @@ mod tests {
         let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
         let object = store.put_bytes(b"abc").unwrap();
         let known = [
-            (
-                Algorithm::Sha256,
-                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            ),
-            (
-                Algorithm::Sha224,
-                "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7",
-            ),
+            (Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (Algorithm::Sha224, "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"),
         ];
         for (algorithm, hex) in known {
             let digest = store.digest_of(&object, algorithm).unwrap();

@@ -44,8 +44,7 @@ impl StatFingerprint {
     /// Takes the fingerprint of a file.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Self {
-        let nanoseconds =
-            |secs: i64, rest: i64| secs.saturating_mul(1_000_000_000).saturating_add(rest);
+        let nanoseconds = |secs: i64, rest: i64| secs.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -61,11 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub fn cached_stat(
-        &self,
-        path: &Path,
-        now: &StatFingerprint,
-    ) -> Result<Option<Digest>, StoreError> {
+    pub fn cached_stat(&self, path: &Path, now: &StatFingerprint) -> Result<Option<Digest>, StoreError> {
         let row = self.database().read("find a file's digest", |connection| {
             connection
                 .prepare_cached(
@@ -86,21 +81,14 @@ impl Store {
                 .optional()
         })?;
         let newest = now.mtime_ns.max(now.ctime_ns);
-        Ok(row
-            .filter(|(_, at)| newest.saturating_add(SETTLED_NS) <= *at)
-            .map(|(object, _)| object))
+        Ok(row.filter(|(_, at)| newest.saturating_add(SETTLED_NS) <= *at).map(|(object, _)| object))
     }
 
     /// Remembers what a file hashed to; `fingerprint` was the same before and after it was read.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub fn remember_stat(
-        &self,
-        path: &Path,
-        fingerprint: &StatFingerprint,
-        object: &Digest,
-    ) -> Result<(), StoreError> {
+    pub fn remember_stat(&self, path: &Path, fingerprint: &StatFingerprint, object: &Digest) -> Result<(), StoreError> {
         self.remember_stats(&[(path, *fingerprint, *object)])
     }
 
@@ -108,54 +96,40 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub fn remember_stats(
-        &self,
-        files: &[(&Path, StatFingerprint, Digest)],
-    ) -> Result<(), StoreError> {
+    pub fn remember_stats(&self, files: &[(&Path, StatFingerprint, Digest)]) -> Result<(), StoreError> {
         self.writable()?;
         let recorded_ns = self.file_system_time()?;
-        self.database()
-            .write("record files' digests", |transaction| {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO stats
+        self.database().write("record files' digests", |transaction| {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO stats
                  (path, device, inode, size_bytes, mtime_ns, ctime_ns, recorded_ns, object)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                )?;
-                for (path, fingerprint, object) in files {
-                    insert.execute(params![
-                        path.as_os_str().as_bytes(),
-                        fingerprint.device.cast_signed(),
-                        fingerprint.inode.cast_signed(),
-                        database::signed(fingerprint.size_bytes),
-                        fingerprint.mtime_ns,
-                        fingerprint.ctime_ns,
-                        recorded_ns,
-                        object.as_bytes(),
-                    ])?;
-                }
-                Ok(())
-            })
+            )?;
+            for (path, fingerprint, object) in files {
+                insert.execute(params![
+                    path.as_os_str().as_bytes(),
+                    fingerprint.device.cast_signed(),
+                    fingerprint.inode.cast_signed(),
+                    database::signed(fingerprint.size_bytes),
+                    fingerprint.mtime_ns,
+                    fingerprint.ctime_ns,
+                    recorded_ns,
+                    object.as_bytes(),
+                ])?;
+            }
+            Ok(())
+        })
     }
 
     /// Returns what the store's file system takes for now.
     fn file_system_time(&self) -> Result<i64, StoreError> {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        };
-        let times = Timestamps {
-            last_access: now,
-            last_modification: now,
-        };
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
         let touched = rustix::fs::utimensat(self.top(), LEASE, &times, AtFlags::SYMLINK_NOFOLLOW)
             .and_then(|()| rustix::fs::statat(self.top(), LEASE, AtFlags::SYMLINK_NOFOLLOW));
-        let stat = touched
-            .map_err(|error| StoreError::io("touch", self.directory().join(LEASE))(error.into()))?;
+        let stat = touched.map_err(|error| StoreError::io("touch", self.directory().join(LEASE))(error.into()))?;
         let rest = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        Ok(stat
-            .st_mtime
-            .saturating_mul(1_000_000_000)
-            .saturating_add(rest))
+        Ok(stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(rest))
     }
 }
 
@@ -175,40 +149,17 @@ mod tests {
         let object = Digest::blake3([1; 32]);
         let young = StatFingerprint::of(&fs::metadata(&path).unwrap());
         store.remember_stat(&path, &young, &object).unwrap();
-        assert_eq!(
-            store.cached_stat(&path, &young).unwrap(),
-            None,
-            "as young as its record"
-        );
+        assert_eq!(store.cached_stat(&path, &young).unwrap(), None, "as young as its record");
 
-        let old = StatFingerprint {
-            ctime_ns: young.ctime_ns - 10_000_000_000,
-            mtime_ns: 5,
-            ..young
-        };
+        let old = StatFingerprint { ctime_ns: young.ctime_ns - 10_000_000_000, mtime_ns: 5, ..young };
         store.remember_stat(&path, &old, &object).unwrap();
         assert_eq!(store.cached_stat(&path, &old).unwrap(), Some(object));
         for changed in [
-            StatFingerprint {
-                device: old.device + 1,
-                ..old
-            },
-            StatFingerprint {
-                inode: old.inode + 1,
-                ..old
-            },
-            StatFingerprint {
-                size_bytes: old.size_bytes + 1,
-                ..old
-            },
-            StatFingerprint {
-                mtime_ns: old.mtime_ns + 1,
-                ..old
-            },
-            StatFingerprint {
-                ctime_ns: old.ctime_ns + 1,
-                ..old
-            },
+            StatFingerprint { device: old.device + 1, ..old },
+            StatFingerprint { inode: old.inode + 1, ..old },
+            StatFingerprint { size_bytes: old.size_bytes + 1, ..old },
+            StatFingerprint { mtime_ns: old.mtime_ns + 1, ..old },
+            StatFingerprint { ctime_ns: old.ctime_ns + 1, ..old },
         ] {
             assert_eq!(store.cached_stat(&path, &changed).unwrap(), None);
         }

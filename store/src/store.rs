@@ -45,11 +45,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self {
-            read_only: false,
-            lock_timeout_secs: 120,
-            waiting: None,
-        }
+        Self { read_only: false, lock_timeout_secs: 120, waiting: None }
     }
 }
 
@@ -89,11 +85,7 @@ impl Store {
     pub fn open(directory: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
         let io = |action, path: &Path| {
             let path = path.to_owned();
-            move |error: Errno| OpenError::Io {
-                action,
-                path,
-                source: error.into(),
-            }
+            move |error: Errno| OpenError::Io { action, path, source: error.into() }
         };
         if !options.read_only {
             create_all(directory)?;
@@ -101,9 +93,7 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = match rustix::fs::open(directory, flags, Mode::empty()) {
             Err(Errno::NOENT) => {
-                return Err(OpenError::NoStore {
-                    directory: directory.to_owned(),
-                });
+                return Err(OpenError::NoStore { directory: directory.to_owned() });
             }
             other => other.map_err(io("open", directory))?,
         };
@@ -114,11 +104,7 @@ impl Store {
         }
         if stat.st_uid != user {
             let directory = directory.to_owned();
-            return Err(OpenError::NotOwner {
-                directory,
-                owner: stat.st_uid,
-                user,
-            });
+            return Err(OpenError::NotOwner { directory, owner: stat.st_uid, user });
         }
         let objects = ensure_directory(&top, directory, "objects", 0o755)?;
         let temporary = ensure_directory(&top, directory, "tmp", 0o700)?;
@@ -129,14 +115,9 @@ impl Store {
             let path = directory.join(lock::LEASE);
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let mode = Mode::from_raw_mode(0o644);
-            let file =
-                rustix::fs::openat(&top, lock::LEASE, flags, mode).map_err(io("make", &path))?;
+            let file = rustix::fs::openat(&top, lock::LEASE, flags, mode).map_err(io("make", &path))?;
             wait_alone(&file, &path, options)?;
-            durable::sync_directory(&top).map_err(|source| OpenError::Io {
-                action: "sync",
-                path,
-                source,
-            })?;
+            durable::sync_directory(&top).map_err(|source| OpenError::Io { action: "sync", path, source })?;
             Ok(file)
         };
         let database = Database::open(directory, alone)?;
@@ -147,11 +128,7 @@ impl Store {
             temporary,
             database,
             options: options.clone(),
-            owner: if user == 0 {
-                (0, 0)
-            } else {
-                (user, rustix::process::getegid().as_raw())
-            },
+            owner: if user == 0 { (0, 0) } else { (user, rustix::process::getegid().as_raw()) },
             work: AtomicU64::new(0),
             clones: AtomicU8::new(clones::UNKNOWN),
         })
@@ -168,11 +145,7 @@ impl Store {
             let directory = directory.to_owned();
             move |source: std::io::Error| match source.kind() {
                 std::io::ErrorKind::NotFound => OpenError::NoStore { directory },
-                _ => OpenError::Io {
-                    action: "open",
-                    path,
-                    source,
-                },
+                _ => OpenError::Io { action: "open", path, source },
             }
         };
         let objects = durable::open_directory(&top, "objects").map_err(missing("objects"))?;
@@ -258,9 +231,7 @@ impl Store {
     /// Refuses when the store was opened for reading only.
     pub(crate) fn writable(&self) -> Result<(), StoreError> {
         if self.is_read_only() {
-            return Err(StoreError::ReadOnly {
-                directory: self.directory.clone(),
-            });
+            return Err(StoreError::ReadOnly { directory: self.directory.clone() });
         }
         Ok(())
     }
@@ -279,19 +250,10 @@ fn create_all(directory: &Path) -> Result<(), OpenError> {
 }
 
 /// Opens one of the store's own directories, making it with `mode` when it is missing.
-fn ensure_directory(
-    top: &OwnedFd,
-    directory: &Path,
-    name: &str,
-    mode: u32,
-) -> Result<OwnedFd, OpenError> {
+fn ensure_directory(top: &OwnedFd, directory: &Path, name: &str, mode: u32) -> Result<OwnedFd, OpenError> {
     let io = |action: &'static str| {
         let path = directory.join(name);
-        move |source| OpenError::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| OpenError::Io { action, path, source }
     };
     match durable::open_directory(top, name) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -313,11 +275,7 @@ fn wait_alone(file: &OwnedFd, path: &Path, options: &OpenOptions) -> Result<(), 
     };
     let cancel = AtomicBool::new(false);
     let timeout_secs = Some(options.lock_timeout_secs);
-    let mut patience = Patience {
-        waiting: &mut waiting,
-        cancel: &cancel,
-        timeout_secs,
-    };
+    let mut patience = Patience { waiting: &mut waiting, cancel: &cancel, timeout_secs };
     let held = lock::acquire(file, Hold::Alone, "the store", path, &mut patience);
     held.map_err(|error| OpenError::Io {
         action: "lock",

@@ -88,20 +88,13 @@ impl Entry {
     /// Returns the last part of the path.
     #[must_use]
     pub fn file_name(&self) -> &[u8] {
-        let start = self
-            .path
-            .iter()
-            .rposition(|byte| *byte == b'/')
-            .map_or(0, |slash| slash + 1);
+        let start = self.path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         &self.path[start..]
     }
 
     /// Says whether mode, owners and attributes are equal.
     fn same_metadata(&self, other: &Entry) -> bool {
-        self.mode == other.mode
-            && self.owner == other.owner
-            && self.group == other.group
-            && self.xattrs == other.xattrs
+        self.mode == other.mode && self.owner == other.owner && self.group == other.group && self.xattrs == other.xattrs
     }
 }
 
@@ -138,9 +131,7 @@ impl Tree {
     /// Finds the entry at a path.
     #[must_use]
     pub fn get(&self, path: &[u8]) -> Option<&Entry> {
-        let found = self
-            .entries
-            .binary_search_by(|entry| entry.path.as_slice().cmp(path));
+        let found = self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path));
         found.ok().map(|index| &self.entries[index])
     }
 
@@ -153,12 +144,10 @@ impl Tree {
     /// Counts regular files, each hard-linked file once, and their bytes.
     #[must_use]
     pub fn content(&self) -> (u64, u64) {
-        self.entries
-            .iter()
-            .fold((0, 0), |(files, bytes), entry| match entry.node {
-                Node::File { size, .. } => (files + 1, bytes + size),
-                _ => (files, bytes),
-            })
+        self.entries.iter().fold((0, 0), |(files, bytes), entry| match entry.node {
+            Node::File { size, .. } => (files + 1, bytes + size),
+            _ => (files, bytes),
+        })
     }
 
     /// Returns the objects of the regular files, in path order, repeated where files are equal.
@@ -174,11 +163,7 @@ impl Tree {
     /// A hard-linked file whose first name is left out lives on under the first name that is kept.
     #[must_use]
     pub fn subset(&self, predicate: impl Fn(&Entry) -> bool) -> Tree {
-        let kept: Vec<&Entry> = self
-            .entries
-            .iter()
-            .filter(|entry| predicate(entry))
-            .collect();
+        let kept: Vec<&Entry> = self.entries.iter().filter(|entry| predicate(entry)).collect();
         let mut ancestors: BTreeSet<&[u8]> = BTreeSet::new();
         for entry in &kept {
             let mut path = entry.parent();
@@ -209,11 +194,7 @@ impl Tree {
                     continue;
                 };
                 match homes.get(original.path.as_slice()) {
-                    Some(home) => {
-                        entry.node = Node::Hardlink {
-                            first: home.to_vec(),
-                        }
-                    }
+                    Some(home) => entry.node = Node::Hardlink { first: home.to_vec() },
                     None => {
                         homes.insert(&original.path, path);
                         entry.node = original.node.clone();
@@ -288,19 +269,13 @@ impl Tree {
     pub fn decode(bytes: &[u8]) -> Result<Tree, TreeError> {
         let mut input = Input { bytes, offset: 0 };
         if input.take(MAGIC.len())? != MAGIC {
-            return Err(TreeError::Encoding {
-                offset: 0,
-                expected: "a tree of format 1",
-            });
+            return Err(TreeError::Encoding { offset: 0, expected: "a tree of format 1" });
         }
         let count = input.length()?;
         let mut entries = Vec::with_capacity(count.min(bytes.len() / 8));
         for _ in 0..count {
             let entry = input.entry()?;
-            if entries
-                .last()
-                .is_some_and(|last: &Entry| last.path >= entry.path)
-            {
+            if entries.last().is_some_and(|last: &Entry| last.path >= entry.path) {
                 return Err(TreeError::new(&entry.path, Rule::Order));
             }
             entries.push(entry);
@@ -316,9 +291,7 @@ impl Tree {
     /// Checks every rule of a tree whose entries are sorted.
     fn validate(&self) -> Result<(), TreeError> {
         if self.entries.len() > MAX_ENTRIES {
-            return Err(TreeError::TooManyEntries {
-                count: self.entries.len(),
-            });
+            return Err(TreeError::TooManyEntries { count: self.entries.len() });
         }
         // The directories above the current entry, outermost first.
         let mut above: Vec<&[u8]> = Vec::new();
@@ -334,26 +307,17 @@ impl Tree {
             last = Some(&entry.path);
             if let Some(parent) = entry.parent() {
                 // `a.b` sorts between `a` and `a/c`, so a stack alone does not do.
-                while above
-                    .last()
-                    .is_some_and(|top| !is_beneath(&entry.path, top))
-                {
+                while above.last().is_some_and(|top| !is_beneath(&entry.path, top)) {
                     above.pop();
                 }
-                if above.last() != Some(&parent)
-                    && self
-                        .get(parent)
-                        .is_none_or(|found| found.node != Node::Directory)
-                {
+                if above.last() != Some(&parent) && self.get(parent).is_none_or(|found| found.node != Node::Directory) {
                     return fail(Rule::Parent);
                 }
             }
             match &entry.node {
                 Node::Directory => above.push(&entry.path),
                 Node::Hardlink { first } => match self.get(first) {
-                    Some(file)
-                        if matches!(file.node, Node::File { .. }) && file.path < entry.path =>
-                    {
+                    Some(file) if matches!(file.node, Node::File { .. }) && file.path < entry.path => {
                         if !file.same_metadata(entry) {
                             return fail(Rule::LinkMetadata);
                         }
@@ -369,9 +333,7 @@ impl Tree {
 
 /// Returns the directory part of a path; `None` at the top.
 fn parent(path: &[u8]) -> Option<&[u8]> {
-    path.iter()
-        .rposition(|byte| *byte == b'/')
-        .map(|slash| &path[..slash])
+    path.iter().rposition(|byte| *byte == b'/').map(|slash| &path[..slash])
 }
 
 /// Says whether `path` lies below `directory`.
@@ -383,25 +345,16 @@ fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
 fn broken_rule(entry: &Entry) -> Option<Rule> {
     let bad_path = entry.path.len() > MAX_PATH_BYTES
         || entry.path.split(|byte| *byte == b'/').any(|name| {
-            name.is_empty()
-                || name == b"."
-                || name == b".."
-                || name.len() > MAX_NAME_BYTES
-                || name.contains(&0)
+            name.is_empty() || name == b"." || name == b".." || name.len() > MAX_NAME_BYTES || name.contains(&0)
         });
     let bad_owner = |name: &str| {
         name.is_empty()
             || name.len() > MAX_OWNER_BYTES
             || name.starts_with(['-', '+', '~'])
-            || name
-                .chars()
-                .any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+            || name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
     };
     let bad_xattr = |name: &[u8], value: &[u8]| {
-        name.is_empty()
-            || name.len() > MAX_NAME_BYTES
-            || name.contains(&0)
-            || value.len() > MAX_XATTR_BYTES
+        name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(&0) || value.len() > MAX_XATTR_BYTES
     };
     if bad_path {
         return Some(Rule::Path);
@@ -412,21 +365,13 @@ fn broken_rule(entry: &Entry) -> Option<Rule> {
     if entry.mode > 0o7777 {
         return Some(Rule::Mode);
     }
-    if entry
-        .xattrs
-        .iter()
-        .any(|(name, value)| bad_xattr(name, value))
-    {
+    if entry.xattrs.iter().any(|(name, value)| bad_xattr(name, value)) {
         return Some(Rule::Xattr);
     }
     match &entry.node {
-        Node::File { object, .. } if object.algorithm() != recipes::Algorithm::Blake3 => {
-            Some(Rule::Object)
-        }
+        Node::File { object, .. } if object.algorithm() != recipes::Algorithm::Blake3 => Some(Rule::Object),
         Node::Symlink { .. } if entry.mode != 0o777 => Some(Rule::Mode),
-        Node::Symlink { target }
-            if target.is_empty() || target.len() > MAX_PATH_BYTES || target.contains(&0) =>
-        {
+        Node::Symlink { target } if target.is_empty() || target.len() > MAX_PATH_BYTES || target.contains(&0) => {
             Some(Rule::SymlinkTarget)
         }
         _ => None,
@@ -456,10 +401,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     fn error(&self, expected: &'static str) -> TreeError {
-        TreeError::Encoding {
-            offset: self.offset,
-            expected,
-        }
+        TreeError::Encoding { offset: self.offset, expected }
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], TreeError> {
@@ -509,10 +451,7 @@ impl<'a> Input<'a> {
         for _ in 0..self.length()? {
             let name = self.counted()?.to_vec();
             let value = self.counted()?.to_vec();
-            if xattrs
-                .last_key_value()
-                .is_some_and(|(last, _)| *last >= name)
-            {
+            if xattrs.last_key_value().is_some_and(|(last, _)| *last >= name) {
                 return Err(self.error("attributes in order"));
             }
             xattrs.insert(name, value);
@@ -522,27 +461,13 @@ impl<'a> Input<'a> {
             b'f' => {
                 let mut object = [0; 32];
                 object.copy_from_slice(self.take(32)?);
-                Node::File {
-                    object: Digest::blake3(object),
-                    size: self.number()?,
-                }
+                Node::File { object: Digest::blake3(object), size: self.number()? }
             }
-            b'h' => Node::Hardlink {
-                first: self.counted()?.to_vec(),
-            },
-            b'l' => Node::Symlink {
-                target: self.counted()?.to_vec(),
-            },
+            b'h' => Node::Hardlink { first: self.counted()?.to_vec() },
+            b'l' => Node::Symlink { target: self.counted()?.to_vec() },
             _ => return Err(self.error("a kind of entry")),
         };
-        Ok(Entry {
-            path,
-            mode,
-            owner,
-            group,
-            xattrs,
-            node,
-        })
+        Ok(Entry { path, mode, owner, group, xattrs, node })
     }
 }
 
@@ -623,24 +548,18 @@ pub enum TreeError {
 
 impl TreeError {
     fn new(path: &[u8], rule: Rule) -> Self {
-        Self::Entry {
-            path: path.to_vec(),
-            rule,
-        }
+        Self::Entry { path: path.to_vec(), rule }
     }
 
     /// Returns what to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Entry {
-                rule: Rule::Conflict,
-                ..
-            } => Some("two packages own this path; leave one of them out".to_owned()),
-            Self::Entry { .. } | Self::TooManyEntries { .. } => None,
-            Self::Encoding { .. } => {
-                Some("run `conary store verify` to see what else is damaged".to_owned())
+            Self::Entry { rule: Rule::Conflict, .. } => {
+                Some("two packages own this path; leave one of them out".to_owned())
             }
+            Self::Entry { .. } | Self::TooManyEntries { .. } => None,
+            Self::Encoding { .. } => Some("run `conary store verify` to see what else is damaged".to_owned()),
         }
     }
 }
@@ -667,13 +586,7 @@ mod tests {
 
     fn file(path: &str) -> Entry {
         let object = Digest::blake3(*blake3::hash(path.as_bytes()).as_bytes());
-        entry(
-            path,
-            Node::File {
-                object,
-                size: path.len() as u64,
-            },
-        )
+        entry(path, Node::File { object, size: path.len() as u64 })
     }
 
     fn directory(path: &str) -> Entry {
@@ -681,21 +594,11 @@ mod tests {
     }
 
     fn link(path: &str, first: &str) -> Entry {
-        entry(
-            path,
-            Node::Hardlink {
-                first: first.as_bytes().to_vec(),
-            },
-        )
+        entry(path, Node::Hardlink { first: first.as_bytes().to_vec() })
     }
 
     fn symlink(path: &str, target: &str) -> Entry {
-        entry(
-            path,
-            Node::Symlink {
-                target: target.as_bytes().to_vec(),
-            },
-        )
+        entry(path, Node::Symlink { target: target.as_bytes().to_vec() })
     }
 
     fn sample() -> Tree {
@@ -703,9 +606,7 @@ mod tests {
         special.mode = 0o4755;
         special.owner = "games".to_owned();
         special.xattrs.insert(b"user.note".to_vec(), vec![0, 255]);
-        special
-            .xattrs
-            .insert(b"security.capability".to_vec(), vec![1; 20]);
+        special.xattrs.insert(b"security.capability".to_vec(), vec![1; 20]);
         let mut same = link("usr/bin/ping6", "usr/bin/ping");
         same.mode = special.mode;
         same.owner = special.owner.clone();
@@ -728,10 +629,7 @@ mod tests {
         let tree = sample();
         let bytes = tree.encode();
         assert_eq!(Tree::decode(&bytes).unwrap(), tree);
-        assert_eq!(
-            Tree::decode(&Tree::default().encode()).unwrap(),
-            Tree::default()
-        );
+        assert_eq!(Tree::decode(&Tree::default().encode()).unwrap(), Tree::default());
         let mut reversed = tree.entries().to_vec();
         reversed.reverse();
         assert_eq!(Tree::new(reversed).unwrap().id(), tree.id());
@@ -803,57 +701,15 @@ mod tests {
             (vec![link("b", "a")], Rule::LinkTarget),
             (vec![link("a", "b"), file("b")], Rule::LinkTarget),
             (vec![symlink("a", "b"), link("b", "a")], Rule::LinkTarget),
-            (
-                vec![file("a"), link("b", "a"), link("c", "b")],
-                Rule::LinkTarget,
-            ),
-            (
-                vec![
-                    file("a"),
-                    Entry {
-                        mode: 0o600,
-                        ..link("b", "a")
-                    },
-                ],
-                Rule::LinkMetadata,
-            ),
-            (
-                vec![Entry {
-                    mode: 0o10644,
-                    ..file("a")
-                }],
-                Rule::Mode,
-            ),
-            (
-                vec![Entry {
-                    mode: 0o644,
-                    ..symlink("a", "b")
-                }],
-                Rule::Mode,
-            ),
+            (vec![file("a"), link("b", "a"), link("c", "b")], Rule::LinkTarget),
+            (vec![file("a"), Entry { mode: 0o600, ..link("b", "a") }], Rule::LinkMetadata),
+            (vec![Entry { mode: 0o10644, ..file("a") }], Rule::Mode),
+            (vec![Entry { mode: 0o644, ..symlink("a", "b") }], Rule::Mode),
             (vec![symlink("a", "")], Rule::SymlinkTarget),
             (vec![symlink("a", "b\0c")], Rule::SymlinkTarget),
-            (
-                vec![Entry {
-                    owner: String::new(),
-                    ..file("a")
-                }],
-                Rule::Owner,
-            ),
-            (
-                vec![Entry {
-                    owner: "a/b".to_owned(),
-                    ..file("a")
-                }],
-                Rule::Owner,
-            ),
-            (
-                vec![Entry {
-                    group: "a:b".to_owned(),
-                    ..file("a")
-                }],
-                Rule::Owner,
-            ),
+            (vec![Entry { owner: String::new(), ..file("a") }], Rule::Owner),
+            (vec![Entry { owner: "a/b".to_owned(), ..file("a") }], Rule::Owner),
+            (vec![Entry { group: "a:b".to_owned(), ..file("a") }], Rule::Owner),
         ];
         for (entries, rule) in cases {
             let path = entries.last().map(|entry| entry.path.clone());
@@ -895,9 +751,7 @@ mod tests {
         let original = tree.get(b"a/b/one").unwrap().node.clone();
         assert_eq!(part.entries().len(), 3);
         assert_eq!(part.get(b"c/four").unwrap().node, original);
-        let Node::Hardlink { first } = &part.get(b"c/three").unwrap().node else {
-            panic!()
-        };
+        let Node::Hardlink { first } = &part.get(b"c/three").unwrap().node else { panic!() };
         assert_eq!(first, b"c/four");
         assert!(Tree::new(part.into_entries()).is_ok());
         let whole = tree.subset(|_| true);
@@ -919,13 +773,7 @@ mod tests {
         assert_eq!(merged.get(b"usr").unwrap().mode, 0o755);
         let clash = Tree::new(vec![other, symlink("usr/a", "b")]).unwrap();
         let error = Tree::merge([&left, &clash]).unwrap_err();
-        assert!(matches!(
-            error,
-            TreeError::Entry {
-                rule: Rule::Conflict,
-                ..
-            }
-        ));
+        assert!(matches!(error, TreeError::Entry { rule: Rule::Conflict, .. }));
         assert!(error.hint().is_some());
         let above = Tree::new(vec![symlink("usr", "x")]).unwrap();
         assert!(Tree::merge([&above, &left]).is_err());

@@ -34,7 +34,8 @@ pub struct ProviderRow {
 }
 
 /// The columns of a [`TroveRow`].
-const COLUMNS: &str = "troves.id, troves.name, troves.version, troves.flavor, troves.label, troves.arch, troves.sequence";
+const COLUMNS: &str =
+    "troves.id, troves.name, troves.version, troves.flavor, troves.label, troves.arch, troves.sequence";
 
 impl Store {
     /// Keeps a trove; durable on return. The same trove again only becomes the newest of its name.
@@ -45,17 +46,12 @@ impl Store {
         self.writable()?;
         let _lease = self.lease()?;
         let prepared = self.prepare_trove(manifest)?;
-        self.database().write("record a trove", |transaction| {
-            insert(transaction, &prepared)
-        })?;
+        self.database().write("record a trove", |transaction| insert(transaction, &prepared))?;
         Ok(prepared.id)
     }
 
     /// Checks a trove before it is recorded; the caller holds a lease.
-    pub(crate) fn prepare_trove<'m>(
-        &self,
-        manifest: &'m Manifest,
-    ) -> Result<Prepared<'m>, StoreError> {
+    pub(crate) fn prepare_trove<'m>(&self, manifest: &'m Manifest) -> Result<Prepared<'m>, StoreError> {
         manifest.check().map_err(|error| StoreError::Invalid {
             what: "trove",
             value: manifest.spec().to_string(),
@@ -71,10 +67,8 @@ impl Store {
 
     /// Checks that a tree and every object in it are here.
     fn check_tree(&self, manifest: &Manifest, id: &Digest) -> Result<(), StoreError> {
-        let incomplete = |object: &Digest| StoreError::Incomplete {
-            trove: manifest.spec().to_string(),
-            object: *object,
-        };
+        let incomplete =
+            |object: &Digest| StoreError::Incomplete { trove: manifest.spec().to_string(), object: *object };
         if !self.has(id)? {
             return Err(incomplete(id));
         }
@@ -82,8 +76,7 @@ impl Store {
         objects.sort_unstable();
         objects.dedup();
         let absent = self.database().read("find objects", |connection| {
-            let mut find =
-                connection.prepare_cached("SELECT 1 FROM objects WHERE digest = ? LIMIT 1")?;
+            let mut find = connection.prepare_cached("SELECT 1 FROM objects WHERE digest = ? LIMIT 1")?;
             for object in &objects {
                 if !find.exists([object.as_bytes()])? {
                     return Ok(Some(*object));
@@ -106,17 +99,11 @@ impl Store {
                 .optional()
         })?;
         let Some(json) = json else {
-            return Err(StoreError::NoTrove {
-                trove: *id,
-                directory: self.directory().to_owned(),
-            });
+            return Err(StoreError::NoTrove { trove: *id, directory: self.directory().to_owned() });
         };
         if Digest::blake3(*blake3::hash(&json).as_bytes()) != *id {
             let path = self.database().path().to_owned();
-            return Err(StoreError::Row {
-                what: "a trove",
-                path,
-            });
+            return Err(StoreError::Row { what: "a trove", path });
         }
         Manifest::from_json(&json).map_err(|source| StoreError::Manifest { trove: *id, source })
     }
@@ -127,9 +114,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn has_trove(&self, id: &Digest) -> Result<bool, StoreError> {
         self.database().read("find a trove", |connection| {
-            connection
-                .prepare_cached("SELECT 1 FROM troves WHERE id = ?")?
-                .exists([id.as_bytes()])
+            connection.prepare_cached("SELECT 1 FROM troves WHERE id = ?")?.exists([id.as_bytes()])
         })
     }
 
@@ -140,10 +125,7 @@ impl Store {
     pub fn find_troves(&self, name: &str) -> Result<Vec<TroveRow>, StoreError> {
         self.database().read("find troves", |connection| {
             let sql = format!("SELECT {COLUMNS} FROM troves WHERE name = ? ORDER BY sequence DESC");
-            connection
-                .prepare_cached(&sql)?
-                .query_map([name], trove_row)?
-                .collect()
+            connection.prepare_cached(&sql)?.query_map([name], trove_row)?.collect()
         })
     }
 
@@ -154,10 +136,7 @@ impl Store {
     pub fn troves(&self) -> Result<Vec<TroveRow>, StoreError> {
         self.database().read("list troves", |connection| {
             let sql = format!("SELECT {COLUMNS} FROM troves ORDER BY name, sequence DESC");
-            connection
-                .prepare_cached(&sql)?
-                .query_map([], trove_row)?
-                .collect()
+            connection.prepare_cached(&sql)?.query_map([], trove_row)?.collect()
         })
     }
 
@@ -186,10 +165,7 @@ impl Store {
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
-        Ok(rows
-            .into_iter()
-            .filter(|row| wanted.satisfied_by(&row.capability))
-            .collect())
+        Ok(rows.into_iter().filter(|row| wanted.satisfied_by(&row.capability)).collect())
     }
 }
 
@@ -203,9 +179,7 @@ pub(crate) struct Prepared<'m> {
 /// Records a trove, or makes it the newest of its name.
 pub(crate) fn insert(transaction: &Transaction<'_>, trove: &Prepared<'_>) -> rusqlite::Result<()> {
     let Prepared { id, json, manifest } = trove;
-    transaction
-        .prepare_cached("DELETE FROM troves WHERE id = ?")?
-        .execute([id.as_bytes()])?;
+    transaction.prepare_cached("DELETE FROM troves WHERE id = ?")?.execute([id.as_bytes()])?;
     transaction
         .prepare_cached(
             "INSERT INTO troves (id, name, version, flavor, label, arch, manifest)
@@ -224,13 +198,8 @@ pub(crate) fn insert(transaction: &Transaction<'_>, trove: &Prepared<'_>) -> rus
     insert_parts(transaction, sequence, manifest)
 }
 
-fn insert_parts(
-    connection: &Connection,
-    sequence: i64,
-    manifest: &Manifest,
-) -> rusqlite::Result<()> {
-    let mut tree = connection
-        .prepare_cached("INSERT INTO trove_trees (trove, component, tree) VALUES (?, ?, ?)")?;
+fn insert_parts(connection: &Connection, sequence: i64, manifest: &Manifest) -> rusqlite::Result<()> {
+    let mut tree = connection.prepare_cached("INSERT INTO trove_trees (trove, component, tree) VALUES (?, ?, ?)")?;
     let mut provide = connection.prepare_cached(
         "INSERT OR IGNORE INTO provides (subject, trove, component, capability)
          VALUES (?, ?, ?, ?)",
@@ -249,10 +218,7 @@ fn insert_parts(
     }
     for (name, component) in &manifest.components {
         tree.execute(params![sequence, name, component.tree.as_bytes()])?;
-        give(
-            name,
-            &format!("{}:{name}={}", manifest.name, manifest.version),
-        )?;
+        give(name, &format!("{}:{name}={}", manifest.name, manifest.version))?;
         for text in &component.provides {
             give(name, text)?;
         }
@@ -263,16 +229,8 @@ fn insert_parts(
 /// Returns the part of a capability that a provider must share with it to be considered.
 fn subject(capability: &Capability) -> String {
     match capability {
-        Capability::Package {
-            name,
-            component: None,
-            ..
-        } => format!("package {name}"),
-        Capability::Package {
-            name,
-            component: Some(component),
-            ..
-        } => {
+        Capability::Package { name, component: None, .. } => format!("package {name}"),
+        Capability::Package { name, component: Some(component), .. } => {
             format!("package {name}:{component}")
         }
         Capability::Soname { name } => format!("soname {name}"),

@@ -33,8 +33,7 @@ impl Work {
     /// Makes a work directory, and removes those of dead processes.
     pub(crate) fn make(store: &Store) -> Result<Self, StoreError> {
         let top = store.directory().join("tmp");
-        let failed =
-            |error: Errno| StoreError::io("make a directory in", top.clone())(error.into());
+        let failed = |error: Errno| StoreError::io("make a directory in", top.clone())(error.into());
         sweep(store)?;
         loop {
             let number = store.work.fetch_add(1, Ordering::Relaxed);
@@ -61,17 +60,8 @@ impl Work {
             // A directory with the set-group-id bit, or another primary group: files would not be root's.
             let odd = store.owner() == (0, 0) && (stat.st_gid != 0 || stat.st_mode & 0o2000 != 0);
             let give_to = odd.then_some((0, 0));
-            let parent = store
-                .temporary()
-                .try_clone_to_owned()
-                .map_err(StoreError::io("open", &top))?;
-            return Ok(Self {
-                parent,
-                directory,
-                name,
-                path,
-                give_to,
-            });
+            let parent = store.temporary().try_clone_to_owned().map_err(StoreError::io("open", &top))?;
+            return Ok(Self { parent, directory, name, path, give_to });
         }
     }
 
@@ -197,10 +187,7 @@ pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errn
     let names: Vec<Vec<u8>> = Dir::read_from(&directory)?
         .map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_vec()))
         .collect::<Result<_, Errno>>()?;
-    for inner in names
-        .iter()
-        .filter(|inner| inner.as_slice() != b"." && inner.as_slice() != b"..")
-    {
+    for inner in names.iter().filter(|inner| inner.as_slice() != b"." && inner.as_slice() != b"..") {
         remove_all(directory.as_fd(), inner)?;
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
