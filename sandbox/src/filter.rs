@@ -276,6 +276,61 @@ mod tests {
         }
     }
 
+    /// What the kernel would make of a call: the few instructions that a program here is made of.
+    fn answer(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
+        let program = program(&rules(), true);
+        let (mut at, mut value) = (0, 0);
+        loop {
+            let step = program[at];
+            let jump = |taken| usize::from(if taken { step.jt } else { step.jf });
+            at += 1;
+            match step.code {
+                LOAD if step.k == 0 => value = number,
+                LOAD if step.k == 4 => value = architecture,
+                LOAD => {
+                    let argument = arguments[(step.k as usize - 16) / 8];
+                    value = u32::try_from(argument & 0xffff_ffff).expect("it is masked");
+                }
+                JUMP_EQUAL => at += jump(value == step.k),
+                JUMP_GREATER => at += jump(value > step.k),
+                JUMP_ANY_BIT => at += jump(value & step.k != 0),
+                RETURN => return step.k,
+                code => panic!("instruction {code:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn calls_get_the_answers_of_their_rules() {
+        let of = |call: c_long, arguments| answer(ARCHITECTURE, u32::try_from(call).expect("small"), arguments);
+        let refused = refuse;
+        assert_eq!(of(libc::SYS_read, [0; 3]), ALLOW);
+        assert_eq!(answer(0x4000_0003, 20, [0; 3]), libc::SECCOMP_RET_KILL_PROCESS);
+        assert_eq!(answer(ARCHITECTURE, NEWEST + 1, [0; 3]), refused(libc::ENOSYS));
+        assert_eq!(answer(ARCHITECTURE, NEWEST, [0; 3]), ALLOW);
+        // x32: the same numbers with a bit, and 512 to 547 of its own.
+        assert_eq!(answer(ARCHITECTURE, 0x4000_0000, [0; 3]), refused(libc::ENOSYS));
+        assert_eq!(answer(ARCHITECTURE, 0x4000_0208, [0; 3]), refused(libc::ENOSYS));
+        assert_eq!(answer(ARCHITECTURE, u32::MAX, [0; 3]), refused(libc::ENOSYS));
+        assert_eq!(of(libc::SYS_clone3, [0; 3]), refused(libc::ENOSYS));
+        assert_eq!(of(libc::SYS_clone, [17, 0, 0]), ALLOW);
+        assert_eq!(of(libc::SYS_clone, [0x003d_0f00, 0, 0]), ALLOW, "a thread");
+        for namespace in [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+            assert_eq!(of(libc::SYS_clone, [namespace | 0x11, 0, 0]), refused(libc::EPERM), "{namespace:#x}");
+        }
+        assert_eq!(of(libc::SYS_ioctl, [0, 0x5412, 0]), refused(libc::EPERM));
+        assert_eq!(of(libc::SYS_ioctl, [0, 0xffff_ffff_0000_541c, 0]), refused(libc::EPERM));
+        assert_eq!(of(libc::SYS_ioctl, [0, 0x5413, 0]), ALLOW);
+        for family in 0..64 {
+            let expected = if [1, 2, 10, 16].contains(&family) { ALLOW } else { refused(libc::EAFNOSUPPORT) };
+            assert_eq!(of(libc::SYS_socket, [family, 0, 0]), expected, "{family}");
+        }
+        assert_eq!(of(libc::SYS_uname, [0; 3]), libc::SECCOMP_RET_USER_NOTIF);
+        for rule in rules().iter().filter(|rule| rule.condition == Condition::Always) {
+            assert_eq!(of(rule.number, [0; 3]), refused(rule.answer), "{}", rule.name);
+        }
+    }
+
     #[test]
     fn every_jump_lands_in_the_program() {
         for supervised in [false, true] {
