@@ -161,7 +161,7 @@ impl Source {
 pub struct Signature {
     /// A URL, or a path relative to the recipe.
     pub location: String,
-    /// Public keys: an SSH or minisign key as text, or a file beside the recipe. Never empty.
+    /// Public keys: a file beside the recipe, or the text of an `OpenPGP`, minisign or SSH key. Never empty.
     pub keys: Vec<String>,
 }
 
