@@ -355,6 +355,3 @@ fn read_small(path: &std::path::Path) -> Result<Vec<u8>, FetchError> {
     file.take(SMALL_BYTES).read_to_end(&mut bytes).map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
     Ok(bytes)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-// kitchen/src/fetch/signature/tests.rs

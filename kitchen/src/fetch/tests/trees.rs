@@ -1,0 +1,1 @@
+// kitchen/src/fetch/tests/trees.rs
