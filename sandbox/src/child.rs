@@ -417,7 +417,7 @@ fn perform(operation: &Operation, mounts: &[Option<RawFd>], proc: RawFd) -> Resu
         }
         Operation::Processes { path } => sys::move_mount(proc, path),
         Operation::Again { from, path, optional } => match sys::mount(Some(from), path, None, libc::MS_BIND, None) {
-            Err(libc::ENOENT) if *optional => Ok(()),
+            Err(libc::ENOENT | libc::ENOTDIR) if *optional => Ok(()),
             bound => bound,
         },
         Operation::Overlay { directory, options, path } => {

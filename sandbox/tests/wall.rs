@@ -12,5 +12,7 @@ mod contained;
 mod denied;
 #[path = "wall/fixed.rs"]
 mod fixed;
+#[path = "wall/refused.rs"]
+mod refused;
 #[path = "wall/roots.rs"]
 mod roots;
