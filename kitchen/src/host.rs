@@ -2,16 +2,17 @@
 //! The fingerprint of the host's part of a build root.
 //!
 //! In default isolation a build sees the host's `/usr`, read-only. What it is made of is written down as
-//! three listings, each kept in the store as an object, so that a later miss can name the package that
+//! listings, each kept in the store as an object, so that a later miss can name the package that
 //! changed:
 //!
 //! - `packages`: a line `name version` for every installed package, from the first database found: dpkg,
 //!   pacman, rpm, apk. Without any, a line for every file below `/usr` with its size and times.
-//! - `links`: where the links into `/usr` at the root and in `/etc/alternatives` point.
+//! - `links`: where the links at the root point, `/lib` and its like.
+//! - `alternatives`: where the links in `/etc/alternatives` point.
 //! - `loader-cache`: the content of `/etc/ld.so.cache`.
 //!
-//! The listing of a database is made once and remembered by the database file's device, inode, size and
-//! times. A file that somebody put below `/usr` by hand, on a host with a package database, is not seen:
+//! A listing is made once and remembered by the device, inode, size and times of what it was made from: of the
+//! database's file, or of the directory of links, whose times change with each of them. A file that somebody put below `/usr` by hand, on a host with a package database, is not seen:
 //! docs/shortcomings.md says so.
 
 use std::fmt::Write as _;
@@ -63,6 +64,9 @@ struct Database {
     list: fn(&Path) -> std::io::Result<String>,
 }
 
+/// Where a host chooses between programs of one purpose.
+const ALTERNATIVES: &str = "etc/alternatives";
+
 const DATABASES: [Database; 4] = [
     Database { file: "var/lib/dpkg/status", list: list_dpkg },
     Database { file: "var/lib/pacman/local", list: list_directory },
@@ -87,12 +91,13 @@ impl Host {
             None => store.put_bytes(self.walk_usr()?.as_bytes())?,
         };
         inputs.add(InputKind::Host, "packages", packages.to_string());
-        let links = self.links();
-        let links_id = Digest::blake3(*blake3::hash(links.as_bytes()).as_bytes());
-        if !store.has(&links_id)? {
-            store.put_bytes(links.as_bytes())?;
+        let links = list_links(&self.root)
+            .map_err(|source| HostError::Read { path: self.root.clone(), source })?;
+        inputs.add(InputKind::Host, "links", keep(store, &links)?.to_string());
+        if self.root.join(ALTERNATIVES).exists() {
+            let alternatives = self.remembered(store, Path::new(ALTERNATIVES), list_links)?;
+            inputs.add(InputKind::Host, "alternatives", alternatives.to_string());
         }
-        inputs.add(InputKind::Host, "links", links_id.to_string());
         if self.root.join("etc/ld.so.cache").exists() {
             let cache = self.remembered(store, Path::new("etc/ld.so.cache"), list_opaque)?;
             inputs.add(InputKind::Host, "loader-cache", cache.to_string());
@@ -119,27 +124,6 @@ impl Host {
         let digest = store.put_bytes(listing.as_bytes())?;
         store.remember_stat(&path, &now, &digest)?;
         Ok(digest)
-    }
-
-    /// Links at the root and in `/etc/alternatives` that lead below `/usr`, one a line.
-    fn links(&self) -> String {
-        let mut lines = Vec::new();
-        for directory in ["", "etc/alternatives"] {
-            let Ok(entries) = fs::read_dir(self.root.join(directory)) else {
-                continue; // A host without alternatives has none to list.
-            };
-            for entry in entries.flatten() {
-                if let Ok(target) = fs::read_link(entry.path()) {
-                    lines.push(format!(
-                        "{directory}/{} {}\n",
-                        entry.file_name().to_string_lossy(),
-                        target.to_string_lossy()
-                    ));
-                }
-            }
-        }
-        lines.sort_unstable();
-        lines.concat()
     }
 
     /// A line for every file below `/usr`, for hosts without a package database.
@@ -211,6 +195,25 @@ fn list_apk(installed: &Path) -> std::io::Result<String> {
     }
     lines.sort_unstable();
     Ok(lines.concat())
+}
+
+/// The links in a directory and where they point, one a line, sorted.
+fn list_links(directory: &Path) -> std::io::Result<String> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Ok(target) = fs::read_link(entry.path()) {
+            lines.push(format!("{} {}\n", entry.file_name().to_string_lossy(), target.to_string_lossy()));
+        }
+    }
+    lines.sort_unstable();
+    Ok(lines.concat())
+}
+
+/// Keeps a listing as an object, unless the store has it.
+fn keep(store: &Store, listing: &str) -> Result<Digest, StoreError> {
+    let digest = Digest::blake3(*blake3::hash(listing.as_bytes()).as_bytes());
+    if store.has(&digest)? { Ok(digest) } else { store.put_bytes(listing.as_bytes()) }
 }
 
 /// The names in a directory, one a line, sorted: pacman names a package's directory by name and version.

@@ -12,7 +12,7 @@
 //! | `source` | `main` or the additional source's file name | digest of the file or of the tree |
 //! | `patch` | position and file name | digest of the file |
 //! | `dependency` | position and trove name | id of the trove in the build root |
-//! | `host` | `packages`, `links`, `loader-cache` | digest of the listing that is kept as an object |
+//! | `host` | `packages`, `links`, `alternatives`, `loader-cache` | digest of the listing that is kept as an object |
 //! | `environment` | variable | value, for the closed environment; `MAKEFLAGS` and `SOURCE_DATE_EPOCH` aside |
 //! | `target` | `arch`, `build`, `host`, `target` | architecture and triples |
 //! | `option` | `check` | `skipped` where `--no-check` was given |

@@ -132,10 +132,11 @@ pub fn identify(
     for (position, patch) in recipe.patches.iter().enumerate() {
         let content = if patch.checksum.is_empty() {
             // A patch beside the recipe is its own claim.
-            let path = directory.join(&patch.file);
-            match fs::metadata(&path) {
-                Ok(about) => store.cached_stat(&path, &StatFingerprint::of(&about))?,
-                Err(_) => None,
+            let path = std::path::absolute(directory.join(&patch.file)).ok();
+            let about = path.as_deref().and_then(|path| fs::metadata(path).ok());
+            match (path, about) {
+                (Some(path), Some(about)) => store.cached_stat(&path, &StatFingerprint::of(&about))?,
+                _ => None,
             }
         } else {
             claimed(store, &patch.checksum)?

@@ -58,6 +58,8 @@ pub struct Options {
     pub low_speed: LowSpeed,
     /// The largest file, and the largest repository, that is taken.
     pub max_bytes: u64,
+    /// The most files, directories and symlinks that a repository's tree may have.
+    pub max_entries: usize,
     /// The proxies.
     pub proxy: Proxy,
     /// Who is trusted to certify servers; without it there is no HTTPS.
@@ -78,6 +80,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(60),
             low_speed: LowSpeed { bytes_per_sec: 512, window_secs: 60 },
             max_bytes: 32 << 30,
+            max_entries: 1_000_000,
             proxy: Proxy::default(),
             tls: None,
             user_agent: concat!("conary/", env!("CARGO_PKG_VERSION")).to_owned(),

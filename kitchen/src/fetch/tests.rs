@@ -39,6 +39,7 @@ impl Bench {
             connect_timeout: Duration::from_secs(2),
             stall_timeout: Duration::from_millis(600),
             max_bytes: 4 << 20,
+            max_entries: 2000,
             ..Options::default()
         };
         Self { place, store, options, events: Mutex::default(), cancel: AtomicBool::new(false) }

@@ -16,8 +16,6 @@ use super::super::local::entry_of;
 use super::{GitError, Id};
 use crate::shown::shown;
 
-/// What a commit's tree may hold.
-const ENTRIES: usize = 2_000_000;
 /// How deep it may be.
 const DEPTH: usize = 128;
 
@@ -64,6 +62,7 @@ pub(super) struct Export<'a> {
     pub(super) batch: &'a Batch<'a>,
     pub(super) cancel: &'a AtomicBool,
     pub(super) max_bytes: u64,
+    pub(super) max_entries: usize,
     pub(super) entries: Vec<Entry>,
     pub(super) size_bytes: u64,
 }
@@ -91,7 +90,7 @@ impl Export<'_> {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            if self.entries.len() >= ENTRIES || path.len() > 4095 {
+            if self.entries.len() >= self.max_entries || path.len() > 4095 {
                 return Err(GitError::Malformed { what: "a tree is too large" });
             }
             match mode {

@@ -299,7 +299,7 @@ impl Fetching<'_> {
     fn commit_from(&self, url: &str, id: Id, wanted: &Commit) -> Result<Exported, GitError> {
         (self.events)(Event::Started { file: directory_name(wanted.url).to_owned(), url: redacted(url) });
         let batch = self.store.batch()?;
-        let mut export = Export { batch: &batch, cancel: self.cancel, max_bytes: self.options.max_bytes, entries: Vec::new(), size_bytes: 0 };
+        let mut export = Export { batch: &batch, cancel: self.cancel, max_bytes: self.options.max_bytes, max_entries: self.options.max_entries, entries: Vec::new(), size_bytes: 0 };
         let (how, commit) = self.repository(&mut export, url, id, wanted.tag, wanted.submodules, b"", 0)?;
         let Export { entries, size_bytes, .. } = export;
         let tree = Tree::new(entries).map_err(|_| GitError::Malformed { what: "the tree breaks the rules of trees" })?;
@@ -392,12 +392,22 @@ impl Fetching<'_> {
     }
 
     fn receive_once(&self, location: &Location, want: &Want, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
+        match self.receive_pack(location, want, false, work, url) {
+            // Such a server gives nothing but what a reference names, and is gone after saying so.
+            Err(GitError::Remote { message }) if message.contains("not our ref") || message.contains("unadvertised") => {
+                self.receive_pack(location, want, true, work, url)
+            }
+            done => done,
+        }
+    }
+
+    fn receive_pack(&self, location: &Location, want: &Want, everything: bool, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
         let mut talk = connect(self, location)?;
         let indexer = Indexer::new(None, &work.objects.join("pack"), 0o600, false)?;
         let name = directory_name(url).to_owned();
         let progress = |done_bytes| (self.events)(Event::Progress { file: name.clone(), done_bytes, total_bytes: None });
         let mut pack = Pack { indexer, received: 0, limit: self.options.max_bytes, progress: &progress };
-        wire::fetch(&mut *talk, want, &mut pack)?;
+        wire::fetch(&mut *talk, want, everything, &mut pack)?;
         pack.indexer.commit()?;
         Ok(())
     }

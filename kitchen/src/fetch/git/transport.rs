@@ -116,9 +116,6 @@ fn daemon<'f>(fetching: &'f Fetching<'_>, host: &str, port: u16, path: &str) -> 
 }
 
 fn ssh<'f>(fetching: &'f Fetching<'_>, host: &str, port: Option<u16>, path: &str) -> Result<Stream<'f>, GitError> {
-    if host.starts_with('-') {
-        return Err(GitError::BadUrl { reason: "its host looks like an option" });
-    }
     let mut command = Command::new("ssh");
     // Nobody is there to answer a question.
     command.args(["-o", "BatchMode=yes", "-o", "SendEnv=GIT_PROTOCOL"]).env("GIT_PROTOCOL", "version=2");
@@ -160,9 +157,7 @@ pub(super) fn locate(url: &str, directory: &std::path::Path) -> Result<Location,
                 let (authority, path) = rest.split_once('/').ok_or_else(|| bad("it has no path"))?;
                 let path = super::super::place::decode_percent(&format!("/{path}")).ok_or_else(|| bad("its path is wrongly encoded"))?;
                 let (host, port) = split_port(authority).ok_or_else(|| bad("its port is not a number"))?;
-                if host.is_empty() {
-                    return Err(bad("it has no host"));
-                }
+                check_host(&host)?;
                 // `/~user/repository` is how a URL says `~user/repository`.
                 let path = path.strip_prefix('/').filter(|path| path.starts_with('~')).map_or(path.clone(), str::to_owned);
                 Ok(if scheme == "git" { Location::Daemon { host, port, path } } else { Location::Ssh { host, port, path } })
@@ -173,11 +168,19 @@ pub(super) fn locate(url: &str, directory: &std::path::Path) -> Result<Location,
     // host:path, as scp writes it, unless a slash comes first.
     if let Some((host, path)) = url.split_once(':')
         && !host.contains('/')
-        && !host.is_empty()
     {
+        check_host(host)?;
         return Ok(Location::Ssh { host: host.to_owned(), port: None, path: path.to_owned() });
     }
     Ok(Location::Local(directory.join(url)))
+}
+
+/// Refuses a host that a program would take for something else.
+fn check_host(host: &str) -> Result<(), GitError> {
+    if host.is_empty() || host.starts_with('-') || host.contains("@-") {
+        return Err(GitError::BadUrl { reason: "its host is empty or looks like an option" });
+    }
+    Ok(())
 }
 
 /// Splits `host:port`, where the host may be an IPv6 address in brackets.
@@ -220,7 +223,7 @@ mod tests {
         for (url, location) in table {
             assert_eq!(locate(url, here).unwrap(), location, "{url}");
         }
-        for bad in ["ext://sh", "git:///a", "git://h:x/a", "ssh://h", "file://other/a", "https://a\nb/c"] {
+        for bad in ["ext://sh", "git:///a", "git://h:x/a", "ssh://h", "file://other/a", "https://a\nb/c", "ssh://-oProxyCommand=x/a", "-oProxyCommand=x:a", "me@-x:a", ":a"] {
             assert!(locate(bad, here).is_err(), "{bad}");
         }
     }

@@ -48,24 +48,22 @@ enum Server {
 
 /// Fetches the wanted commit, with everything it needs, into `pack`.
 ///
-/// The commit comes alone where the server gives single commits, else with all history of all references.
-pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, pack: &mut dyn Write) -> Result<(), GitError> {
+/// The commit comes alone where the server gives single commits. With `everything`, or from an old server that gives
+/// only what references name, all history of all references comes.
+pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, everything: bool, pack: &mut dyn Write) -> Result<(), GitError> {
     match greet(talk)? {
         Server::Two { shallow } => {
             if let Some(tag) = want.tag {
                 let references = list(talk, &format!("ref-prefix refs/tags/{tag}\n"))?;
                 check_tag(&references, tag, want.commit)?;
             }
-            let answer = talk.ask(command_fetch(&[want.commit], shallow))?;
-            match receive_two(answer, pack) {
-                // Such a server gives nothing but what a reference names.
-                Err(GitError::Remote { message }) if message.contains("not our ref") || message.contains("unadvertised") => {
-                    let references = list(talk, "ref-prefix refs/heads/\nref-prefix refs/tags/\n")?;
-                    let answer = talk.ask(command_fetch(&unique(&references), false))?;
-                    receive_two(answer, pack)
-                }
-                done => done,
-            }
+            let request = if everything {
+                let references = list(talk, "ref-prefix refs/heads/\nref-prefix refs/tags/\n")?;
+                command_fetch(&something(unique(&references), want)?, false)
+            } else {
+                command_fetch(&[want.commit], shallow)
+            };
+            receive_two(talk.ask(request)?, pack)
         }
         Server::Zero { references, capabilities } => {
             if let Some(tag) = want.tag {
@@ -75,12 +73,13 @@ pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, pack: &mut dyn Write) -> R
             if !can(b"side-band-64k") {
                 return Err(GitError::Protocol("the server is too old: it has no side band"));
             }
-            let single = references.iter().any(|(id, _)| *id == want.commit) || can(b"allow-reachable-sha1-in-want") || can(b"allow-any-sha1-in-want");
-            let shallow = single && can(b"shallow");
-            let wants = if single { vec![want.commit] } else { unique(&references) };
-            if wants.is_empty() {
-                return Err(GitError::NotFound { commit: want.commit.to_string() });
-            }
+            let gives_any = can(b"allow-reachable-sha1-in-want") || can(b"allow-any-sha1-in-want");
+            let single = named(&references, want.commit).or(gives_any.then_some(want.commit)).filter(|_| !everything);
+            let shallow = single.is_some() && can(b"shallow");
+            let wants = match single {
+                Some(id) => vec![id],
+                None => something(unique(&references), want)?,
+            };
             let mut request = Vec::new();
             let ofs = if can(b"ofs-delta") { " ofs-delta" } else { "" };
             for (index, id) in wants.iter().enumerate() {
@@ -95,6 +94,19 @@ pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, pack: &mut dyn Write) -> R
             receive_zero(talk.ask(request)?, shallow, pack)
         }
     }
+}
+
+/// What to ask for to get a commit that a reference names: itself, or the tag object that names it.
+fn named(references: &[(Id, Vec<u8>)], commit: Id) -> Option<Id> {
+    let mut of_commit = references.iter().filter(|(id, _)| *id == commit).map(|(_, name)| name);
+    let name = of_commit.clone().find(|name| !name.ends_with(b"^{}")).or_else(|| of_commit.next())?;
+    let own = name.strip_suffix(b"^{}").unwrap_or(name);
+    references.iter().find(|(_, name)| name == own).map(|(id, _)| *id)
+}
+
+/// Refuses to ask for nothing: an empty repository has no commit.
+fn something(wants: Vec<Id>, want: &Want) -> Result<Vec<Id>, GitError> {
+    if wants.is_empty() { Err(GitError::NotFound { commit: want.commit.to_string() }) } else { Ok(wants) }
 }
 
 /// Reads the greeting and finds out which version the server speaks.
