@@ -157,6 +157,11 @@ impl<'a> Decider<'a> {
                         continue;
                     }
                     let row = file_row(&mut canonical, component, tree, entry)?;
+                    if let Some(why) = paths::forbidden(&row.path) {
+                        let (path, owner) = (entry.path.clone(), owner(arriving, component));
+                        self.conflicts.push(Conflict::Forbidden { path, owner, why });
+                        continue;
+                    }
                     self.claim_one(&mut claims, number, row);
                 }
             }
@@ -414,7 +419,9 @@ impl<'a> Decider<'a> {
             && found.kind == Some(Kind::File);
         if edited_config {
             let (new, old) = (row.object, left.object);
-            let changed = new != old && Some(self.hash(path)?) != new;
+            // A rollback brings the old state, of which there is nothing new to say.
+            let news = new != old && self.scene.returns_to.is_none();
+            let changed = news && Some(self.hash(path)?) != new;
             self.keep_edit(path, owner, left.flags & FLAG_EXISTED, &found, changed)?;
             return Ok(());
         }

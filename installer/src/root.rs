@@ -22,8 +22,8 @@ use crate::error::RootError;
 use crate::event::{Event, Warning};
 use crate::paths::STATE_DIRECTORY;
 
-/// Name of the lock file in the state directory.
-const LOCK: &str = "lock";
+/// Name of the lock file in the state directory; `lock` there is the store's.
+const LOCK: &str = "root.lock";
 
 /// How to open a root.
 #[derive(Debug, Clone)]

@@ -668,6 +668,18 @@ fn roll_back(
         // The oldest is what was there at the time.
         solution.put_back.entry(thing.path.clone()).or_insert(thing);
     }
+    // A trove that stays as it is gets its edited files back all the same.
+    if let Some(db) = db {
+        let names = db.names()?;
+        for thing in solution.put_back.values().filter(|thing| thing.edit) {
+            for row in db.rows_at(&thing.path)? {
+                let name = names.get(&row.trove);
+                if let Some(member) = name.and_then(|name| solution.members.get_mut(name)) {
+                    member.asked = true;
+                }
+            }
+        }
+    }
     solution.returns_to = Some(target);
     Ok(())
 }

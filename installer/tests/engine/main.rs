@@ -1,0 +1,5 @@
+// installer/tests/engine/main.rs
+//! The engine at work on real packages and real roots.
+
+mod basic;
+mod lab;
