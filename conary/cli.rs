@@ -15,7 +15,9 @@ use crate::failure::Outcome;
 /// Builds packages in isolation from recipes, and installs them into a root.
 #[derive(Debug, Parser)]
 #[command(name = "conary", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Start with `conary cook recipes/cookbook/hello`, and `conary doctor` when something is missing.")]
+#[command(
+    after_help = "Start with `conary cook recipes/cookbook/hello`, and `conary doctor` when something is missing."
+)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -44,6 +46,17 @@ pub struct StoreArgs {
     pub store: Option<PathBuf>,
 }
 
+/// Where sources may come from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Look for sources in this directory first, by digest; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub distfiles: Vec<PathBuf>,
+    /// Use no network: a source that is not at hand is an error
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// Which root.
 #[derive(Debug, Args)]
 pub struct RootArgs {
@@ -66,6 +79,38 @@ pub struct JsonArg {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Build packages from recipes, in isolation
+    Cook(commands::cook::Arguments),
+    /// Bring the sources of recipes into the store
+    Fetch(commands::fetch::Arguments),
+    /// Say which inputs of a cook differ from the latest one
+    Why(commands::why::Arguments),
+    /// Print the log of a build
+    Log(commands::log::Arguments),
+    /// Install packages into a root
+    Install(commands::install::Arguments),
+    /// Remove packages from a root
+    Remove(commands::remove::Arguments),
+    /// Return a root to an earlier state
+    Rollback(commands::rollback::Arguments),
+    /// List what is installed
+    List(commands::list::Arguments),
+    /// Show all about one installed package
+    Show(commands::show::Arguments),
+    /// List the files of an installed package
+    Files(commands::files::Arguments),
+    /// Say which package a path belongs to
+    Owner(commands::owner::Arguments),
+    /// Compare installed files with what was installed
+    Verify(commands::verify::Arguments),
+    /// List the changes of a root
+    History(commands::history::Arguments),
+    /// Look into package files
+    Ccs(commands::ccs::Arguments),
+    /// Name other places for sources
+    Mirror(commands::mirror::Arguments),
+    /// Look at and change the settings of a store
+    Config(commands::config::Arguments),
     /// Tell what this host offers the sandbox, and which switch to flip
     Doctor(commands::doctor::Arguments),
     /// Print the completion script of a shell
@@ -78,6 +123,22 @@ impl Command {
     /// Runs it.
     pub fn run(self, context: &Context<'_>) -> Outcome {
         match self {
+            Self::Cook(arguments) => commands::cook::run(&arguments, context),
+            Self::Fetch(arguments) => commands::fetch::run(&arguments, context),
+            Self::Why(arguments) => commands::why::run(&arguments, context),
+            Self::Log(arguments) => commands::log::run(&arguments, context),
+            Self::Install(arguments) => commands::install::run(&arguments, context),
+            Self::Remove(arguments) => commands::remove::run(&arguments, context),
+            Self::Rollback(arguments) => commands::rollback::run(&arguments, context),
+            Self::List(arguments) => commands::list::run(&arguments, context),
+            Self::Show(arguments) => commands::show::run(&arguments, context),
+            Self::Files(arguments) => commands::files::run(&arguments, context),
+            Self::Owner(arguments) => commands::owner::run(&arguments, context),
+            Self::Verify(arguments) => commands::verify::run(&arguments, context),
+            Self::History(arguments) => commands::history::run(&arguments, context),
+            Self::Ccs(arguments) => commands::ccs::run(&arguments, context),
+            Self::Mirror(arguments) => commands::mirror::run(&arguments, context),
+            Self::Config(arguments) => commands::config::run(&arguments, context),
             Self::Doctor(arguments) => commands::doctor::run(&arguments, context),
             Self::Completions(arguments) => commands::completions::run(&arguments, context),
             Self::Man(arguments) => commands::man::run(&arguments, context),
@@ -85,8 +146,51 @@ impl Command {
     }
 }
 
+/// Exit codes of commands that change a root.
+const CHANGE: &[Code] = &[Code::Damaged, Code::Refused, Code::Busy, Code::NotFound, Code::System, Code::Interrupted];
+
+/// Exit codes of commands that look at a root.
+const LOOK: &[Code] = &[Code::Damaged, Code::NotFound, Code::System];
+
 /// Which exit codes a command has beyond 0, 1 and 2.
-const EXIT_CODES: &[(&str, &[Code])] = &[("doctor", &[Code::Sandbox]), ("completions", &[]), ("man", &[Code::System])];
+const EXIT_CODES: &[(&str, &[Code])] = &[
+    (
+        "cook",
+        &[
+            Code::Recipe,
+            Code::Source,
+            Code::Build,
+            Code::Sandbox,
+            Code::Damaged,
+            Code::Busy,
+            Code::NotFound,
+            Code::System,
+            Code::Limit,
+            Code::Interrupted,
+        ],
+    ),
+    (
+        "fetch",
+        &[Code::Recipe, Code::Source, Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted],
+    ),
+    ("why", &[Code::Recipe, Code::Damaged, Code::NotFound, Code::System]),
+    ("log", &[Code::NotFound, Code::System, Code::Interrupted]),
+    ("install", CHANGE),
+    ("remove", CHANGE),
+    ("rollback", CHANGE),
+    ("list", LOOK),
+    ("show", LOOK),
+    ("files", LOOK),
+    ("owner", LOOK),
+    ("verify", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
+    ("history", LOOK),
+    ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
+    ("mirror", &[Code::NotFound, Code::System]),
+    ("config", &[Code::NotFound, Code::System]),
+    ("doctor", &[Code::Sandbox]),
+    ("completions", &[]),
+    ("man", &[Code::System]),
+];
 
 /// The definitions, with the exit codes in every help page.
 pub fn command() -> clap::Command {

@@ -4,13 +4,39 @@
 //! A command opens what it needs, calls one function of a library, and says how it went. Nothing is decided
 //! here that a library should decide.
 
+pub mod ccs;
+pub mod changes;
 pub mod completions;
+pub mod config;
+pub mod cook;
 pub mod doctor;
+pub mod fetch;
+pub mod files;
+pub mod history;
+pub mod install;
+pub mod list;
+pub mod log;
 pub mod man;
+pub mod mirror;
+pub mod owner;
+pub mod remove;
+pub mod rollback;
+pub mod show;
+pub mod verify;
+pub mod why;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use kitchen::fetch as fetching;
+use recipes::{LoadError, Recipe};
+use store::{OpenOptions, Store};
+
+use crate::cli::{SourceArgs, StoreArgs};
 use crate::environment::Environment;
+use crate::exit::Code;
+use crate::failure::Failure;
+use crate::trust;
 use crate::ui::Ui;
 
 /// What every command is given.
@@ -22,4 +48,75 @@ pub struct Context<'a> {
     pub ui: &'a Ui,
     /// Set by Ctrl-C.
     pub cancel: &'a AtomicBool,
+}
+
+impl Context<'_> {
+    /// Opens the store of a command for changes, and makes it when it is not there.
+    pub fn store(&self, arguments: &StoreArgs) -> Result<Store, Failure> {
+        self.open(arguments, false)
+    }
+
+    /// Opens the store of a command for looking only.
+    pub fn read_store(&self, arguments: &StoreArgs) -> Result<Store, Failure> {
+        self.open(arguments, true)
+    }
+
+    /// Where the store of a command is.
+    pub fn store_directory(&self, arguments: &StoreArgs) -> Result<PathBuf, Failure> {
+        match &arguments.store {
+            Some(directory) => Ok(self.environment.absolute(directory)),
+            None => self.environment.default_store().ok_or_else(|| {
+                Failure::new(Code::Usage, "there is no home directory to keep a store in")
+                    .hint("name one with `--store DIR`")
+            }),
+        }
+    }
+
+    /// How sources are brought in: the command line's switches, the store's settings, the surroundings.
+    pub fn fetch_options(&self, arguments: &SourceArgs, store: &Store) -> Result<fetching::Options, Failure> {
+        let surroundings = self.environment;
+        let mut distfiles: Vec<PathBuf> = arguments.distfiles.iter().map(|path| surroundings.absolute(path)).collect();
+        distfiles.extend(store.setting(config::DISTFILES)?.map(PathBuf::from));
+        let proxies = &surroundings.proxies;
+        let tls = trust::client_config(&surroundings.certificates);
+        Ok(fetching::Options {
+            distfiles,
+            offline: arguments.offline,
+            proxy: fetching::Proxy {
+                http: proxies.http.clone().or_else(|| proxies.all.clone()),
+                https: proxies.https.clone().or_else(|| proxies.all.clone()),
+                except: proxies.none.clone(),
+            },
+            tls: Some(tls.map_err(|error| Failure::of(Code::General, &error, None))?),
+            ..fetching::Options::default()
+        })
+    }
+
+    fn open(&self, arguments: &StoreArgs, read_only: bool) -> Result<Store, Failure> {
+        let options = OpenOptions { read_only, ..OpenOptions::default() };
+        Ok(Store::open(&self.store_directory(arguments)?, &options)?)
+    }
+}
+
+/// Reads a recipe; returns it with its own directory.
+///
+/// What is wrong with it goes to stderr in full, each with its place, and the failure that comes back says no more.
+pub fn load(file: &Path, context: &Context<'_>) -> Result<(Recipe, PathBuf), Failure> {
+    let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
+    match recipes::load(&shown(file, context)) {
+        Ok(recipe) => Ok((recipe, directory)),
+        Err(LoadError::Invalid { diagnostics, .. }) => {
+            for diagnostic in diagnostics {
+                context.ui.quote(diagnostic.to_string().as_bytes());
+            }
+            Err(Failure::told(Code::Recipe))
+        }
+        Err(error @ LoadError::Read { .. }) => Err(Failure::of(Code::System, &error, error.hint())),
+        Err(error) => Err(Failure::of(Code::Recipe, &error, error.hint())),
+    }
+}
+
+/// A path as messages name it: relative, where it lies below the current directory.
+fn shown(path: &Path, context: &Context<'_>) -> PathBuf {
+    path.strip_prefix(&context.environment.directory).unwrap_or(path).to_owned()
 }

@@ -18,6 +18,8 @@ pub struct Failure {
     pub message: String,
     /// What lies under it, outermost first.
     pub causes: Vec<String>,
+    /// What else there is to know, such as where a log is.
+    pub notes: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -28,7 +30,7 @@ pub type Outcome = Result<Code, Failure>;
 impl Failure {
     /// A failure in words of our own.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), causes: Vec::new(), hint: None }
+        Self { code, message: message.to_string(), causes: Vec::new(), notes: Vec::new(), hint: None }
     }
 
     /// A failure whose story was already told on stderr; only the code is left to say.
@@ -57,10 +59,14 @@ impl Failure {
             next = current.source();
         }
         match system {
-            Some(advice) if !matches!(code, Code::Damaged) => {
-                Self { code: Code::System, message, causes, hint: hint.or_else(|| Some(advice.to_owned())) }
-            }
-            _ => Self { code, message, causes, hint },
+            Some(advice) if !matches!(code, Code::Damaged) => Self {
+                code: Code::System,
+                message,
+                causes,
+                notes: Vec::new(),
+                hint: hint.or_else(|| Some(advice.to_owned())),
+            },
+            _ => Self { code, message, causes, notes: Vec::new(), hint },
         }
     }
 

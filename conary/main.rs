@@ -4,11 +4,14 @@
 //! `main` reads the surroundings once and hands them to one command. The algorithms are in the libraries.
 
 mod cli;
+mod codes;
 mod commands;
 mod environment;
 mod exit;
 mod failure;
+mod lookup;
 mod signal;
+mod trust;
 mod ui;
 
 use std::process::ExitCode;
@@ -51,7 +54,11 @@ fn run(cli: cli::Cli, environment: &Environment, ui: &Ui) -> Outcome {
 /// Sends `tracing` messages that `filter` lets through to stderr.
 fn show_debug_messages(filter: &str) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
-        Failure::of(Code::Usage, &error, Some("CONARY_LOG is a filter like `debug` or `store=trace,kitchen=debug`".into()))
+        Failure::of(
+            Code::Usage,
+            &error,
+            Some("CONARY_LOG is a filter like `debug` or `store=trace,kitchen=debug`".into()),
+        )
     })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     Ok(())

@@ -104,10 +104,14 @@ impl Ui {
     /// # Errors
     /// As [`Ui::line`].
     pub fn json(&self, document: &impl Serialize) -> Result<(), Failure> {
-        let mut text = serde_json::to_string_pretty(document)
-            .map_err(|error| Failure::of(Code::General, &error, None))?;
+        let mut text =
+            serde_json::to_string_pretty(document).map_err(|error| Failure::of(Code::General, &error, None))?;
         text.push('\n');
-        if self.stdout_is_terminal { self.bytes(text::safe_lines(&text).as_bytes()) } else { self.bytes(text.as_bytes()) }
+        if self.stdout_is_terminal {
+            self.bytes(text::safe_lines(&text).as_bytes())
+        } else {
+            self.bytes(text.as_bytes())
+        }
     }
 
     /// Writes bytes to stdout as they are.
@@ -164,6 +168,11 @@ impl Ui {
         self.stderr(&format!("{}: {}\n", self.paint(Style::Warning, "warning"), text::safe_lines(message)));
     }
 
+    /// True when the output of builds is shown while they run.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// Shows output of a build, when `--verbose` asks for it.
     pub fn output(&self, piece: &[u8]) {
         if self.verbose && !self.quiet {
@@ -187,6 +196,7 @@ impl Ui {
             lines.push(format!("{}: {}", self.paint(Style::Error, "error"), text::safe_lines(&failure.message)));
         }
         lines.extend(failure.causes.iter().map(|cause| format!("  cause: {}", text::safe_lines(cause))));
+        lines.extend(failure.notes.iter().map(|note| format!("  {}", text::safe_lines(note))));
         if let Some(hint) = &failure.hint {
             lines.push(format!("{}: {}", self.paint(Style::Hint, "hint"), text::safe_lines(hint)));
         }

@@ -1,2 +1,16 @@
 // tests/main.rs
-//! Integration tests.
+//! The built `conary`, used as a person or a script would use it.
+//!
+//! Each test has a private world, [`support::TestEnv`]; where the tests run as root, most run as an ordinary user too.
+//! A test that cannot run says so loudly; `CONARY_FORBID_SKIPS=1` makes that a failure.
+
+mod builds;
+mod cli;
+mod cook;
+mod docs;
+mod install;
+mod key;
+mod recipes;
+mod sources;
+mod support;
+mod tidy;

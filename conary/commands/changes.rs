@@ -1,0 +1,279 @@
+// conary/commands/changes.rs
+//! A changeset on the terminal: the plan, the question, the story. Install, remove and rollback share it.
+
+use std::sync::Mutex;
+
+use clap::Args;
+use installer::{
+    ChangeRow, Event, PathAction, PathChange, Plan, PlanOptions, Request, Root, RootOptions, Warning, show_path,
+};
+use serde_json::{Value, json};
+use store::Store;
+
+use crate::cli::RootArgs;
+use crate::commands::Context;
+use crate::environment;
+use crate::exit::Code;
+use crate::failure::{Failure, Outcome};
+use crate::ui::live::Task;
+use crate::ui::{Ui, text};
+
+/// What every command takes that changes a root.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
+    /// Show what would happen, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Print one JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a root is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To look; takes no lock.
+    Read,
+    /// To change what is there.
+    Write,
+    /// To change it, and make it when it is not there.
+    Create,
+}
+
+/// Opens the root of a command line, and tells what an earlier, interrupted command left.
+pub fn open(arguments: &RootArgs, access: Access, context: &Context<'_>) -> Result<Root, Failure> {
+    let surroundings = context.environment;
+    let options = RootOptions {
+        write: access != Access::Read,
+        create: access == Access::Create,
+        store: arguments.store.as_deref().map(|store| surroundings.absolute(store)),
+        uid: surroundings.uid,
+        now_unix_secs: environment::now_unix_secs(),
+        actor: surroundings.user_name(),
+        command_line: surroundings.command_line.clone(),
+    };
+    let root = Root::open(&surroundings.absolute(&arguments.root), &options)?;
+    let story = Story::new(context.ui);
+    for note in root.notes() {
+        story.tell(note);
+    }
+    Ok(root)
+}
+
+/// Plans, shows, asks, and carries out.
+pub fn change(
+    root: &Root,
+    requests: &[Request],
+    sources: &[&Store],
+    options: &PlanOptions,
+    arguments: &ChangeArgs,
+    context: &Context<'_>,
+) -> Outcome {
+    let plan = root.plan(requests, sources, options)?;
+    let story = Story::new(context.ui);
+    for warning in &plan.warnings {
+        story.warn(warning);
+    }
+    if arguments.dry_run {
+        if arguments.json {
+            context.ui.json(&describe(&plan, None))?;
+        } else {
+            context.ui.lines(&outline(&plan))?;
+        }
+        return Ok(Code::Success);
+    }
+    if plan.is_empty() {
+        context.ui.story("Unchanged", "there is nothing to do");
+        if arguments.json {
+            context.ui.json(&describe(&plan, None))?;
+        }
+        return Ok(Code::Success);
+    }
+    if !arguments.yes {
+        confirm(&plan, context)?;
+    }
+    let changeset = root.commit(&plan, sources, context.cancel, &|event| story.tell(&event))?;
+    story.end();
+    for change in &plan.troves {
+        let (verb, what) = sentence(change);
+        context.ui.story(verb, &what);
+    }
+    if arguments.json {
+        context.ui.json(&describe(&plan, changeset.number))?;
+    }
+    Ok(Code::Success)
+}
+
+/// Shows the plan and asks whether to go on.
+fn confirm(plan: &Plan, context: &Context<'_>) -> Result<(), Failure> {
+    let refused = || Failure::new(Code::Refused, "not confirmed: nothing was changed");
+    context.ui.quote(summary(plan).as_bytes());
+    match context.ui.confirm("Go on?") {
+        Some(true) => Ok(()),
+        Some(false) => Err(refused()),
+        None => Err(refused().hint("there is no terminal to ask on: say `--yes`, or look with `--dry-run`")),
+    }
+}
+
+/// One line for each trove.
+fn summary(plan: &Plan) -> String {
+    plan.troves.iter().map(|change| format!("{}\n", intention(change))).collect()
+}
+
+/// One line for each trove and each path.
+fn outline(plan: &Plan) -> String {
+    let mut lines = summary(plan);
+    for change in &plan.paths {
+        let (word, more) = path_words(&change.action);
+        let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
+        lines.push_str(&format!("  {word:8} {}{more}\n", show_path(&change.path)));
+    }
+    lines
+}
+
+/// A trove as people write it: `hello-1.0-1`.
+fn title(spec: &str) -> String {
+    spec.replacen('=', "-", 1)
+}
+
+/// What is done to one trove: the word, and the trove.
+fn words(change: &ChangeRow) -> (&'static str, &'static str, String) {
+    match (&change.before, &change.after) {
+        (None, Some(after)) => ("install", "Installed", title(&after.spec)),
+        (Some(before), None) => ("remove", "Removed", title(&before.spec)),
+        (Some(before), Some(after)) if before.spec == after.spec => ("reinstall", "Reinstalled", title(&after.spec)),
+        (Some(before), Some(after)) => {
+            ("replace", "Replaced", format!("{} by {}", title(&before.spec), title(&after.spec)))
+        }
+        (None, None) => ("keep", "Kept", change.name.clone()),
+    }
+}
+
+/// What is to be done to one trove, in words: `install hello-1.0-1`.
+pub fn intention(change: &ChangeRow) -> String {
+    let (word, _, what) = words(change);
+    format!("{word} {what}")
+}
+
+fn sentence(change: &ChangeRow) -> (&'static str, String) {
+    let (_, verb, what) = words(change);
+    (verb, what)
+}
+
+/// What happens to a path: the word, and what else there is to say.
+fn path_words(action: &PathAction) -> (&'static str, Option<String>) {
+    let kept = |displaces: &bool| displaces.then(|| "what is there is kept for rollback".to_owned());
+    match action {
+        PathAction::Add => ("add", None),
+        PathAction::Replace { displaces } => ("replace", kept(displaces)),
+        PathAction::Change => ("change", None),
+        PathAction::Remove { displaces } => ("remove", kept(displaces)),
+        PathAction::Keep { beside: None } => ("keep", Some("edited".to_owned())),
+        PathAction::Keep { beside: Some(beside) } => {
+            ("keep", Some(format!("edited; the packaged one goes to {}", show_path(beside))))
+        }
+        PathAction::Adopt => ("adopt", Some("identical".to_owned())),
+        PathAction::Save { to } => ("move", Some(format!("edited; to {}", show_path(to)))),
+    }
+}
+
+/// The plan as JSON.
+fn describe(plan: &Plan, number: Option<i64>) -> Value {
+    let path = |change: &PathChange| {
+        let (word, more) = path_words(&change.action);
+        json!({ "path": show_path(&change.path), "owner": change.owner, "action": word, "note": more })
+    };
+    json!({
+        "changeset": number,
+        "troves": plan.troves,
+        "paths": plan.paths.iter().map(path).collect::<Vec<_>>(),
+        "warnings": plan.warnings.iter().map(warning_words).collect::<Vec<_>>(),
+    })
+}
+
+/// A warning in words.
+fn warning_words(warning: &Warning) -> String {
+    match warning {
+        Warning::Unmet { trove, requirement } => {
+            format!("{trove} uses {requirement}, which nothing here is known to give")
+        }
+        Warning::Recommended { trove, requirement } => {
+            format!("{trove} recommends {requirement}, which is not installed")
+        }
+        Warning::UnknownOwner { name, group } => {
+            let what = if *group { "group" } else { "user" };
+            format!("the root has no {what} {name}: its files go to 0")
+        }
+        Warning::NotApplied { path, what } => {
+            format!("{}: {what} left off, because only root can set them", show_path(path))
+        }
+        Warning::MovedAside { path, to } => {
+            format!("{} changed meanwhile and was moved to {}", show_path(path), show_path(to))
+        }
+        Warning::LeftAlone { path } => format!("{} changed meanwhile and was left alone", show_path(path)),
+        Warning::DirectoryKept { path } => format!("{} stays: others use it", show_path(path)),
+        Warning::Lost { path } => format!("{} was deleted by somebody while it was installed", show_path(path)),
+        Warning::NoExchange { path } => {
+            format!("{}: this file system cannot exchange two names, so one was moved over the other", show_path(path))
+        }
+        Warning::Unfinished { number } => {
+            format!(
+                "transaction {number} of an interrupted command is unfinished; the next command that may write finishes it"
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Tells a changeset while it happens.
+struct Story<'a> {
+    ui: &'a Ui,
+    task: Mutex<Option<Task>>,
+}
+
+impl<'a> Story<'a> {
+    fn new(ui: &'a Ui) -> Self {
+        Self { ui, task: Mutex::default() }
+    }
+
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::Recovered { number, forward } => {
+                let how = if *forward { "completed" } else { "taken back" };
+                self.ui.story("Recovered", &format!("changeset {number} of an interrupted command was {how}"));
+            }
+            Event::Importing { spec } => self.now(Some(self.ui.task("Importing", spec))),
+            Event::Ingested { troves } => {
+                self.now(None);
+                self.ui.detail("Imported", &text::count(*troves as u64, "trove", "troves"));
+            }
+            Event::Staging { done, total } => {
+                let words = format!("{done} of {total}");
+                let mut task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                task.get_or_insert_with(|| self.ui.task("Staging", &words)).words(&words);
+            }
+            Event::Committed { number } => {
+                self.now(None);
+                self.ui.detail("Committed", &format!("changeset {number}"));
+            }
+            Event::Settled { number } => self.ui.detail("Settled", &format!("changeset {number}")),
+            Event::Warning(warning) => self.warn(warning),
+            other => self.ui.detail("Noted", &format!("{other:?}")),
+        }
+    }
+
+    fn warn(&self, warning: &Warning) {
+        self.ui.warning(&warning_words(warning));
+    }
+
+    fn end(&self) {
+        self.now(None);
+    }
+
+    fn now(&self, task: Option<Task>) {
+        *self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = task;
+    }
+}

@@ -1,0 +1,184 @@
+// conary/commands/cook.rs
+//! `conary cook`: recipes become packages.
+
+mod story;
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use kitchen::phases::PhaseError;
+use kitchen::{Artifact, CookError};
+use recipes::Recipe;
+use sandbox::Level;
+use serde::Serialize;
+use store::Store;
+
+use crate::cli::{JsonArg, SourceArgs, StoreArgs};
+use crate::commands::{Context, load};
+use crate::environment;
+use crate::exit::Code;
+use crate::failure::{Failure, Outcome};
+use crate::lookup;
+use crate::ui::text;
+use story::Story;
+
+const EXAMPLES: &str = "\
+Recipes are found in this order: a file; a directory with a recipe.toml; a name, looked up as
+recipes/NAME and recipes/cookbook/NAME here and in the directories above. Without any, the
+recipe.toml of the current directory is cooked.
+
+Examples:
+  conary cook recipes/cookbook/hello
+  conary cook zlib bzip2 --jobs 4 --output /srv/packages
+  conary cook --fetch-only gnu-hello
+  conary cook gnu-hello --offline --distfiles /srv/distfiles";
+
+/// The arguments of `conary cook`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Arguments {
+    /// Recipes, directories of recipes, or names
+    #[arg(value_name = "RECIPE|DIR|NAME")]
+    recipes: Vec<String>,
+    /// Bring the sources into the store, and stop there
+    #[arg(long, conflicts_with_all = ["force", "keep_failed", "no_check", "no_isolation", "jobs"])]
+    fetch_only: bool,
+    /// UNSAFE: run the steps on the host, with all its files and its network, as the user who cooks
+    #[arg(long)]
+    no_isolation: bool,
+    /// Where the packages go
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    output: PathBuf,
+    /// Parallel jobs of a build [default: the number of processors]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroU32>,
+    /// Leave the tree of a failed build in place, and say where
+    #[arg(long)]
+    keep_failed: bool,
+    /// Cook even if the result is there
+    #[arg(long)]
+    force: bool,
+    /// Skip the step `check`; this is part of the key
+    #[arg(long)]
+    no_check: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+/// One line of `conary cook --json`.
+#[derive(Debug, Serialize)]
+struct Cooked {
+    name: String,
+    version: String,
+    spec: String,
+    trove: String,
+    key: String,
+    package: PathBuf,
+    log: Option<PathBuf>,
+    fresh: bool,
+}
+
+impl Cooked {
+    fn of(artifact: &Artifact) -> Self {
+        Self {
+            name: artifact.spec.name.to_string(),
+            version: artifact.spec.version.as_ref().map(ToString::to_string).unwrap_or_default(),
+            spec: artifact.spec.to_string(),
+            trove: artifact.trove.to_string(),
+            key: artifact.key.to_string(),
+            package: artifact.package.clone(),
+            log: artifact.log.clone(),
+            fresh: artifact.fresh,
+        }
+    }
+}
+
+/// Cooks what the command line names, in its order; the first that fails ends it.
+pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let files = lookup::find_all(&arguments.recipes, &context.environment.directory)?;
+    let recipes = files.iter().map(|file| load(file, context)).collect::<Result<Vec<_>, _>>()?;
+    if arguments.fetch_only {
+        return super::fetch::fetch(&recipes, &arguments.sources, &arguments.store, arguments.json.json, context);
+    }
+    let store = context.store(&arguments.store)?;
+    let options = options(arguments, &store, context)?;
+    if arguments.no_isolation {
+        context.ui.warning("UNSAFE: without isolation the steps can read and write everything that you can");
+    }
+    let mut cooked = Vec::new();
+    for (recipe, directory) in &recipes {
+        let artifact = cook(recipe, directory, &store, &options, context)?;
+        if arguments.json.json {
+            cooked.push(Cooked::of(&artifact));
+        } else {
+            context.ui.line(&artifact.spec.to_string())?;
+        }
+    }
+    if arguments.json.json {
+        context.ui.json(&serde_json::json!({ "cooked": cooked }))?;
+    }
+    Ok(Code::Success)
+}
+
+/// The kitchen's options of a command line.
+fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Result<kitchen::Options, Failure> {
+    let processors =
+        || thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
+    Ok(kitchen::Options {
+        output: context.environment.absolute(&arguments.output),
+        jobs: arguments.jobs.map_or_else(processors, NonZeroU32::get),
+        with_check: !arguments.no_check,
+        level: if arguments.no_isolation { Level::None } else { Level::Full },
+        force: arguments.force,
+        keep_failed: arguments.keep_failed,
+        fetch: context.fetch_options(&arguments.sources, store)?,
+        host: PathBuf::from("/"),
+        uid: context.environment.uid,
+        now_unix_secs: environment::now_unix_secs(),
+    })
+}
+
+/// Cooks one recipe and tells the story.
+fn cook(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &kitchen::Options,
+    context: &Context<'_>,
+) -> Result<Artifact, Failure> {
+    let started = Instant::now();
+    let story = Story::new(context.ui);
+    let result = kitchen::cook(recipe, directory, store, options, context.cancel, &|event| story.tell(event));
+    story.end();
+    let artifact = result.map_err(|error| failed(recipe, error, context))?;
+    if !artifact.fresh {
+        let spent = text::duration(started.elapsed());
+        let title = story::title(&artifact.spec);
+        context.ui.story("Cooked", &format!("{title} in {spent}, log: conary log {}", artifact.spec.name));
+    }
+    Ok(artifact)
+}
+
+/// What a failed cook says: of a failed step its last lines first, then what failed, where the log is, and advice.
+fn failed(recipe: &Recipe, error: CookError, context: &Context<'_>) -> Failure {
+    let CookError::Phase(PhaseError::Failed { tail, log, .. }) = &error else {
+        return Failure::from(error);
+    };
+    if !context.ui.is_verbose() {
+        let lines: String = tail.iter().map(|line| format!("  | {line}\n")).collect();
+        context.ui.quote(lines.as_bytes());
+    }
+    let log = format!("the whole log: conary log {} ({})", recipe.name(), log.display());
+    let mut failure = Failure::from(error);
+    failure.message = format!("{}: {}", recipe.name(), failure.message);
+    failure.notes.push(log);
+    failure
+}

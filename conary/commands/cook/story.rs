@@ -1,0 +1,97 @@
+// conary/commands/cook/story.rs
+//! The story of a cook: the kitchen's events as lines.
+
+use std::sync::Mutex;
+
+use kitchen::Event;
+use recipes::{Phase, TroveSpec};
+
+use crate::commands::fetch;
+use crate::ui::live::Task;
+use crate::ui::{Ui, text};
+
+/// Tells one cook.
+pub struct Story<'a> {
+    ui: &'a Ui,
+    fetch: fetch::Story<'a>,
+    now: Mutex<Now>,
+}
+
+/// What goes on at this moment.
+#[derive(Debug, Default)]
+struct Now {
+    title: String,
+    task: Option<Task>,
+}
+
+/// A name and version as people write them: `hello-1.0-1`.
+pub fn title(spec: &TroveSpec) -> String {
+    match &spec.version {
+        Some(version) => format!("{}-{version}", spec.name),
+        None => spec.name.to_string(),
+    }
+}
+
+/// The verbs of a step: while it runs, and when it is done.
+fn verbs(phase: Phase) -> (&'static str, &'static str) {
+    match phase {
+        Phase::Setup => ("Setting up", "Set up"),
+        Phase::Configure => ("Configuring", "Configured"),
+        Phase::Make => ("Building", "Built"),
+        Phase::Check => ("Checking", "Checked"),
+        Phase::Install => ("Staging", "Staged"),
+        Phase::PostInstall => ("Finishing", "Finished"),
+    }
+}
+
+impl<'a> Story<'a> {
+    /// The story of one cook.
+    pub fn new(ui: &'a Ui) -> Self {
+        Self { ui, fetch: fetch::Story::new(ui), now: Mutex::default() }
+    }
+
+    /// Tells one event.
+    pub fn tell(&self, event: Event<'_>) {
+        let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Started { spec } => now.title = title(spec),
+            Event::Fetch(event) => self.fetch.tell(event),
+            Event::Fresh { spec } => self.ui.story("Fresh", &title(spec)),
+            Event::Miss { spec, reason } => self.ui.story("Stale", &format!("{}: {reason}", title(spec))),
+            Event::FromHost { requirement } => {
+                self.ui.detail("Borrowed", &format!("{requirement} from this host's /usr"))
+            }
+            Event::Waiting { holder } => self.ui.story("Waiting", &format!("for {holder}")),
+            Event::Unpacked { file, entries, bytes } => {
+                let entries = text::count(entries, "entry", "entries");
+                self.ui.story("Unpacked", &format!("{file}: {entries}, {}", text::size(bytes)));
+            }
+            Event::Patched { file } => self.ui.story("Patched", &file),
+            Event::LogOpened { path } => self.ui.detail("Logging", &format!("to {}", path.display())),
+            Event::PhaseStarted { phase } => now.task = Some(self.ui.task(verbs(phase).0, &now.title)),
+            Event::Output { bytes } => self.ui.output(bytes),
+            Event::PhaseFinished { phase, wall, cpu } => {
+                now.task = None;
+                let (wall, cpu) = (text::duration(wall), text::duration(cpu));
+                self.ui.story(verbs(phase).1, &format!("{} in {wall} ({cpu} processor time)", now.title));
+            }
+            Event::Isolation { level, applied } => {
+                let applied: Vec<String> = applied.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                self.ui.detail("Isolated", &format!("{level}: {}", applied.join(" ")));
+            }
+            Event::Plated { spec, files, bytes } => {
+                let files = text::count(files, "file", "files");
+                self.ui.story("Plated", &format!("{}: {files}, {}", title(spec), text::size(bytes)));
+            }
+            Event::Notice { message } => self.ui.warning(&message),
+            Event::Written { path } => self.ui.story("Written", &path.display().to_string()),
+            Event::Kept { path } => self.ui.story("Kept", &path.display().to_string()),
+        }
+    }
+
+    /// Takes what goes on at this moment off the screen.
+    pub fn end(&self) {
+        self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner).task = None;
+        self.fetch.end();
+    }
+}

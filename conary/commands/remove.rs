@@ -1,0 +1,41 @@
+// conary/commands/remove.rs
+//! `conary remove`: packages leave a root.
+
+use clap::Args;
+use installer::{PlanOptions, Request};
+
+use crate::cli::RootArgs;
+use crate::commands::Context;
+use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::commands::install;
+use crate::failure::Outcome;
+
+const EXAMPLES: &str = "\
+Edited configuration files are moved beside their place and never lost.
+
+Examples:
+  conary remove hello --root /srv/root
+  conary remove zlib:devel --root /srv/root --yes
+  conary remove zlib sqlite --root /srv/root --dry-run";
+
+/// The arguments of `conary remove`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// Installed packages, or single components of them
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    change: ChangeArgs,
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// Removes what the command line names.
+pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let specs = arguments.names.iter().map(|word| install::spec(word));
+    let requests = specs.map(|spec| spec.map(Request::Remove)).collect::<Result<Vec<_>, _>>()?;
+    let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
+    let root = changes::open(&arguments.root, access, context)?;
+    changes::change(&root, &requests, &[], &PlanOptions::default(), &arguments.change, context)
+}

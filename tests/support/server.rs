@@ -1,0 +1,128 @@
+// tests/support/server.rs
+//! A small HTTP server on loopback that serves bytes, and misbehaves when told to.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// How the server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// As it should, with ranges.
+    Honest,
+    /// Always closes the connection after half of what was asked for.
+    Truncates,
+    /// Closes the first answer after half, and is honest from then on.
+    StumblesOnce,
+    /// Sends a byte now and then, for ever.
+    Crawls,
+    /// Answers everything with this status.
+    Status(u16),
+}
+
+/// A running server. It ends with the test.
+pub struct Server {
+    port: u16,
+    requests: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// Serves `body` under every path.
+    pub fn start(body: Vec<u8>, manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&requests);
+        let ended = Arc::clone(&stop);
+        let body = Arc::new(body);
+        let answered = Arc::new(AtomicUsize::new(0));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if ended.load(Ordering::SeqCst) {
+                    break;
+                }
+                let (seen, ended, body, answered) =
+                    (Arc::clone(&seen), Arc::clone(&ended), Arc::clone(&body), Arc::clone(&answered));
+                thread::spawn(move || {
+                    let number = answered.fetch_add(1, Ordering::SeqCst);
+                    let _ = answer(stream, &body, manner, number, &seen, &ended);
+                });
+            }
+        });
+        Self { port, requests, stop }
+    }
+
+    /// The URL of a file on this server.
+    pub fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The requests so far: request line and range.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    body: &[u8],
+    manner: Manner,
+    number: usize,
+    seen: &Mutex<Vec<String>>,
+    ended: &AtomicBool,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut start = None;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
+            break;
+        }
+        let lower = line.to_ascii_lowercase();
+        if let Some(range) = lower.strip_prefix("range: bytes=") {
+            start = range.split('-').next().and_then(|text| text.trim().parse::<usize>().ok());
+        }
+    }
+    let range = start.map_or_else(String::new, |start| format!(" from {start}"));
+    seen.lock().unwrap().push(format!("{}{range}", first.trim()));
+    if let Manner::Status(status) = manner {
+        return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+    let from = start.unwrap_or(0).min(body.len());
+    let part = &body[from..];
+    let status = if start.is_some() { "206 Partial Content" } else { "200 OK" };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nETag: \"one\"\r\n", part.len())?;
+    if start.is_some() {
+        write!(stream, "Content-Range: bytes {from}-{}/{}\r\n", body.len().saturating_sub(1), body.len())?;
+    }
+    write!(stream, "Connection: close\r\n\r\n")?;
+    match manner {
+        Manner::Truncates => stream.write_all(&part[..part.len() / 2]),
+        Manner::StumblesOnce if number == 0 => stream.write_all(&part[..part.len() / 2]),
+        Manner::Crawls => {
+            for byte in part {
+                if ended.load(Ordering::SeqCst) {
+                    break;
+                }
+                stream.write_all(&[*byte])?;
+                thread::sleep(Duration::from_millis(200));
+            }
+            Ok(())
+        }
+        _ => stream.write_all(part),
+    }
+}
