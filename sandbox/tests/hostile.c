@@ -217,7 +217,11 @@ static int daemon_(const char *path) {
         _exit(0);
     }
     wait(NULL);
-    usleep(100000);
+    struct stat about = {0};
+    for (int tries = 0; tries < 1000 && about.st_size < 3; tries++) {
+        usleep(10000);
+        stat(path, &about);
+    }
     printf("daemon started\n");
     return 0;
 }

@@ -34,7 +34,7 @@ fn nothing_survives_the_step() {
         let (program, file) = paths(&mut kitchen, level);
         let started = Instant::now();
         let ran = kitchen.run([program.as_str(), "daemon", &file]);
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(15));
         assert_eq!((ran.status(), ran.output.as_str()), (Status::Exited(0), "daemon started\n"));
         let written = kitchen.build().join("ticks");
         let size = fs::metadata(&written).expect("it wrote").len();
@@ -226,7 +226,7 @@ fn time_limit_ends_everything() {
     let started = Instant::now();
     let ran = kitchen.sh("trap '' TERM INT HUP; (setsid sleep 1000 &); echo begun; while :; do sleep 1; done");
     assert_eq!((ran.status(), ran.output.as_str()), (Status::TimedOut, "begun\n"));
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
