@@ -376,8 +376,8 @@ mod tests {
         }
         let capability = BTreeMap::from([(b"security.capability".to_vec(), vec![1])]);
         assert_eq!(Variant::of_file(0o755, None, &capability), None);
-        let note = BTreeMap::from([(b"user.note".to_vec(), vec![1])]);
-        assert_ne!(Variant::of_file(0o755, None, &note), Variant::of_file(0o755, None, &none));
+        let noted = BTreeMap::from([(b"user.note".to_vec(), vec![1])]);
+        assert_ne!(Variant::of_file(0o755, None, &noted), Variant::of_file(0o755, None, &none));
         assert_eq!(Variant::of_mode(0o4755).mode, 0o755);
         assert_eq!(Variant::of_mode(0o111).mode, PLAIN_MODE);
     }

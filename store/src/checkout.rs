@@ -460,12 +460,11 @@ impl<'a> Parent<'a> {
     fn open(&mut self, entry: &Entry) -> Result<&OwnedFd, CheckoutError> {
         let path = entry.parent().unwrap_or_default();
         let known = self.current.take().filter(|(current, _)| current == path);
-        let opened = match known {
-            Some(known) => known,
-            None => {
-                let directory = open_directory_beneath(self.top, path).map_err(CheckoutError::io("open", path))?;
-                (path.to_vec(), directory)
-            }
+        let opened = if let Some(known) = known {
+            known
+        } else {
+            let directory = open_directory_beneath(self.top, path).map_err(CheckoutError::io("open", path))?;
+            (path.to_vec(), directory)
         };
         Ok(&self.current.insert(opened).1)
     }

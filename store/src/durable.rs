@@ -157,11 +157,11 @@ pub fn barrier_directories(file_system: impl AsFd, directories: &[BorrowedFd<'_>
 }
 
 /// Runs `work` over the items, in parallel when there is more than one.
-fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> io::Result<()> + Sync) -> io::Result<()> {
+fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> io::Result<()> + Sync + Send) -> io::Result<()> {
     match items {
         [] => Ok(()),
         [only] => work(only),
-        many => many.par_iter().try_for_each(|item| work(item)),
+        many => many.par_iter().try_for_each(work),
     }
 }
 

@@ -237,8 +237,11 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { path, .. } | Self::Damaged { path, .. } | Self::Lost { path, .. } => self.kind().hint(path),
-            Self::Database { path, .. } | Self::Row { path, .. } => self.kind().hint(path),
+            Self::Io { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Lost { path, .. }
+            | Self::Database { path, .. }
+            | Self::Row { path, .. } => self.kind().hint(path),
             Self::ReadOnly { directory } | Self::Busy { directory, .. } => self.kind().hint(directory),
             Self::Missing { .. } | Self::NoTrove { .. } => {
                 Some("it may have been collected; cook, fetch or import it again".to_owned())
@@ -342,11 +345,10 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { path, .. } => self.kind().hint(path),
             Self::Database { path, .. } if self.kind() == ErrorKind::Damaged => {
                 Some(format!("move {} away and import the packages again; objects are kept", path.display()))
             }
-            Self::Database { path, .. } => self.kind().hint(path),
+            Self::Io { path, .. } | Self::Database { path, .. } => self.kind().hint(path),
             Self::NoStore { .. } => Some("`conary cook` and `conary source add` make a store".to_owned()),
             Self::NotOwner { .. } => {
                 Some("run as the store's owner, or choose another store with `--store DIR`".to_owned())

@@ -272,7 +272,7 @@ impl Store {
         for name in self.names(&parent, "roots")? {
             let text = format!("blake3:{}", String::from_utf8_lossy(&name));
             let known = text.parse::<Digest>().is_ok_and(|id| live.troves.contains(&key(&id)));
-            if known || !self.is_free(&parent, &name) {
+            if known || !is_free(&parent, &name) {
                 continue;
             }
             report.roots += 1;
@@ -282,13 +282,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Says whether nobody holds a lock on a directory or file.
-    fn is_free(&self, parent: &OwnedFd, name: &[u8]) -> bool {
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty());
-        opened.is_ok_and(|file| lock::try_acquire(&file, Hold::Alone).unwrap_or(false))
     }
 
     /// Removes all but the latest logs of each package, and log files without a row.
@@ -329,7 +322,7 @@ impl Store {
     fn sweep_locks(&self) -> Result<(), StoreError> {
         let parent = self.subdirectory("locks")?;
         for name in self.names(&parent, "locks")? {
-            if self.is_free(&parent, &name) {
+            if is_free(&parent, &name) {
                 // Whoever opened it in this moment sees that its file is gone and makes a new one.
                 let _ = rustix::fs::unlinkat(&parent, name.as_slice(), AtFlags::empty());
             }
@@ -370,6 +363,13 @@ impl Store {
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// Says whether nobody holds a lock on a directory or file.
+fn is_free(parent: &OwnedFd, name: &[u8]) -> bool {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty());
+    opened.is_ok_and(|file| lock::try_acquire(&file, Hold::Alone).unwrap_or(false))
 }
 
 fn key(digest: &Digest) -> Key {

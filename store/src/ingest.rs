@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +38,9 @@ const CLONE_BYTES: u64 = 64 << 10;
 
 /// How many files of one directory make a piece of work.
 const CHUNK: usize = 64;
+
+/// How much of a sparse file must be zero to become a hole.
+const HOLE_BYTES: usize = 64 << 10;
 
 /// How much of a large file is read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -242,7 +245,7 @@ impl Batch<'_> {
             .map_init(Vec::new, |buffer, (parent, files)| {
                 let directory = open_beneath(top, parent)?;
                 let read = |index: &usize| {
-                    let file = reader.file(&directory, &entries[*index], &stats[*index], buffer)?;
+                    let file = reader.file(&directory, &entries[*index], stats[*index].as_ref(), buffer)?;
                     Ok((*index, file))
                 };
                 files.iter().map(read).collect::<Result<Vec<_>, IngestError>>()
@@ -370,6 +373,9 @@ fn hard_links(entries: &[Entry], stats: &[Option<Stat>]) -> HashMap<usize, usize
     links
 }
 
+/// Extended attributes by name.
+type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Reads files into a batch.
 struct Reader<'a, 's> {
     batch: &'a Batch<'s>,
@@ -385,9 +391,9 @@ impl Reader<'_, '_> {
         &self,
         directory: &OwnedFd,
         entry: &Entry,
-        expected: &Option<Stat>,
+        expected: Option<&Stat>,
         buffer: &mut Vec<u8>,
-    ) -> Result<(Node, BTreeMap<Vec<u8>, Vec<u8>>), IngestError> {
+    ) -> Result<(Node, Xattrs), IngestError> {
         check(self.cancel)?;
         let path = &entry.path;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -395,7 +401,7 @@ impl Reader<'_, '_> {
         let file = File::from(file.map_err(IngestError::io("open", path))?);
         let changed = || IngestError::Changed { path: shown(path) };
         let before = rustix::fs::fstat(&file).map_err(IngestError::io("examine", path))?;
-        if !expected.as_ref().is_some_and(|expected| same(expected, &before)) {
+        if !expected.is_some_and(|expected| same(expected, &before)) {
             return Err(changed());
         }
         let size = u64::try_from(before.st_size).unwrap_or(0);
@@ -486,14 +492,19 @@ impl Reader<'_, '_> {
             if batch.is_here(&object, size)? {
                 return Ok(Some(object));
             }
-            io::Seek::rewind(&mut { file }).map_err(batch.failed("read again a file for"))?;
+            (&*file).rewind().map_err(batch.failed("read again a file for"))?;
         }
         let temporary = batch.temporary()?;
         let holes = copy::is_sparse(stat);
         let mut out = &temporary.file;
         let (object, length) = self.pieces(file, entry, buffer, |piece| {
-            let written = if holes && piece.iter().all(|byte| *byte == 0) {
-                io::Seek::seek(&mut out, io::SeekFrom::Current(piece.len() as i64)).map(drop)
+            let written = if holes {
+                piece.chunks(HOLE_BYTES).try_for_each(|chunk| {
+                    if chunk.iter().any(|byte| *byte != 0) {
+                        return out.write_all(chunk);
+                    }
+                    out.seek_relative(chunk.len().cast_signed() as i64)
+                })
             } else {
                 out.write_all(piece)
             };

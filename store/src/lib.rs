@@ -40,6 +40,9 @@ mod troves;
 mod verify;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use actions::{ActionRow, Input};
 pub use batch::{Batch, Committed, ObjectWriter};
 pub use checkout::{CheckoutError, CheckoutOptions, CheckoutReport, LookUp, OwnerName};

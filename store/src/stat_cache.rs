@@ -165,7 +165,7 @@ mod tests {
         }
         assert_eq!(store.cached_stat(Path::new("/other"), &old).unwrap(), None);
         // A file from the future is never settled.
-        let future = SystemTime::now() + Duration::from_secs(3600);
+        let future = SystemTime::now() + Duration::from_hours(1);
         fs::File::open(&path).unwrap().set_modified(future).unwrap();
         let future = StatFingerprint::of(&fs::metadata(&path).unwrap());
         store.remember_stat(&path, &future, &object).unwrap();

@@ -85,7 +85,7 @@ impl Store {
             stats.disk_bytes += disk;
             if stat.st_nlink > 1 {
                 stats.linked_bytes += disk;
-                stats.links += u64::from(stat.st_nlink) - 1;
+                stats.links += stat.st_nlink - 1;
             }
         }
         Ok(stats)

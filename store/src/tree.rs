@@ -193,12 +193,11 @@ impl Tree {
                 let Some(original) = self.get(first) else {
                     continue;
                 };
-                match homes.get(original.path.as_slice()) {
-                    Some(home) => entry.node = Node::Hardlink { first: home.to_vec() },
-                    None => {
-                        homes.insert(&original.path, path);
-                        entry.node = original.node.clone();
-                    }
+                if let Some(home) = homes.get(original.path.as_slice()) {
+                    entry.node = Node::Hardlink { first: home.to_vec() };
+                } else {
+                    homes.insert(&original.path, path);
+                    entry.node = original.node.clone();
                 }
             }
             entries.push(entry);
