@@ -337,12 +337,15 @@ impl Sandbox {
         if rustix::event::poll(&mut events, Some(&timeout)).is_err() {
             return (false, false);
         }
-        let mut ready = events.iter().map(|event| !event.revents().is_empty());
-        let [ended, readable, called] = watched.map(|watched| watched.is_some() && ready.next().unwrap_or(false));
-        if called && let Some(supervisor) = &mut self.supervisor {
-            supervisor.serve();
+        let mut ready = events.iter().map(PollFd::revents);
+        let [ended, readable, called] =
+            watched.map(|watched| watched.and_then(|_| ready.next()).unwrap_or(PollFlags::empty()));
+        if !called.is_empty()
+            && let Some(supervisor) = &mut self.supervisor
+        {
+            supervisor.serve(called);
         }
-        (readable, ended)
+        (!readable.is_empty(), !ended.is_empty())
     }
 
     /// Ends the first process, and with it everything in the sandbox, and waits until that is done.

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use libc::c_ulong;
+use rustix::event::PollFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use crate::facts;
@@ -59,9 +60,12 @@ impl Supervisor {
         self.listener.as_ref().or(self.socket.as_ref()).map(AsFd::as_fd)
     }
 
-    /// Does what there is to do after [`Supervisor::waits_for`] became ready.
-    pub fn serve(&mut self) {
-        if let Some(listener) = &self.listener {
+    /// Does what there is to do after [`Supervisor::waits_for`] became ready; `events` says how.
+    pub fn serve(&mut self, events: PollFlags) {
+        if !events.contains(PollFlags::IN) {
+            // Nobody is left who could call. It would stay ready, and we would never sleep again.
+            (self.socket, self.listener) = (None, None);
+        } else if let Some(listener) = &self.listener {
             if !self.answer(listener) {
                 self.listener = None;
             }
