@@ -105,6 +105,14 @@ pub enum Command {
     Verify(commands::verify::Arguments),
     /// List the changes of a root
     History(commands::history::Arguments),
+    /// Add, verify and pin sources
+    Source(commands::source::Arguments),
+    /// Turn other people's descriptions of packages into recipes
+    Convert(commands::convert::Arguments),
+    /// Remove from the store what nothing needs
+    Gc(commands::gc::Arguments),
+    /// Look at the store, and verify it
+    Store(commands::store::Arguments),
     /// Look into package files
     Ccs(commands::ccs::Arguments),
     /// Name other places for sources
@@ -136,6 +144,10 @@ impl Command {
             Self::Owner(arguments) => commands::owner::run(&arguments, context),
             Self::Verify(arguments) => commands::verify::run(&arguments, context),
             Self::History(arguments) => commands::history::run(&arguments, context),
+            Self::Source(arguments) => commands::source::run(&arguments, context),
+            Self::Convert(arguments) => commands::convert::run(&arguments, context),
+            Self::Gc(arguments) => commands::gc::run(&arguments, context),
+            Self::Store(arguments) => commands::store::run(&arguments, context),
             Self::Ccs(arguments) => commands::ccs::run(&arguments, context),
             Self::Mirror(arguments) => commands::mirror::run(&arguments, context),
             Self::Config(arguments) => commands::config::run(&arguments, context),
@@ -184,6 +196,13 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("owner", LOOK),
     ("verify", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
     ("history", LOOK),
+    (
+        "source",
+        &[Code::Recipe, Code::Source, Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted],
+    ),
+    ("convert", &[Code::Recipe, Code::NotFound, Code::System]),
+    ("gc", &[Code::Damaged, Code::Busy, Code::System, Code::Interrupted]),
+    ("store", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
     ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
     ("mirror", &[Code::NotFound, Code::System]),
     ("config", &[Code::NotFound, Code::System]),

@@ -7,7 +7,7 @@ use std::error::Error;
 
 use kitchen::CookError;
 use kitchen::dependencies::DependencyError;
-use kitchen::fetch::FetchError;
+use kitchen::fetch::{FetchError, PinError};
 use kitchen::harvest::HarvestError;
 use kitchen::package::PackageError;
 use kitchen::phases::PhaseError;
@@ -118,7 +118,11 @@ impl Coded for PlanError {
 
 impl Coded for FetchError {
     fn code(&self) -> Code {
-        Code::Source
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Cancelled => Code::Interrupted,
+            _ => Code::Source,
+        }
     }
 
     fn advice(&self) -> Option<String> {
@@ -211,3 +215,16 @@ macro_rules! of_the_installer {
 }
 
 of_the_installer!(installer::RootError, installer::PlanError, installer::CommitError, installer::QueryError);
+
+impl Coded for PinError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Fetch(error) => error.code(),
+            _ => Code::Recipe,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint()
+    }
+}

@@ -8,10 +8,12 @@ pub mod ccs;
 pub mod changes;
 pub mod completions;
 pub mod config;
+pub mod convert;
 pub mod cook;
 pub mod doctor;
 pub mod fetch;
 pub mod files;
+pub mod gc;
 pub mod history;
 pub mod install;
 pub mod list;
@@ -22,18 +24,20 @@ pub mod owner;
 pub mod remove;
 pub mod rollback;
 pub mod show;
+pub mod source;
+pub mod store;
 pub mod verify;
 pub mod why;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use ::store::{OpenOptions, Store};
 use kitchen::fetch as fetching;
-use recipes::{LoadError, Recipe};
-use store::{OpenOptions, Store};
+use recipes::{Diagnostic, LoadError, Recipe};
 
 use crate::cli::{SourceArgs, StoreArgs};
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::trust;
@@ -92,6 +96,22 @@ impl Context<'_> {
         })
     }
 
+    /// The kitchen's options as far as they do not depend on a command.
+    pub fn kitchen_options(&self, fetch: fetching::Options) -> kitchen::Options {
+        kitchen::Options {
+            output: self.environment.directory.join("dist"),
+            jobs: 1,
+            with_check: true,
+            level: sandbox::Level::Full,
+            force: false,
+            keep_failed: false,
+            fetch,
+            host: PathBuf::from("/"),
+            uid: self.environment.uid,
+            now_unix_secs: environment::now_unix_secs(),
+        }
+    }
+
     fn open(&self, arguments: &StoreArgs, read_only: bool) -> Result<Store, Failure> {
         let options = OpenOptions { read_only, ..OpenOptions::default() };
         Ok(Store::open(&self.store_directory(arguments)?, &options)?)
@@ -105,15 +125,18 @@ pub fn load(file: &Path, context: &Context<'_>) -> Result<(Recipe, PathBuf), Fai
     let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
     match recipes::load(&shown(file, context)) {
         Ok(recipe) => Ok((recipe, directory)),
-        Err(LoadError::Invalid { diagnostics, .. }) => {
-            for diagnostic in diagnostics {
-                context.ui.quote(diagnostic.to_string().as_bytes());
-            }
-            Err(Failure::told(Code::Recipe))
-        }
+        Err(LoadError::Invalid { diagnostics, .. }) => Err(diagnosed(&diagnostics, context)),
         Err(error @ LoadError::Read { .. }) => Err(Failure::of(Code::System, &error, error.hint())),
         Err(error) => Err(Failure::of(Code::Recipe, &error, error.hint())),
     }
+}
+
+/// Shows what is wrong with a recipe, each thing with its place; the failure that comes back says no more.
+pub fn diagnosed(diagnostics: &[Diagnostic], context: &Context<'_>) -> Failure {
+    for diagnostic in diagnostics {
+        context.ui.quote(diagnostic.to_string().as_bytes());
+    }
+    Failure::told(Code::Recipe)
 }
 
 /// A path as messages name it: relative, where it lies below the current directory.

@@ -76,11 +76,6 @@ impl Failure {
         self.hint.get_or_insert_with(|| hint.to_string());
         self
     }
-
-    /// What Ctrl-C leads to.
-    pub fn interrupted() -> Self {
-        Self::new(Code::Interrupted, "interrupted")
-    }
 }
 
 /// Advice for what the system refuses for reasons of its own.

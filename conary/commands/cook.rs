@@ -18,7 +18,6 @@ use store::Store;
 
 use crate::cli::{JsonArg, SourceArgs, StoreArgs};
 use crate::commands::{Context, load};
-use crate::environment;
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::lookup;
@@ -132,18 +131,14 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
 fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Result<kitchen::Options, Failure> {
     let processors =
         || thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
-    Ok(kitchen::Options {
-        output: context.environment.absolute(&arguments.output),
-        jobs: arguments.jobs.map_or_else(processors, NonZeroU32::get),
-        with_check: !arguments.no_check,
-        level: if arguments.no_isolation { Level::None } else { Level::Full },
-        force: arguments.force,
-        keep_failed: arguments.keep_failed,
-        fetch: context.fetch_options(&arguments.sources, store)?,
-        host: PathBuf::from("/"),
-        uid: context.environment.uid,
-        now_unix_secs: environment::now_unix_secs(),
-    })
+    let mut options = context.kitchen_options(context.fetch_options(&arguments.sources, store)?);
+    options.output = context.environment.absolute(&arguments.output);
+    options.jobs = arguments.jobs.map_or_else(processors, NonZeroU32::get);
+    options.with_check = !arguments.no_check;
+    options.level = if arguments.no_isolation { Level::None } else { Level::Full };
+    options.force = arguments.force;
+    options.keep_failed = arguments.keep_failed;
+    Ok(options)
 }
 
 /// Cooks one recipe and tells the story.
@@ -155,7 +150,7 @@ fn cook(
     context: &Context<'_>,
 ) -> Result<Artifact, Failure> {
     let started = Instant::now();
-    let story = Story::new(context.ui);
+    let story = Story::new(context);
     let result = kitchen::cook(recipe, directory, store, options, context.cancel, &|event| story.tell(event));
     story.end();
     let artifact = result.map_err(|error| failed(recipe, error, context))?;

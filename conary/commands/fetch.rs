@@ -1,20 +1,20 @@
 // conary/commands/fetch.rs
 //! `conary fetch`: the sources of recipes come into the store, and nothing is built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 use kitchen::Event as CookEvent;
-use kitchen::fetch::{Content, Event, How};
+use kitchen::fetch::{Content, Event, Fetched, How};
 use recipes::Recipe;
 use serde_json::json;
+use store::Store;
 
 use crate::cli::{JsonArg, SourceArgs, StoreArgs};
 use crate::commands::{Context, load};
-use crate::environment;
 use crate::exit::Code;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::lookup;
 use crate::ui::live::Task;
 use crate::ui::{Ui, text};
@@ -57,29 +57,10 @@ pub fn fetch(
     context: &Context<'_>,
 ) -> Outcome {
     let store = context.store(store)?;
-    let options = kitchen::Options {
-        output: PathBuf::new(),
-        jobs: 1,
-        with_check: true,
-        level: sandbox::Level::Full,
-        force: false,
-        keep_failed: false,
-        fetch: context.fetch_options(sources, &store)?,
-        host: PathBuf::from("/"),
-        uid: context.environment.uid,
-        now_unix_secs: environment::now_unix_secs(),
-    };
+    let options = context.kitchen_options(context.fetch_options(sources, &store)?);
     let mut all = Vec::new();
     for (recipe, directory) in recipes {
-        let story = Story::new(context.ui);
-        let told = |event: CookEvent<'_>| {
-            if let CookEvent::Fetch(event) = event {
-                story.tell(event);
-            }
-        };
-        let fetched = kitchen::cook::fetch_only(recipe, directory, &store, &options, context.cancel, &told)?;
-        story.end();
-        for source in &fetched {
+        for source in fetch_one(recipe, directory, &store, &options, context)? {
             let (Content::File(content) | Content::Tree(content)) = source.content;
             if !as_json {
                 context.ui.line(&format!("{content} {}", source.file_name))?;
@@ -94,6 +75,25 @@ pub fn fetch(
         context.ui.json(&json!({ "sources": all }))?;
     }
     Ok(Code::Success)
+}
+
+/// Fetches the sources of one recipe and tells the story.
+pub fn fetch_one(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &kitchen::Options,
+    context: &Context<'_>,
+) -> Result<Vec<Fetched>, Failure> {
+    let story = Story::new(context.ui);
+    let told = |event: CookEvent<'_>| {
+        if let CookEvent::Fetch(event) = event {
+            story.tell(event);
+        }
+    };
+    let fetched = kitchen::cook::fetch_only(recipe, directory, store, options, context.cancel, &told);
+    story.end();
+    Ok(fetched?)
 }
 
 /// Tells what comes in.

@@ -1,16 +1,12 @@
 // conary/commands/why.rs
 //! `conary why`: which inputs of a cook differ from those of the nearest earlier one.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use kitchen::why::{Difference, MissReason};
-use sandbox::Level;
 use serde_json::json;
 
 use crate::cli::{JsonArg, StoreArgs};
 use crate::commands::{Context, load};
-use crate::environment;
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::lookup;
@@ -45,18 +41,8 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let file = lookup::find(&arguments.recipe, &context.environment.directory)?;
     let (recipe, directory) = load(&file, context)?;
     let store = context.read_store(&arguments.store)?;
-    let options = kitchen::Options {
-        output: PathBuf::new(),
-        jobs: 1,
-        with_check: !arguments.no_check,
-        level: Level::Full,
-        force: false,
-        keep_failed: false,
-        fetch: kitchen::fetch::Options::default(),
-        host: PathBuf::from("/"),
-        uid: context.environment.uid,
-        now_unix_secs: environment::now_unix_secs(),
-    };
+    let mut options = context.kitchen_options(kitchen::fetch::Options::default());
+    options.with_check = !arguments.no_check;
     let title = format!("{}-{}", recipe.name(), recipe.version());
     let Some(plan) = kitchen::cook::plan_offline(&recipe, &directory, &store, &options)? else {
         let failure = Failure::new(Code::NotFound, format!("a source of {title} has never been in this store"));

@@ -1,18 +1,21 @@
 // conary/commands/cook/story.rs
 //! The story of a cook: the kitchen's events as lines.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use kitchen::Event;
+use kitchen::why::MissReason;
 use recipes::{Phase, TroveSpec};
 
-use crate::commands::fetch;
+use crate::commands::{Context, fetch};
 use crate::ui::live::Task;
 use crate::ui::{Ui, text};
 
 /// Tells one cook.
 pub struct Story<'a> {
     ui: &'a Ui,
+    directory: &'a Path,
     fetch: fetch::Story<'a>,
     now: Mutex<Now>,
 }
@@ -46,8 +49,14 @@ fn verbs(phase: Phase) -> (&'static str, &'static str) {
 
 impl<'a> Story<'a> {
     /// The story of one cook.
-    pub fn new(ui: &'a Ui) -> Self {
-        Self { ui, fetch: fetch::Story::new(ui), now: Mutex::default() }
+    pub fn new(context: &Context<'a>) -> Self {
+        let Context { ui, environment, .. } = *context;
+        Self { ui, directory: &environment.directory, fetch: fetch::Story::new(ui), now: Mutex::default() }
+    }
+
+    /// A path as it is shown: relative, where it lies below the current directory.
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(self.directory).unwrap_or(path).display().to_string()
     }
 
     /// Tells one event.
@@ -57,6 +66,7 @@ impl<'a> Story<'a> {
             Event::Started { spec } => now.title = title(spec),
             Event::Fetch(event) => self.fetch.tell(event),
             Event::Fresh { spec } => self.ui.story("Fresh", &title(spec)),
+            Event::Miss { spec, reason: MissReason::First } => self.ui.detail("New", &title(spec)),
             Event::Miss { spec, reason } => self.ui.story("Stale", &format!("{}: {reason}", title(spec))),
             Event::FromHost { requirement } => {
                 self.ui.detail("Borrowed", &format!("{requirement} from this host's /usr"))
@@ -84,8 +94,8 @@ impl<'a> Story<'a> {
                 self.ui.story("Plated", &format!("{}: {files}, {}", title(spec), text::size(bytes)));
             }
             Event::Notice { message } => self.ui.warning(&message),
-            Event::Written { path } => self.ui.story("Written", &path.display().to_string()),
-            Event::Kept { path } => self.ui.story("Kept", &path.display().to_string()),
+            Event::Written { path } => self.ui.story("Written", &self.shown(&path)),
+            Event::Kept { path } => self.ui.story("Kept", &self.shown(&path)),
         }
     }
 

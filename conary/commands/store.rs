@@ -1,0 +1,122 @@
+// conary/commands/store.rs
+//! `conary store`: what a store holds, and whether it is whole.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use store::{Event, VerifyOptions};
+
+use crate::cli::{JsonArg, StoreArgs};
+use crate::commands::Context;
+use crate::exit::Code;
+use crate::failure::Outcome;
+use crate::ui::text;
+
+const EXAMPLES: &str = "\
+Examples:
+  conary store stats
+  conary store verify
+  conary store verify --repair --store /srv/store";
+
+/// The arguments of `conary store`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do with a store.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say what the store holds
+    #[command(after_long_help = EXAMPLES)]
+    Stats {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+    /// Compare every object with its name and every trove with its objects
+    #[command(after_long_help = EXAMPLES)]
+    Verify {
+        /// Drop what is damaged, so that it is made or fetched anew
+        #[arg(long)]
+        repair: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+}
+
+/// Counts or verifies.
+pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    match &arguments.action {
+        Action::Stats { store, json } => stats(store, json.json, context),
+        Action::Verify { repair, store, json } => verify(*repair, store, json.json, context),
+    }
+}
+
+fn stats(store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
+    let store = context.read_store(store)?;
+    let stats = store.stats()?;
+    if as_json {
+        context.ui.json(&json!({
+            "directory": store.directory(), "troves": stats.troves, "objects": stats.objects,
+            "content_bytes": stats.content_bytes, "files": stats.files, "disk_bytes": stats.disk_bytes,
+            "linked_bytes": stats.linked_bytes, "links": stats.links, "sources": stats.sources,
+            "actions": stats.actions, "roots": stats.roots, "database_bytes": stats.database_bytes,
+        }))?;
+        return Ok(Code::Success);
+    }
+    let rows = [
+        ("directory", store.directory().display().to_string()),
+        ("troves", stats.troves.to_string()),
+        ("objects", format!("{}, {}", stats.objects, text::size(stats.content_bytes))),
+        ("on disk", format!("{} in {} files", text::size(stats.disk_bytes), stats.files)),
+        ("shared", format!("{} by {} links of roots", text::size(stats.linked_bytes), stats.links)),
+        ("sources", stats.sources.to_string()),
+        ("cooks", stats.actions.to_string()),
+        ("roots", stats.roots.to_string()),
+        ("database", text::size(stats.database_bytes)),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    context.ui.lines(&text::table(&rows))?;
+    Ok(Code::Success)
+}
+
+fn verify(repair: bool, store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
+    let store = if repair { context.store(store)? } else { context.read_store(store)? };
+    let bar = context.ui.bar("Verifying", &store.directory().display().to_string(), None);
+    let done = AtomicU64::new(0);
+    let events = |event: Event| {
+        if let Event::Verified { bytes } = event {
+            bar.position(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
+        }
+    };
+    let options = VerifyOptions { repair, events: &events, ..VerifyOptions::default() };
+    let mut waiting = |holder: &str| context.ui.story("Waiting", &format!("for {holder}"));
+    let report = store.verify(&options, &mut waiting, context.cancel)?;
+    drop(bar);
+    if as_json {
+        let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+        let lost: Vec<String> = report.lost.iter().map(ToString::to_string).collect();
+        context.ui.json(&json!({
+            "files": report.files, "bytes": report.bytes, "problems": problems,
+            "repaired": report.repaired, "lost": lost,
+        }))?;
+    } else {
+        for problem in &report.problems {
+            context.ui.line(&problem.to_string())?;
+        }
+    }
+    let found = report.problems.len() as u64;
+    let files = text::count(report.files, "file", "files");
+    let problems = text::count(found, "problem", "problems");
+    let summary = format!("{files}, {}: {problems}, {} repaired", text::size(report.bytes), report.repaired);
+    context.ui.story("Verified", &summary);
+    let is_whole = found == 0 || (repair && report.repaired >= found && report.lost.is_empty());
+    Ok(if is_whole { Code::Success } else { Code::Damaged })
+}
