@@ -150,20 +150,19 @@ done
 
 # --- cook -------------------------------------------------------------------------------------------------------
 
-if compgen -G "$FILES/*" >/dev/null; then
-    "$CONARY" source add --store "$STORE" "$FILES"/* || fail "conary source add"
-fi
+# No network: what is not in the directory was not obtained.
+cook() { "$CONARY" cook --offline --distfiles "$FILES" --store "$STORE" --output "$DIST" "$COOKBOOK/$1"; }
 packages=()
 for name in "${cookable[@]}"; do
     began=$SECONDS
-    "$CONARY" cook --quiet --store "$STORE" --output "$DIST" "$COOKBOOK/$name" > "$WORK/spec" 2> "$WORK/story" ||
+    cook "$name" > "$WORK/spec" 2> "$WORK/story" ||
         { cat "$WORK/story" >&2; fail "cooking $name"; }
     package=$(ls "$DIST/$name-$(value "$name" version)-$(value "$name" release)".*.ccs 2>/dev/null) || fail "$name left no package in $DIST"
     packages+=("$package")
     ok "cooked $(cat "$WORK/spec") in $((SECONDS - began)) s, $(stat -c %s "$package") bytes"
 done
 for name in "${cookable[@]}"; do
-    "$CONARY" cook --store "$STORE" --output "$DIST" "$COOKBOOK/$name" 2>&1 >/dev/null | grep -q Fresh || fail "cooking $name again was not a hit"
+    cook "$name" 2>&1 >/dev/null | grep -q Fresh || fail "cooking $name again was not a hit"
 done
 ok "every second cook is a hit"
 
@@ -197,17 +196,16 @@ ok "the root verifies"
 # --- run them there ---------------------------------------------------------------------------------------------
 
 # Every library that a program or library of the root asks for has to be in the root.
-find "$ROOT/usr/bin" "$ROOT/usr/lib" -type f | while read -r file; do
-    for wanted in $(readelf -d "$file" 2>/dev/null | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
-        [ -n "$(find "$ROOT/usr/" -name "$wanted" | head -n 1)" ] || echo "$file needs $wanted"
-    done
-done > "$WORK/unmet"
+find "$ROOT/usr/" -name 'lib*.so*' -printf '%f\n' -o -name 'ld-*.so*' -printf '%f\n' | sort -u > "$WORK/libraries"
+{ find "$ROOT/usr/bin" "$ROOT/usr/lib" -type f \( -perm -u+x -o -name 'lib*.so*' \) -exec readelf -d {} + 2>/dev/null || true; } |
+    sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u | comm -23 - "$WORK/libraries" > "$WORK/unmet"
 [ ! -s "$WORK/unmet" ] || { cat "$WORK/unmet" >&2; fail "the root lacks libraries"; }
 ok "every needed library is in the root"
 
+chroot=$(PATH=$PATH:/usr/sbin:/sbin command -v chroot)
 inside() {
-    if [ "$(id -u)" = 0 ]; then env -i PATH=/usr/bin TERM=dumb chroot "$ROOT" "$@"
-    else env -i PATH=/usr/bin TERM=dumb unshare --user --map-root-user chroot "$ROOT" "$@"; fi
+    if [ "$(id -u)" = 0 ]; then env -i PATH=/usr/bin TERM=dumb "$chroot" "$ROOT" "$@"
+    else env -i PATH=/usr/bin TERM=dumb "$(command -v unshare)" --user --map-root-user "$chroot" "$ROOT" "$@"; fi
 }
 expect() {
     local wanted=$1 said
