@@ -173,7 +173,7 @@ fn gc_leaves_a_batch_alone_and_sweeps_dead_work() {
     batch.commit().unwrap();
     fs::create_dir_all(place.path("store/tmp/work-1-1/deep")).unwrap();
     fs::write(place.path("store/tmp/work-1-1/deep/0"), b"left").unwrap();
-    fs::set_permissions(place.path("store/tmp/work-1-1/deep"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("store/tmp/work-1-1/deep"), Permissions::from_mode(0o000)).unwrap();
     fs::write(place.path("store/locks/dead"), b"").unwrap();
     let report = gc(&place.store, &GcOptions::default());
     assert_eq!((report.objects, report.work), (1, 1));
@@ -191,12 +191,12 @@ fn gc_leaves_checked_out_troves_that_live_or_are_held() {
     for id in [live, held, dead] {
         fs::create_dir_all(place.path("store/roots").join(id.hex()).join("usr")).unwrap();
     }
-    let hold = place.store.hold_root(&held).unwrap();
-    assert!(hold.is_some() && place.store.hold_root(&Digest::blake3([0; 32])).unwrap().is_none());
+    let in_use = place.store.hold_root(&held).unwrap();
+    assert!(in_use.is_some() && place.store.hold_root(&Digest::blake3([0; 32])).unwrap().is_none());
     assert_eq!(gc(&place.store, &GcOptions::default()).roots, 1);
     let there = |id: &Digest| place.path("store/roots").join(id.hex()).exists();
     assert!(there(&live) && there(&held) && !there(&dead));
-    drop(hold);
+    drop(in_use);
     assert_eq!(gc(&place.store, &GcOptions::default()).roots, 1);
 }
 

@@ -25,7 +25,12 @@ pub(super) fn import_for_ever(path: &Path) {
         }
         batch.commit().unwrap();
         // One write, so that the parent never reads half a promise as a whole one.
-        let lines: String = objects.iter().map(|object| format!("kept {object}\n")).collect();
+        let mut lines = String::new();
+        for object in &objects {
+            lines.push_str("kept ");
+            lines.push_str(&object.to_string());
+            lines.push('\n');
+        }
         out.write_all(lines.as_bytes()).unwrap();
         out.flush().unwrap();
     }
@@ -39,7 +44,7 @@ fn a_process_killed_at_any_moment_loses_nothing_it_promised() {
     for round in 0..25_u64 {
         let mut child = spawn("import", &path);
         let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, promises) = mpsc::channel::<Digest>();
+        let (sender, receiver) = mpsc::channel::<Digest>();
         let reader = std::thread::spawn(move || {
             for line in output.split(b'\n').map_while(Result::ok) {
                 let text = String::from_utf8_lossy(&line).into_owned();
@@ -50,13 +55,13 @@ fn a_process_killed_at_any_moment_loses_nothing_it_promised() {
             }
         });
         // From its first promise on, at moments that differ from round to round.
-        let first = promises.recv_timeout(Duration::from_secs(60)).unwrap();
+        let first = receiver.recv_timeout(Duration::from_mins(1)).unwrap();
         std::thread::sleep(Duration::from_micros(round * 1733 % 29_000));
         child.kill().unwrap();
         child.wait().unwrap();
         reader.join().unwrap();
         promised.push(first);
-        promised.extend(promises.try_iter());
+        promised.extend(receiver.try_iter());
     }
     let store = open(&path);
     for object in &promised {

@@ -95,8 +95,7 @@ fn child_process() {
 /// Lists a directory with the system's own tool: path, kind, mode, size, target, links and time.
 pub(crate) fn listing(path: &Path) -> Vec<String> {
     let format = r"%P\t%y\t%m\t%s\t%l\t%n\t%T@\0";
-    let output =
-        Command::new("find").arg(path).args(["-mindepth", "1", "-printf", format]).output().unwrap();
+    let output = Command::new("find").arg(path).args(["-mindepth", "1", "-printf", format]).output().unwrap();
     assert!(output.status.success());
     let mut lines: Vec<String> = output
         .stdout

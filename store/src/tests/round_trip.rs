@@ -70,20 +70,20 @@ fn check_out(place: &Place, tree: &Tree, name: &str, options: &CheckoutOptions<'
 
 /// Compares two directories; times and, where files may be links to objects, link counts aside.
 fn assert_same(left: &Path, right: &Path, links: bool) {
-    let lines = |path: &Path| -> Vec<Vec<String>> {
-        let mut lines: Vec<Vec<String>> =
+    let read = |path: &Path| -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> =
             listing(path).iter().map(|line| line.split(r"\t").map(str::to_owned).collect()).collect();
-        for line in &mut lines {
-            line.truncate(if links { 6 } else { 5 });
-            if line[1] == "d" {
+        for row in &mut rows {
+            row.truncate(if links { 6 } else { 5 });
+            if row[1] == "d" {
                 // How large a directory is and how many entries it counts is the file system's affair.
-                line[3].clear();
-                line.truncate(5);
+                row[3].clear();
+                row.truncate(5);
             }
         }
-        lines
+        rows
     };
-    assert_eq!(lines(left), lines(right));
+    assert_eq!(read(left), read(right));
 }
 
 #[test]
