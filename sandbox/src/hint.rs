@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::child::Stage;
+use crate::report::Stage;
 
 fn number(path: &str) -> Option<i64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()

@@ -159,6 +159,9 @@ const SMALL_BYTES: u64 = 16 << 20;
 
 /// Makes the list for a plan. `processors` is what the command may use, `scratch_bytes` the size of `/tmp`.
 pub(crate) fn of(plan: &Plan, processors: u32, scratch_bytes: u64) -> Result<Layout, SandboxError> {
+    if !plan.directory.starts_with('/') {
+        return Err(SandboxError::Plan { what: format!("directory {:?} is not absolute", plan.directory) });
+    }
     let mut layout = Layout::default();
     layout.facts(processors)?;
     layout.directory("/layers")?;

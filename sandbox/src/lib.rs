@@ -10,6 +10,7 @@
 //!          facts    what stands in for the host's files
 //!          filter   refused system calls
 //!     run ─────────► child      between clone and exec: nothing that allocates
+//!      │              ├ root, command, report
 //!      ├ owner       ids        ├ landlock
 //!      ├ idmap       layers     ├ loose   without namespaces
 //!      ├ cgroup      limits     └ supervisor  its end of the line
@@ -18,6 +19,7 @@
 
 mod cgroup;
 mod child;
+mod command;
 mod error;
 mod facts;
 mod filter;
@@ -29,6 +31,8 @@ mod loose;
 mod owner;
 mod plan;
 mod probe;
+mod report;
+mod root;
 mod run;
 mod show;
 mod supervisor;

@@ -16,15 +16,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 
 use crate::cgroup::Group;
-use crate::child::{self, Descriptors, Prepared, Report, STAGES, Stage};
+use crate::child::{self, Descriptors, Prepared};
 use crate::error::SandboxError;
 use crate::idmap;
 use crate::layout::{self, Access, Layout};
 use crate::owner::Owner;
 use crate::plan::{Level, Limits, Outcome, Plan, Status};
+use crate::report::{self, Report, STAGES, Stage};
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Cloned, PointerArray};
-use crate::{filter, hint, landlock};
+use crate::{filter, hint, landlock, root};
 
 /// How long the caller sleeps before it looks at `cancel` and the clock again.
 const TICK: Duration = Duration::from_millis(50);
@@ -55,10 +56,10 @@ pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> R
     let ended = running.watch(&plan.limits, started, &caller_ends.output, output, cancel);
     let waited = running.bury();
     let reports = read_reports(&caller_ends.report);
-    if let Some(report) = reports.iter().find(|report| report.kind == child::FAILED) {
+    if let Some(report) = reports.iter().find(|report| report.kind == report::FAILED) {
         return Err(failure(plan, &layout, report));
     }
-    let last = reports.iter().find(|report| report.kind == child::ENDED);
+    let last = reports.iter().find(|report| report.kind == report::ENDED);
     let group = running.group.as_ref();
     let status = match (ended, last.map(|report| exit_status(report.status))) {
         (Some(status), _) | (None, Some(status @ Status::Exited(0))) => status,
@@ -165,12 +166,12 @@ impl Sandbox {
         let (go_inner, go) = pipe()?;
         let (output, output_inner) = pipe()?;
         let (report, report_inner) = pipe()?;
-        let (socket, socket_inner) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| step("socket pair", errno.into()))?;
+        let (socket, socket_inner) = socket_pair()?;
+        let (line_first, line_command) = socket_pair()?;
         let output_inner = out_of_the_way(&output_inner)?;
         let report_inner = out_of_the_way(&report_inner)?;
         let socket_inner = out_of_the_way(&socket_inner)?;
+        let line_command = out_of_the_way(&line_command)?;
         if plan.level == Level::Full {
             // The command may open its output again, as `/dev/stderr`.
             let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
@@ -190,8 +191,17 @@ impl Sandbox {
             output: output_inner.as_raw_fd(),
             report: report_inner.as_raw_fd(),
             supervisor: socket_inner.as_raw_fd(),
+            first: line_first.as_raw_fd(),
+            command: line_command.as_raw_fd(),
         };
-        let kept = [descriptors.go, descriptors.output, descriptors.report, descriptors.supervisor];
+        let kept = [
+            descriptors.go,
+            descriptors.output,
+            descriptors.report,
+            descriptors.supervisor,
+            descriptors.first,
+            descriptors.command,
+        ];
         let close = gaps(kept.iter().chain(mounts.iter().flatten()).copied());
         let arguments = strings(&plan.command)?;
         let environment = environment(plan)?;
@@ -374,7 +384,7 @@ impl Sandbox {
             list.push(("seccomp", filter::rules().len().to_string()));
             let version = host.landlock;
             list.push(("landlock", if version == 0 { "none".to_owned() } else { version.to_string() }));
-            let supervised = !reports.iter().any(|report| report.kind == child::UNSUPERVISED);
+            let supervised = !reports.iter().any(|report| report.kind == report::UNSUPERVISED);
             list.push(("uname", if supervised { "fixed" } else { "host" }.to_owned()));
             if layout.sources.iter().any(|source| source.access == Access::Layer) {
                 // A user's layers are the user's own already.
@@ -398,16 +408,17 @@ impl Drop for Sandbox {
     }
 }
 
-/// The namespaces of the clone itself. The control group and time namespaces follow inside.
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWNET;
+/// The namespaces of the clone itself. Control groups, time and network follow inside.
+const NAMESPACES: i32 =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("pipe", errno.into()))
+}
+
+fn socket_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| step("socket pair", errno.into()))
 }
 
 /// The same descriptor under a number above those that the command's own will have.
@@ -433,7 +444,7 @@ fn open_sources(layout: &Layout, owner: &Owner) -> Result<(Vec<OwnedFd>, bool), 
     let mut mapped = ids.is_some();
     let mut opened = Vec::new();
     for source in &layout.sources {
-        let open = |ids| child::open_source(&source.name, source.access, ids).map(sys::owned);
+        let open = |ids| root::open_source(&source.name, source.access, ids).map(sys::owned);
         let ids = ids.as_ref().filter(|_| source.access == Access::Layer).map(AsRawFd::as_raw_fd);
         // Not every file system can map owners.
         let mount = open(ids).or_else(|errno| {

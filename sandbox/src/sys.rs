@@ -144,6 +144,18 @@ pub fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
     count(value as c_long)
 }
 
+/// Waits for a byte from the other end of a pipe or socket; if that goes away, so does this process.
+pub fn wait_for_byte(fd: RawFd) -> Result<()> {
+    loop {
+        match read(fd, &mut [0]) {
+            Ok(1) => return Ok(()),
+            Ok(_) | Err(libc::ECONNRESET) => exit(127),
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Writes once.
 pub fn write(fd: RawFd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the pointer and length are one slice's.
@@ -332,6 +344,12 @@ pub fn pivot_root_here() -> Result<()> {
 pub fn unshare(flags: c_int) -> Result<()> {
     // SAFETY: takes integers only; no memory is shared between threads of a single-threaded child.
     check(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// Moves this process into the namespace of an open file.
+pub fn join_namespace(fd: RawFd, kind: c_int) -> Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::setns(fd, kind) }.into()).map(drop)
 }
 
 /// Sets the host name and the domain name.

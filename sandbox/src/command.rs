@@ -1,0 +1,137 @@
+// sandbox/src/command.rs
+//! The command, from its clone until it becomes itself. Runs between clone and exec: see `child`.
+//!
+//! It sheds what needs no root while pid 1 makes that, and makes the network that both will have; then it
+//! waits, enters the root, and is gone.
+
+use std::os::fd::RawFd;
+
+use crate::child::{Descriptors, Prepared};
+use crate::landlock;
+use crate::plan::Level;
+use crate::report::{At, Failure, Report, Stage, UNSUPERVISED, fail};
+use crate::sys::{self, Result};
+
+/// Where the report, the supervisor's socket and the line to pid 1 are while the command is not yet itself.
+const REPORT: RawFd = 3;
+const SUPERVISOR: RawFd = 4;
+const FIRST: RawFd = 5;
+
+/// Gives up everything that pid 1 can do, and becomes the command.
+pub(crate) fn become_itself(prepared: &Prepared<'_>) -> ! {
+    if let Err(failure) = move_descriptors(prepared.descriptors).at(Stage::Output) {
+        fail(prepared.descriptors.report, failure)
+    }
+    let failure = match shed(prepared).and_then(|()| enter(prepared)) {
+        Err(failure) => failure,
+        Ok(()) => execute(prepared),
+    };
+    fail(REPORT, failure)
+}
+
+/// Becomes the first of the plan's programs that can be run. Returns only if none can.
+fn execute(prepared: &Prepared<'_>) -> Failure {
+    let mut failure = Failure { stage: Stage::Execute, index: 0, errno: libc::ENOENT };
+    for program in prepared.programs {
+        let errno = sys::execute(program, prepared.arguments, prepared.environment);
+        // As a shell does: go on searching, but remember why a file that is there did not run.
+        if errno != libc::ENOENT && errno != libc::ENOTDIR {
+            failure.errno = errno;
+            if errno != libc::EACCES {
+                break;
+            }
+        }
+    }
+    failure
+}
+
+/// Sheds what needs no root: session, limits, privileges, system calls.
+fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
+    sys::new_session().at(Stage::Session)?;
+    sys::umask(0o022);
+    for (resource, soft, hard) in prepared.limits {
+        sys::limit(*resource, *soft, *hard).at(Stage::Limits)?;
+    }
+    if let Some(mask) = prepared.affinity {
+        sys::set_affinity(mask).at(Stage::Affinity)?;
+    }
+    sys::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong).at(Stage::Personality)?;
+    match sys::new_keyring() {
+        // A kernel without keyrings has none to leak.
+        Ok(()) | Err(libc::ENOSYS) => {}
+        Err(errno) => return Err(errno).at(Stage::Keyring),
+    }
+    if prepared.level == Level::Full {
+        sys::unshare(libc::CLONE_NEWNET).at(Stage::Network)?;
+        sys::loopback_up().at(Stage::Network)?;
+        // Pid 1 joins it when the root is made.
+        sys::write(FIRST, b"n").at(Stage::Network)?;
+        sys::drop_capabilities().at(Stage::Capabilities)?;
+    }
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Stage::NoNewPrivileges)?;
+    if prepared.level == Level::Full {
+        filter_calls(prepared).at(Stage::Seccomp)?;
+    }
+    Ok(())
+}
+
+/// Waits until pid 1 has made the root and hidden itself, and enters it.
+fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
+    sys::wait_for_byte(FIRST).at(Stage::Wait)?;
+    let full = prepared.level == Level::Full;
+    if full {
+        // Whatever the directory says, it is looked up from the new root.
+        sys::chdir(c"/").at(Stage::Directory)?;
+    }
+    sys::chdir(prepared.directory).at(Stage::Directory)?;
+    open_null().at(Stage::Input)?;
+    if full && let Some((rules, size)) = &prepared.landlock {
+        landlock::restrict(rules, *size, prepared.writable).at(Stage::Landlock)?;
+    }
+    // Last: a signal that ends this process ends it as the command.
+    sys::set_signal_mask(0).map(drop).at(Stage::Signals)
+}
+
+/// Installs the filter, with a listener for the supervisor where the kernel gives one: a container around us
+/// may have the only one that a process can have.
+fn filter_calls(prepared: &Prepared<'_>) -> Result<()> {
+    const NEW_LISTENER: u32 = 1 << 3;
+    const WAIT_KILLABLE: u32 = 1 << 5;
+    let program = prepared.supervised_filter;
+    let listener = sys::seccomp_filter(program, NEW_LISTENER | WAIT_KILLABLE)
+        // Before 5.19, signals interrupt a waiting call, which the kernel then starts again.
+        .or_else(|_| sys::seccomp_filter(program, NEW_LISTENER));
+    if let Ok(listener) = listener {
+        #[allow(clippy::cast_possible_truncation, reason = "descriptors are ints")]
+        let listener = listener as RawFd;
+        let sent = sys::send_descriptor(SUPERVISOR, listener);
+        sys::close(listener);
+        return sent;
+    }
+    Report { kind: UNSUPERVISED, stage: 0, index: 0, errno: 0, status: 0, largest_kib: 0 }.send(REPORT);
+    sys::seccomp_filter(prepared.filter, 0).map(drop)
+}
+
+/// Leaves the output twice, and until exec the report, the supervisor's socket and the line to pid 1.
+///
+/// The descriptors that come in are all above these places: see `run`.
+fn move_descriptors(descriptors: Descriptors) -> Result<()> {
+    sys::duplicate(descriptors.output, 1, 0)?;
+    sys::duplicate(descriptors.output, 2, 0)?;
+    sys::duplicate(descriptors.report, REPORT, libc::O_CLOEXEC)?;
+    sys::duplicate(descriptors.supervisor, SUPERVISOR, libc::O_CLOEXEC)?;
+    sys::duplicate(descriptors.command, FIRST, libc::O_CLOEXEC)?;
+    sys::close(0);
+    sys::close_range(6, u32::MAX)
+}
+
+/// Makes stdin the new root's `/dev/null`.
+fn open_null() -> Result<()> {
+    let null = sys::open(c"/dev/null", libc::O_RDONLY, 0)?;
+    if null == 0 {
+        return sys::keep_open(null);
+    }
+    sys::duplicate(null, 0, 0)?;
+    sys::close(null);
+    Ok(())
+}

@@ -1,0 +1,117 @@
+// sandbox/src/root.rs
+//! Carries out a layout: makes the root and leaves the host's. Runs between clone and exec: see `child`.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+
+use crate::child::Prepared;
+use crate::layout::{Access, Operation};
+use crate::report::{At, Failure, Stage};
+use crate::sys::{self, Result};
+
+/// Makes the root and leaves the host's.
+pub(crate) fn make(prepared: &mut Prepared<'_>) -> std::result::Result<(), Failure> {
+    sys::umask(0);
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    sys::mount(None, c"/", None, private, None).at(Stage::Propagation)?;
+    for (index, (mount, source)) in prepared.mounts.iter_mut().zip(prepared.sources).enumerate() {
+        if mount.is_none() {
+            *mount = Some(open_source(&source.name, source.access, None).at_index(Stage::Source, index)?);
+        }
+    }
+    // The kernel gives a /proc only to those who see one.
+    let attributes = Access::Write.attributes() | libc::MOUNT_ATTR_NOEXEC;
+    #[allow(clippy::cast_possible_truncation, reason = "these attributes are low bits")]
+    let proc = sys::new_filesystem(c"proc", &[(c"hidepid", c"2")], attributes as u32).at(Stage::Proc)?;
+    let root = sys::new_filesystem(c"tmpfs", &[(c"mode", c"0755")], 0).at(Stage::NewRoot)?;
+    sys::move_mount(root, prepared.foothold).at(Stage::NewRoot)?;
+    sys::fchdir(root).at(Stage::Pivot)?;
+    sys::close(root);
+    enter_here().at(Stage::Pivot)?;
+    for (index, operation) in prepared.operations.iter().enumerate() {
+        perform(operation, prepared.mounts, proc).at_index(Stage::Operation, index)?;
+    }
+    sys::close(proc);
+    Ok(())
+}
+
+/// Clones one mount of the host and takes its rights away. With `ids`, its owners are mapped.
+pub(crate) fn open_source(name: &CStr, access: Access, ids: Option<RawFd>) -> Result<RawFd> {
+    #[allow(clippy::cast_sign_loss, reason = "a flag")]
+    let mount = sys::open_tree(name, libc::AT_RECURSIVE as u32)?;
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let taken = sys::mount_setattr(mount, c"", flags, access.attributes(), None).and_then(|()| match ids {
+        Some(_) => sys::mount_setattr(mount, c"", libc::AT_EMPTY_PATH, 0, ids),
+        None => Ok(()),
+    });
+    match taken {
+        Ok(()) => Ok(mount),
+        Err(errno) => {
+            sys::close(mount);
+            Err(errno)
+        }
+    }
+}
+
+/// Makes the working directory the root and lets go of the old one.
+fn enter_here() -> Result<()> {
+    sys::pivot_root_here()?;
+    // The old root lies above the new one now.
+    sys::detach(c".")?;
+    sys::chdir(c"/")
+}
+
+fn perform(operation: &Operation, mounts: &[Option<RawFd>], proc: RawFd) -> Result<()> {
+    match operation {
+        Operation::Directory { path, mode } => match sys::mkdir(path, *mode) {
+            Err(libc::EEXIST) => Ok(()),
+            made => made,
+        },
+        Operation::File { path, content } => {
+            let file = sys::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o644)?;
+            let written = write_all(file, content);
+            sys::close(file);
+            written
+        }
+        Operation::Link { path, target } => sys::symlink(target, path),
+        Operation::Attach { source, path } => {
+            let mount = mounts.get(*source).copied().flatten().ok_or(libc::EBADF)?;
+            let attached = sys::move_mount(mount, path);
+            sys::close(mount);
+            attached
+        }
+        Operation::Tmpfs { path, options } => {
+            let flags = libc::MS_NOSUID | libc::MS_NODEV;
+            sys::mount(Some(c"tmpfs"), path, Some(c"tmpfs"), flags, Some(options))
+        }
+        Operation::Terminals { path } => {
+            let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+            sys::mount(Some(c"devpts"), path, Some(c"devpts"), flags, Some(c"newinstance,ptmxmode=0666,mode=0620"))
+        }
+        Operation::Processes { path } => sys::move_mount(proc, path),
+        Operation::Again { from, path, optional } => match sys::mount(Some(from), path, None, libc::MS_BIND, None) {
+            Err(libc::ENOENT | libc::ENOTDIR) if *optional => Ok(()),
+            bound => bound,
+        },
+        Operation::Overlay { directory, options, path } => {
+            sys::chdir(directory)?;
+            let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+            sys::mount(Some(c"overlay"), path, Some(c"overlay"), flags, Some(options))
+        }
+        Operation::ReadOnly { path } => {
+            sys::mount_setattr(libc::AT_FDCWD, path, 0, Access::Read.attributes() & !libc::MOUNT_ATTR_NODEV, None)
+        }
+        Operation::Enter { path } => {
+            sys::chdir(path)?;
+            enter_here()
+        }
+    }
+}
+
+fn write_all(file: RawFd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let written = sys::write(file, bytes)?;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
