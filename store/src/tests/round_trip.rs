@@ -127,7 +127,8 @@ fn what_comes_out_is_what_went_in() {
                 LinkMode::Hardlink => {
                     assert!(report.linked > 8, "{report:?}");
                     // What can change identity is never a link.
-                    assert_eq!(fs::metadata(path.join("program")).unwrap().nlink(), 1);
+                    let links = fs::metadata(path.join("program")).unwrap().nlink();
+                    assert!(links == 1 || !is_root());
                 }
                 LinkMode::Copy => assert_eq!((report.linked, report.cloned), (0, 0)),
                 _ if editable => assert_eq!(report.linked, 0, "who edits gets files of his own"),
