@@ -4,7 +4,7 @@
 //! Every function here may run again after a crash: each step looks whether it is done before it does anything. The table
 //! of steps is in docs/design/transaction.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -28,15 +28,13 @@ pub(crate) struct Apply<'a> {
     directories: Directories<'a>,
     root: &'a Beneath,
     events: &'a dyn Fn(Event),
+    /// Paths at which something takes the place of something else: below them nothing old is left to take.
+    replaced: HashSet<Vec<u8>>,
 }
 
 impl<'a> Apply<'a> {
     pub fn new(root: &'a Beneath, events: &'a dyn Fn(Event)) -> Self {
-        Self {
-            directories: Directories::new(root),
-            root,
-            events,
-        }
+        Self { directories: Directories::new(root), root, events, replaced: HashSet::new() }
     }
 
     /// Checks, before the commit point, that everything is still what the plan saw.
@@ -44,25 +42,18 @@ impl<'a> Apply<'a> {
         for step in steps {
             let path = step.path();
             let (parent, name) = paths::split(path);
-            let fail = |source| CommitError::Stage {
-                action: "look at",
-                path: path.to_vec(),
-                source,
-            };
+            let fail = |source| CommitError::Stage { action: "look at", path: path.to_vec(), source };
             let seen = match step {
                 Step::Place { .. } => None,
-                Step::Replace { seen, .. }
-                | Step::Take(Take::Remove { seen, .. } | Take::Save { seen, .. }) => Some(*seen),
+                Step::Replace { seen, .. } | Step::Take(Take::Remove { seen, .. } | Take::Save { seen, .. }) => {
+                    Some(*seen)
+                }
                 Step::Take(Take::RemoveDirectory { .. } | Take::SetDirectory { .. }) => continue,
             };
             let directory = self.directories.get(parent).map_err(fail)?;
-            let found = beneath::stat(&*directory, name)
-                .map_err(fail)?
-                .map(|found| found.seen());
+            let found = beneath::stat(&*directory, name).map_err(fail)?.map(|found| found.seen());
             if found != seen {
-                return Err(CommitError::Changed {
-                    path: path.to_vec(),
-                });
+                return Err(CommitError::Changed { path: path.to_vec() });
             }
         }
         Ok(())
@@ -70,22 +61,14 @@ impl<'a> Apply<'a> {
 
     /// Does every step that is not done.
     pub fn run(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+        let replaced = steps.iter().filter(|step| matches!(step, Step::Replace { .. }));
+        self.replaced = replaced.map(|step| step.path().to_vec()).collect();
         for step in steps {
             match step {
-                Step::Place {
-                    path,
-                    temporary,
-                    inode,
-                } => {
+                Step::Place { path, temporary, inode } => {
                     self.place(path, temporary, *inode, None)?;
                 }
-                Step::Replace {
-                    path,
-                    temporary,
-                    inode,
-                    seen,
-                    ..
-                } => {
+                Step::Replace { path, temporary, inode, seen, .. } => {
                     self.place(path, temporary, *inode, Some(*seen))?;
                 }
                 Step::Take(take) => self.take(take)?,
@@ -100,24 +83,29 @@ impl<'a> Apply<'a> {
         match self.directories.get(parent) {
             Ok(directory) => Ok(Some(directory)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A directory that has become a file or a link; anybody else's link in its place is an error.
+            Err(error) if beneath::is_absence(&error) && self.is_replaced(parent) => Ok(None),
             Err(error) => Err(apply_error("open", parent, error)),
         }
     }
 
+    fn is_replaced(&self, path: &[u8]) -> bool {
+        let mut path = path;
+        while !path.is_empty() {
+            if self.replaced.contains(path) {
+                return true;
+            }
+            path = paths::split(path).0;
+        }
+        false
+    }
+
     /// Moves a staged thing to its place; what is there is kept at the temporary name, or aside if it is not `expected`.
-    fn place(
-        &mut self,
-        path: &[u8],
-        temporary: &[u8],
-        inode: u64,
-        expected: Option<Seen>,
-    ) -> Result<(), CommitError> {
+    fn place(&mut self, path: &[u8], temporary: &[u8], inode: u64, expected: Option<Seen>) -> Result<(), CommitError> {
         let name = paths::split(path).1;
         let fail = |action| move |source| apply_error(action, path, source);
         let Some(directory) = self.directory(path)? else {
-            self.warn(Warning::Lost {
-                path: path.to_vec(),
-            });
+            self.warn(Warning::Lost { path: path.to_vec() });
             return Ok(());
         };
         if expected.is_none() {
@@ -135,9 +123,7 @@ impl<'a> Apply<'a> {
         if there.is_none_or(|found| found.print.inode != inode) {
             let staged = look(temporary)?;
             if staged.is_none_or(|found| found.print.inode != inode) {
-                self.warn(Warning::Lost {
-                    path: path.to_vec(),
-                });
+                self.warn(Warning::Lost { path: path.to_vec() });
                 return Ok(());
             }
             self.move_in(path, temporary, &directory)?;
@@ -153,18 +139,11 @@ impl<'a> Apply<'a> {
     }
 
     /// Exchanges a staged thing with what is at the path.
-    fn move_in(
-        &self,
-        path: &[u8],
-        temporary: &[u8],
-        directory: &OwnedFd,
-    ) -> Result<(), CommitError> {
+    fn move_in(&self, path: &[u8], temporary: &[u8], directory: &OwnedFd) -> Result<(), CommitError> {
         let name = paths::split(path).1;
         match durable::exchange(directory, temporary, directory, name) {
             Err(error) if is_unsupported(&error) => {
-                self.warn(Warning::NoExchange {
-                    path: path.to_vec(),
-                });
+                self.warn(Warning::NoExchange { path: path.to_vec() });
                 durable::rename(directory, temporary, directory, name)
             }
             // The old thing went in the meantime.
@@ -180,18 +159,11 @@ impl<'a> Apply<'a> {
     fn move_aside(&self, path: &[u8], from: &[u8], directory: &OwnedFd) -> Result<(), CommitError> {
         let mut number = 0;
         loop {
-            let suffix = if number == 0 {
-                String::new()
-            } else {
-                format!(".{number}")
-            };
+            let suffix = if number == 0 { String::new() } else { format!(".{number}") };
             let to = [path, SAVE, suffix.as_bytes()].concat();
             match durable::rename_noreplace(directory, from, directory, paths::split(&to).1) {
                 Ok(()) => {
-                    self.warn(Warning::MovedAside {
-                        path: path.to_vec(),
-                        to,
-                    });
+                    self.warn(Warning::MovedAside { path: path.to_vec(), to });
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -213,9 +185,7 @@ impl<'a> Apply<'a> {
         match take {
             Take::Remove { seen, strip, .. } => {
                 if !is_same(*seen, found.seen()) {
-                    self.warn(Warning::LeftAlone {
-                        path: path.to_vec(),
-                    });
+                    self.warn(Warning::LeftAlone { path: path.to_vec() });
                     return Ok(());
                 }
                 if *strip {
@@ -225,13 +195,10 @@ impl<'a> Apply<'a> {
             }
             Take::Save { to, seen, .. } => {
                 if !is_same(*seen, found.seen()) {
-                    self.warn(Warning::LeftAlone {
-                        path: path.to_vec(),
-                    });
+                    self.warn(Warning::LeftAlone { path: path.to_vec() });
                     return Ok(());
                 }
-                match durable::rename_noreplace(&*directory, name, &*directory, paths::split(to).1)
-                {
+                match durable::rename_noreplace(&*directory, name, &*directory, paths::split(to).1) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         self.move_aside(path, name, &directory)
                     }
@@ -246,8 +213,7 @@ impl<'a> Apply<'a> {
                 let inner = beneath::open_directory(&*directory, name).map_err(fail("open"))?;
                 if (found.uid, found.gid) != (*uid, *gid) {
                     let (uid, gid) = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
-                    rustix::fs::fchown(&inner, uid, gid)
-                        .map_err(|error| fail("give away")(error.into()))?;
+                    rustix::fs::fchown(&inner, uid, gid).map_err(|error| fail("give away")(error.into()))?;
                 }
                 rustix::fs::fchmod(&inner, Mode::from_raw_mode(*mode))
                     .map_err(|error| fail("set the mode of")(error.into()))
@@ -255,18 +221,11 @@ impl<'a> Apply<'a> {
         }
     }
 
-    fn remove_directory(
-        &self,
-        path: &[u8],
-        name: &[u8],
-        directory: &OwnedFd,
-    ) -> Result<(), CommitError> {
+    fn remove_directory(&self, path: &[u8], name: &[u8], directory: &OwnedFd) -> Result<(), CommitError> {
         match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => {
-                self.warn(Warning::DirectoryKept {
-                    path: path.to_vec(),
-                });
+                self.warn(Warning::DirectoryKept { path: path.to_vec() });
                 Ok(())
             }
             Err(error) => Err(apply_error("remove the directory", path, error.into())),
@@ -284,8 +243,7 @@ impl<'a> Apply<'a> {
             }
             last = Some(parent);
             if let Some(directory) = self.directory(step.path())? {
-                let found = beneath::stat_open(&*directory)
-                    .map_err(|source| apply_error("look at", parent, source))?;
+                let found = beneath::stat_open(&*directory).map_err(|source| apply_error("look at", parent, source))?;
                 file_systems.entry(found.device).or_insert(directory);
             }
         }
@@ -304,8 +262,7 @@ impl<'a> Apply<'a> {
             };
             let found = beneath::stat(&*directory, paths::split(&row.path).1)
                 .map_err(|source| apply_error("look at", &row.path, source))?;
-            let untouched =
-                |print: &Fingerprint| print.mtime_ns == store::EPOCH_SECS * 1_000_000_000;
+            let untouched = |print: &Fingerprint| print.mtime_ns == store::EPOCH_SECS * 1_000_000_000;
             row.fingerprint = found
                 .filter(|found| found.kind == Some(Kind::File) && found.size == row.size)
                 .map(|found| found.print)
@@ -317,13 +274,7 @@ impl<'a> Apply<'a> {
     /// Removes what was exchanged out.
     pub fn clean_up(&mut self, steps: &[Step]) -> Result<(), CommitError> {
         for step in steps {
-            let Step::Replace {
-                path,
-                temporary,
-                strip,
-                ..
-            } = step
-            else {
+            let Step::Replace { path, temporary, strip, .. } = step else {
                 continue;
             };
             let fail = |source| apply_error("clean up", path, source);
@@ -358,11 +309,7 @@ impl<'a> Apply<'a> {
     pub fn roll_back(&mut self, number: i64, touched: &[Touched]) -> Result<(), CommitError> {
         let prefix = paths::temporary_prefix(number);
         for Touched { path, .. } in touched {
-            let fail = |source| CommitError::Stage {
-                action: "clean up in",
-                path: path.clone(),
-                source,
-            };
+            let fail = |source| CommitError::Stage { action: "clean up in", path: path.clone(), source };
             let directory = match self.directories.get(path) {
                 Ok(directory) => directory,
                 Err(error) if beneath::is_absence(&error) => continue,
@@ -390,9 +337,7 @@ impl<'a> Apply<'a> {
     /// Gives opened-up directories their modes back, except those that `steps` give another.
     pub fn restore_modes(&self, touched: &[Touched], steps: &[Step]) -> Result<(), CommitError> {
         let set = |path: &[u8]| {
-            steps.iter().any(|step| {
-                matches!(step, Step::Take(Take::SetDirectory { path: set, .. }) if set == path)
-            })
+            steps.iter().any(|step| matches!(step, Step::Take(Take::SetDirectory { path: set, .. }) if set == path))
         };
         for Touched { path, mode } in touched.iter().rev() {
             if let Some(mode) = mode
@@ -405,20 +350,12 @@ impl<'a> Apply<'a> {
     }
 
     fn set_mode(&self, path: &[u8], mode: u32) -> Result<(), CommitError> {
-        let fail = |source| CommitError::Stage {
-            action: "set the mode of",
-            path: path.to_vec(),
-            source,
-        };
+        let fail = |source| CommitError::Stage { action: "set the mode of", path: path.to_vec(), source };
         match self.root.directory_if_present(path).map_err(fail)? {
             None => Ok(()),
             Some(directory) => {
-                let path = format!(
-                    "/proc/self/fd/{}",
-                    std::os::fd::AsRawFd::as_raw_fd(&*directory)
-                );
-                rustix::fs::chmod(path, Mode::from_raw_mode(mode))
-                    .map_err(|error| fail(error.into()))
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*directory));
+                rustix::fs::chmod(path, Mode::from_raw_mode(mode)).map_err(|error| fail(error.into()))
             }
         }
     }
@@ -430,10 +367,7 @@ fn is_same(seen: Seen, now: Seen) -> bool {
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
 fn unlink(directory: &OwnedFd, name: &[u8], flags: AtFlags) -> io::Result<()> {
@@ -470,9 +404,5 @@ fn strip_bits(directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
 }
 
 fn apply_error(action: &'static str, path: &[u8], source: io::Error) -> CommitError {
-    CommitError::Apply {
-        action,
-        path: path.to_vec(),
-        source,
-    }
+    CommitError::Apply { action, path: path.to_vec(), source }
 }

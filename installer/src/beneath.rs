@@ -64,13 +64,8 @@ impl Found {
             FileType::Symlink => Some(Kind::Symlink),
             _ => None,
         };
-        let nanoseconds =
-            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
-        #[allow(
-            clippy::unnecessary_cast,
-            clippy::cast_possible_wrap,
-            clippy::useless_conversion
-        )]
+        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap, clippy::useless_conversion)]
         let print = Fingerprint {
             inode: stat.st_ino,
             mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
@@ -107,9 +102,7 @@ impl Beneath {
     /// As `open` with `O_DIRECTORY`.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            root: Arc::new(rustix::fs::open(path, flags, Mode::empty())?),
-        })
+        Ok(Self { root: Arc::new(rustix::fs::open(path, flags, Mode::empty())?) })
     }
 
     /// Returns the root's own descriptor.
@@ -127,10 +120,8 @@ impl Beneath {
             return Ok(self.top());
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        retry(|| rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), resolve))
-            .map(Arc::new)
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        retry(|| rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), resolve)).map(Arc::new)
     }
 
     /// Opens a directory like [`Beneath::directory`]; none when it, or something above it, is absent or no directory.
@@ -202,11 +193,7 @@ impl<'a> Directories<'a> {
     /// Starts with none.
     #[must_use]
     pub fn new(beneath: &'a Beneath) -> Self {
-        Self {
-            beneath,
-            open: BTreeMap::new(),
-            last: None,
-        }
+        Self { beneath, open: BTreeMap::new(), last: None }
     }
 
     /// Returns the directory, opened now or before.
@@ -247,10 +234,7 @@ impl<'a> Directories<'a> {
 /// Whether an error of a look-up says that there is nothing.
 #[must_use]
 pub fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 /// `openat2` confined to a root answers EAGAIN when a rename elsewhere raced with it.
@@ -298,14 +282,10 @@ pub fn read_link(directory: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As `openat`; `InvalidData` for another kind.
 pub fn open_file(directory: impl AsFd, name: &[u8]) -> io::Result<File> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
     if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
     }
     Ok(file.into())
 }
@@ -344,20 +324,9 @@ pub fn names(directory: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
 /// # Errors
 /// As `utimensat`.
 pub fn set_time(directory: impl AsFd, name: &[u8]) -> io::Result<()> {
-    let time = Timespec {
-        tv_sec: store::EPOCH_SECS,
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    Ok(rustix::fs::utimensat(
-        directory,
-        name,
-        &times,
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    let time = Timespec { tv_sec: store::EPOCH_SECS, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Removes a name and everything below it, following nothing.
@@ -410,17 +379,11 @@ mod tests {
             assert!(beneath.directory(refused.as_bytes()).is_err(), "{refused}");
         }
         assert!(beneath.directory(b"usr/lib").is_ok());
-        assert!(
-            beneath.exists_inside(b"/lib"),
-            "links inside are followed where that is wanted"
-        );
+        assert!(beneath.exists_inside(b"/lib"), "links inside are followed where that is wanted");
         assert!(!beneath.exists_inside(b"/abs/secret"));
         assert!(!beneath.exists_inside(b"/out"));
         assert!(beneath.stat(b"lib/x").unwrap().is_none());
-        assert_eq!(
-            beneath.stat(b"lib").unwrap().unwrap().kind,
-            Some(Kind::Symlink)
-        );
+        assert_eq!(beneath.stat(b"lib").unwrap().unwrap().kind, Some(Kind::Symlink));
     }
 
     #[test]
@@ -430,11 +393,7 @@ mod tests {
         fs::write(outer.path().join("gone/closed/file"), b"").unwrap();
         fs::write(outer.path().join("kept"), b"").unwrap();
         symlink("../../kept", outer.path().join("gone/closed/link")).unwrap();
-        fs::set_permissions(
-            outer.path().join("gone/closed"),
-            fs::Permissions::from_mode(0o500),
-        )
-        .unwrap();
+        fs::set_permissions(outer.path().join("gone/closed"), fs::Permissions::from_mode(0o500)).unwrap();
         let beneath = Beneath::open(outer.path()).unwrap();
         remove_all(beneath.top().as_fd(), b"gone").unwrap();
         remove_all(beneath.top().as_fd(), b"gone").unwrap();

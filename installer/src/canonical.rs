@@ -40,10 +40,7 @@ pub enum CanonicalError {
         path: Vec<u8>,
     },
     /// A link that belongs to neither root nor us, and leads to a directory of somebody else.
-    #[error(
-        "{} is a symbolic link of user {uid}, which is not followed",
-        paths::show(path)
-    )]
+    #[error("{} is a symbolic link of user {uid}, which is not followed", paths::show(path))]
     Untrusted {
         /// The link.
         path: Vec<u8>,
@@ -114,13 +111,7 @@ impl<'a> Canonical<'a> {
         Ok(paths::join(&self.directory(parent)?, name))
     }
 
-    fn step(
-        &mut self,
-        parent: &[u8],
-        name: &[u8],
-        left: &mut u32,
-        whole: &[u8],
-    ) -> Result<Vec<u8>, CanonicalError> {
+    fn step(&mut self, parent: &[u8], name: &[u8], left: &mut u32, whole: &[u8]) -> Result<Vec<u8>, CanonicalError> {
         let path = paths::join(parent, name);
         if self.becoming.contains(&path) {
             return Ok(path);
@@ -128,10 +119,7 @@ impl<'a> Canonical<'a> {
         if let Some(target) = self.links.get(&path).cloned() {
             return self.follow(parent, &target, left, whole);
         }
-        let io = |source| CanonicalError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| CanonicalError::Io { path: path.clone(), source };
         if self.absent.contains(parent) {
             self.absent.insert(path.clone());
             return Ok(path);
@@ -148,38 +136,13 @@ impl<'a> Canonical<'a> {
         let to = self.follow(parent, &target, left, whole)?;
         let trusted = found.uid == 0
             || found.uid == self.uid
-            || self
-                .root
-                .stat(&to)
-                .map_err(io)?
-                .is_some_and(|target| target.uid == found.uid);
-        if trusted {
-            Ok(to)
-        } else {
-            Err(CanonicalError::Untrusted {
-                path,
-                uid: found.uid,
-            })
-        }
+            || self.root.stat(&to).map_err(io)?.is_some_and(|target| target.uid == found.uid);
+        if trusted { Ok(to) } else { Err(CanonicalError::Untrusted { path, uid: found.uid }) }
     }
 
-    fn follow(
-        &mut self,
-        from: &[u8],
-        target: &[u8],
-        left: &mut u32,
-        whole: &[u8],
-    ) -> Result<Vec<u8>, CanonicalError> {
-        *left = left
-            .checked_sub(1)
-            .ok_or_else(|| CanonicalError::TooManyLinks {
-                path: whole.to_vec(),
-            })?;
-        let mut at = if target.first() == Some(&b'/') {
-            Vec::new()
-        } else {
-            from.to_vec()
-        };
+    fn follow(&mut self, from: &[u8], target: &[u8], left: &mut u32, whole: &[u8]) -> Result<Vec<u8>, CanonicalError> {
+        *left = left.checked_sub(1).ok_or_else(|| CanonicalError::TooManyLinks { path: whole.to_vec() })?;
+        let mut at = if target.first() == Some(&b'/') { Vec::new() } else { from.to_vec() };
         for part in target.split(|byte| *byte == b'/') {
             at = match part {
                 b"" | b"." => at,
@@ -216,17 +179,10 @@ mod tests {
             ("lib", "lib"),
             ("new/dir/x", "new/dir/x"),
         ] {
-            assert_eq!(
-                canonical.place(path.as_bytes()).unwrap(),
-                place.as_bytes(),
-                "{path}"
-            );
+            assert_eq!(canonical.place(path.as_bytes()).unwrap(), place.as_bytes(), "{path}");
         }
         assert_eq!(canonical.directory(b"lib").unwrap(), b"usr/lib");
-        assert!(matches!(
-            canonical.directory(b"loop1"),
-            Err(CanonicalError::TooManyLinks { .. })
-        ));
+        assert!(matches!(canonical.directory(b"loop1"), Err(CanonicalError::TooManyLinks { .. })));
         canonical.will_be_link(b"bin".to_vec(), b"usr/bin");
         assert_eq!(canonical.place(b"bin/sh").unwrap(), b"usr/bin/sh");
         canonical.will_be_directory(b"lib".to_vec());
@@ -249,10 +205,7 @@ mod tests {
         lchown(root.path().join("home/www"), Some(12345), None).unwrap();
         let beneath = Beneath::open(root.path()).unwrap();
         let mut canonical = Canonical::new(&beneath, 0);
-        assert!(matches!(
-            canonical.place(b"evil/x"),
-            Err(CanonicalError::Untrusted { uid: 12345, .. })
-        ));
+        assert!(matches!(canonical.place(b"evil/x"), Err(CanonicalError::Untrusted { uid: 12345, .. })));
         assert_eq!(canonical.place(b"fine/x").unwrap(), b"home/www/x");
     }
 }

@@ -59,12 +59,8 @@ impl Root {
         if plan.is_empty() {
             return Ok(Changeset { number: None, row });
         }
-        let mut db = self
-            .db
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (Some(db), Some(own), true) = (db.as_mut(), self.store.as_ref(), self.options.write)
-        else {
+        let mut db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (Some(db), Some(own), true) = (db.as_mut(), self.store.as_ref(), self.options.write) else {
             return Err(CommitError::ReadOnly);
         };
         let work = &plan.work;
@@ -82,34 +78,15 @@ impl Root {
         let journal = match stage_all(&mut stage, work, &row, &touched) {
             Ok(journal) => journal,
             Err(error) => {
-                return Err(undo(
-                    &self.beneath,
-                    db,
-                    work.number,
-                    &touched,
-                    events,
-                    error,
-                ));
+                return Err(undo(&self.beneath, db, work.number, &touched, events, error));
             }
         };
         if let Err(error) = pass_commit_point(&self.beneath, db, &journal, cancel, events) {
-            return Err(undo(
-                &self.beneath,
-                db,
-                work.number,
-                &touched,
-                events,
-                error,
-            ));
+            return Err(undo(&self.beneath, db, work.number, &touched, events, error));
         }
-        events(Event::Committed {
-            number: work.number,
-        });
+        events(Event::Committed { number: work.number });
         finish(&self.beneath, db, work.number, journal, &touched, events)?;
-        Ok(Changeset {
-            number: Some(work.number),
-            row,
-        })
+        Ok(Changeset { number: Some(work.number), row })
     }
 
     fn stage<'a>(
@@ -119,35 +96,18 @@ impl Root {
         cancel: &'a AtomicBool,
         events: &'a dyn Fn(Event),
     ) -> Result<Stage<'a>, CommitError> {
-        let fail = |source| CommitError::Stage {
-            action: "read",
-            path: b"etc/passwd".to_vec(),
-            source,
-        };
+        let fail = |source| CommitError::Stage { action: "read", path: b"etc/passwd".to_vec(), source };
         let mut owners = Owners::read(&self.beneath).map_err(fail)?;
         let coming = |path: &[u8]| -> Result<Option<Vec<u8>>, CommitError> {
-            let put = work
-                .puts
-                .iter()
-                .find(|put| put.path == path && put.over.is_none());
+            let put = work.puts.iter().find(|put| put.path == path && put.over.is_none());
             match put.map(|put| &put.what) {
                 Some(What::File { object, .. }) => Ok(Some(own.read(object)?)),
                 _ => Ok(None),
             }
         };
-        owners.add(
-            coming(b"etc/passwd")?.as_deref(),
-            coming(b"etc/group")?.as_deref(),
-        );
+        owners.add(coming(b"etc/passwd")?.as_deref(), coming(b"etc/group")?.as_deref());
         let (root, store, uid) = (&self.beneath, own, self.options.uid);
-        Ok(Stage {
-            root,
-            store,
-            uid,
-            owners,
-            cancel,
-            events,
-        })
+        Ok(Stage { root, store, uid, owners, cancel, events })
     }
 }
 
@@ -182,26 +142,16 @@ fn bring(
     cancel: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<(), CommitError> {
-    events(Event::Importing {
-        spec: import.spec.clone(),
-    });
+    events(Event::Importing { spec: import.spec.clone() });
     match &import.from {
         Origin::Own => Ok(()),
         Origin::Source(at) => match sources.get(*at) {
             Some(source) => copy_trove(source, own, &import.digest, cancel),
-            None => Err(CommitError::NoSource {
-                spec: import.spec.clone(),
-            }),
+            None => Err(CommitError::NoSource { spec: import.spec.clone() }),
         },
         Origin::Package(path) => {
-            let file = File::open(path).map_err(|source| CommitError::Open {
-                path: path.clone(),
-                source,
-            })?;
-            let fail = |source| CommitError::Package {
-                path: path.clone(),
-                source: Box::new(source),
-            };
+            let file = File::open(path).map_err(|source| CommitError::Open { path: path.clone(), source })?;
+            let fail = |source| CommitError::Package { path: path.clone(), source: Box::new(source) };
             let package = Package::open(file).map_err(fail)?;
             if package.id() != import.digest {
                 return Err(CommitError::PackageChanged { path: path.clone() });
@@ -213,12 +163,7 @@ fn bring(
 }
 
 /// Copies a trove from one store to another; every byte is checked on the way.
-fn copy_trove(
-    from: &Store,
-    to: &Store,
-    trove: &Digest,
-    cancel: &AtomicBool,
-) -> Result<(), CommitError> {
+fn copy_trove(from: &Store, to: &Store, trove: &Digest, cancel: &AtomicBool) -> Result<(), CommitError> {
     let manifest = from.trove(trove)?;
     let batch = to.batch()?;
     let mut done: HashSet<Digest> = HashSet::new();
@@ -237,12 +182,7 @@ fn copy_trove(
             let (actual, _) = batch.add_file(&mut from.open_object(object)?, entry.mode)?;
             if actual != *object {
                 let path = from.directory().join("objects");
-                return Err(StoreError::Damaged {
-                    expected: *object,
-                    actual,
-                    path,
-                }
-                .into());
+                return Err(StoreError::Damaged { expected: *object, actual, path }.into());
             }
         }
         batch.add_tree(&tree)?;
@@ -264,18 +204,12 @@ fn keep_displaced(root: &Beneath, own: &Store, work: &Work) -> Result<(), Commit
             continue;
         };
         let (parent, name) = paths::split(&thing.path);
-        let fail = |source| CommitError::Stage {
-            action: "read",
-            path: thing.path.clone(),
-            source,
-        };
+        let fail = |source| CommitError::Stage { action: "read", path: thing.path.clone(), source };
         let directory = directories.get(parent).map_err(fail)?;
         let mut file = beneath::open_file(&*directory, name).map_err(fail)?;
         let (actual, _) = batch.add_file(&mut file, 0o444)?;
         if actual != expected {
-            return Err(CommitError::Changed {
-                path: thing.path.clone(),
-            });
+            return Err(CommitError::Changed { path: thing.path.clone() });
         }
     }
     batch.commit()?;
@@ -285,22 +219,14 @@ fn keep_displaced(root: &Beneath, own: &Store, work: &Work) -> Result<(), Commit
 /// Tells the store what the root will refer to; history keeps it for rollbacks.
 fn register(own: &Store, root: &Path, plan: &Plan) -> Result<(), CommitError> {
     let work = &plan.work;
-    let troves = work
-        .troves
-        .iter()
-        .map(|trove| Reference::Trove(trove.digest));
+    let troves = work.troves.iter().map(|trove| Reference::Trove(trove.digest));
     let objects = work.displaced.iter().filter_map(|(thing, _)| thing.object);
     let references: Vec<Reference> = troves.chain(objects.map(Reference::Object)).collect();
     Ok(own.add_root_refs(root, &references)?)
 }
 
 /// Makes the link variants; where the store turns out to have lost something, packages give it again.
-fn prepare(
-    stage: &mut Stage<'_>,
-    own: &Store,
-    work: &Work,
-    cancel: &AtomicBool,
-) -> Result<(), CommitError> {
+fn prepare(stage: &mut Stage<'_>, own: &Store, work: &Work, cancel: &AtomicBool) -> Result<(), CommitError> {
     use store::ErrorKind::{Damaged, NotFound};
     match stage.prepare(&work.puts) {
         Err(error) if matches!(error.kind(), Damaged | NotFound) => {
@@ -311,11 +237,7 @@ fn prepare(
                     again = true;
                 }
             }
-            if again {
-                Ok(stage.prepare(&work.puts)?)
-            } else {
-                Err(error.into())
-            }
+            if again { Ok(stage.prepare(&work.puts)?) } else { Err(error.into()) }
         }
         other => Ok(other?),
     }
@@ -337,33 +259,20 @@ fn stage_all(
         troves: work.troves.clone(),
         files,
         reasons: work.reasons.clone(),
-        displaced: work
-            .displaced
-            .iter()
-            .map(|(thing, _)| thing.clone())
-            .collect(),
+        displaced: work.displaced.iter().map(|(thing, _)| thing.clone()).collect(),
         beside: work.beside.clone(),
         beside_gone: work.beside_gone.clone(),
     };
-    Ok(Journal {
-        steps,
-        settlement,
-        fresh: fresh(&work.puts, &work.files),
-    })
+    Ok(Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) })
 }
 
 /// Returns the rows whose content is put as packaged, so that it can be known again.
 fn fresh(puts: &[Put], files: &[Vec<store::root_db::FileRow>]) -> Vec<(usize, usize)> {
     let packaged = |put: &&Put| match (&put.what, put.rows.first()) {
-        (What::File { object, .. }, Some((trove, at))) => {
-            files[*trove][*at].object == Some(*object)
-        }
+        (What::File { object, .. }, Some((trove, at))) => files[*trove][*at].object == Some(*object),
         _ => false,
     };
-    puts.iter()
-        .filter(packaged)
-        .flat_map(|put| put.rows.iter().copied())
-        .collect()
+    puts.iter().filter(packaged).flat_map(|put| put.rows.iter().copied()).collect()
 }
 
 fn pass_commit_point(
@@ -419,10 +328,7 @@ fn finish(
     apply.open_up(touched)?;
     apply.run(&journal.steps)?;
     apply.note_fingerprints(&mut journal)?;
-    let clean_up = journal
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Replace { .. }));
+    let clean_up = journal.steps.iter().any(|step| matches!(step, Step::Replace { .. }));
     if !clean_up {
         apply.restore_modes(touched, &journal.steps)?;
     }
@@ -438,18 +344,13 @@ fn finish(
 }
 
 /// Brings the transaction of an interrupted command to its end, back or forward.
-pub(crate) fn recover(
-    root: &Beneath,
-    db: &mut RootDb,
-    events: &dyn Fn(Event),
-) -> Result<(), CommitError> {
+pub(crate) fn recover(root: &Beneath, db: &mut RootDb, events: &dyn Fn(Event)) -> Result<(), CommitError> {
     let Some(pending) = db.pending()? else {
         return Ok(());
     };
     let number = pending.number;
     let damaged = || CommitError::Journal { number };
-    let touched: Vec<Touched> =
-        serde_json::from_slice(&pending.directories).map_err(|_| damaged())?;
+    let touched: Vec<Touched> = serde_json::from_slice(&pending.directories).map_err(|_| damaged())?;
     let journal = || -> Result<Journal, CommitError> {
         let bytes = pending.journal.as_deref().ok_or_else(damaged)?;
         serde_json::from_slice(bytes).map_err(|_| damaged())

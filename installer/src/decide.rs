@@ -10,9 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use recipes::Digest;
-use store::root_db::{
-    Beside, Displaced, FLAG_CONFIG, FLAG_EXISTED, FileRow, Kind, RootDb, TroveRow,
-};
+use store::root_db::{Beside, Displaced, FLAG_CONFIG, FLAG_EXISTED, FileRow, Kind, RootDb, TroveRow};
 use store::{Node, Tree};
 
 use crate::beneath::{self, Beneath, Directories, Found, Seen};
@@ -104,10 +102,8 @@ struct Decider<'a> {
 
 impl<'a> Decider<'a> {
     fn new(scene: &'a Scene<'a>) -> Result<Self, PlanError> {
-        let owners = Owners::read(scene.root).map_err(|source| PlanError::Io {
-            path: b"etc/passwd".to_vec(),
-            source,
-        })?;
+        let owners =
+            Owners::read(scene.root).map_err(|source| PlanError::Io { path: b"etc/passwd".to_vec(), source })?;
         Ok(Self {
             scene,
             directories: Directories::new(scene.root),
@@ -152,8 +148,7 @@ impl<'a> Decider<'a> {
                 for entry in tree.entries() {
                     if let Some(why) = paths::forbidden(&entry.path) {
                         let (path, owner) = (entry.path.clone(), owner(arriving, component));
-                        self.conflicts
-                            .push(Conflict::Forbidden { path, owner, why });
+                        self.conflicts.push(Conflict::Forbidden { path, owner, why });
                         continue;
                     }
                     let row = file_row(&mut canonical, component, tree, entry)?;
@@ -173,11 +168,7 @@ impl<'a> Decider<'a> {
     fn note_links(&self, canonical: &mut Canonical<'_>) -> Result<(), PlanError> {
         let mut links: Vec<(&[u8], &[u8])> = Vec::new();
         let mut directories: BTreeSet<&[u8]> = BTreeSet::new();
-        let trees = self
-            .scene
-            .arriving
-            .iter()
-            .flat_map(|arriving| &arriving.trees);
+        let trees = self.scene.arriving.iter().flat_map(|arriving| &arriving.trees);
         for entry in trees.flat_map(|(_, tree)| tree.entries()) {
             match &entry.node {
                 Node::Symlink { target } => links.push((&entry.path, target)),
@@ -232,18 +223,12 @@ impl<'a> Decider<'a> {
         if self.conflicts.is_empty() {
             return Ok(());
         }
-        Err(PlanError::Conflicts {
-            conflicts: std::mem::take(&mut self.conflicts),
-        })
+        Err(PlanError::Conflicts { conflicts: std::mem::take(&mut self.conflicts) })
     }
 
     fn decide_claim(&mut self, path: &[u8], owners: &[(usize, usize)]) -> Result<(), PlanError> {
         let parent = paths::split(path).0;
-        let disk = if self.made.contains(parent) {
-            None
-        } else {
-            self.look(path)?
-        };
+        let disk = if self.made.contains(parent) { None } else { self.look(path)? };
         if disk.is_none() && !self.parent_will_be_directory(path, owners[0])? {
             return Ok(());
         }
@@ -254,22 +239,14 @@ impl<'a> Decider<'a> {
         }
         if let Some(other) = staying.first() {
             let other = self.installed_owner(other);
-            self.conflicts.push(Conflict::TwoOwners {
-                path: path.to_vec(),
-                one: self.owner_of(owners[0]),
-                other,
-            });
+            self.conflicts.push(Conflict::TwoOwners { path: path.to_vec(), one: self.owner_of(owners[0]), other });
             return Ok(());
         }
         self.decide_file(path, owners[0], disk)
     }
 
     /// Whether the directory of a new path is there or comes; otherwise a conflict is noted.
-    fn parent_will_be_directory(
-        &mut self,
-        path: &[u8],
-        owner: (usize, usize),
-    ) -> Result<bool, PlanError> {
+    fn parent_will_be_directory(&mut self, path: &[u8], owner: (usize, usize)) -> Result<bool, PlanError> {
         let parent = paths::split(path).0;
         if parent.is_empty() || self.made.contains(parent) {
             return Ok(true);
@@ -299,9 +276,7 @@ impl<'a> Decider<'a> {
             return Ok(());
         };
         if found.kind == Some(Kind::Directory) {
-            let known = staying
-                .first()
-                .or(left.as_ref().filter(|row| row.kind == Kind::Directory));
+            let known = staying.first().or(left.as_ref().filter(|row| row.kind == Kind::Directory));
             let existed = match known {
                 None => true,
                 Some(_) => {
@@ -336,20 +311,11 @@ impl<'a> Decider<'a> {
     }
 
     /// Gives a directory of ours that stays the mode and owner that its package says; returns what it then has.
-    fn set_directory(
-        &mut self,
-        path: &[u8],
-        owner: (usize, usize),
-        found: &Found,
-    ) -> (u32, u32, u32) {
+    fn set_directory(&mut self, path: &[u8], owner: (usize, usize), found: &Found) -> (u32, u32, u32) {
         let row = &self.files[owner.0][owner.1];
         let now = (found.mode, found.uid, found.gid);
         let wanted = if self.scene.uid == 0 {
-            (
-                row.mode,
-                self.owners.user(&row.owner),
-                self.owners.group(&row.group),
-            )
+            (row.mode, self.owners.user(&row.owner), self.owners.group(&row.group))
         } else {
             (applied_mode(row.mode, false), found.uid, found.gid)
         };
@@ -357,28 +323,13 @@ impl<'a> Decider<'a> {
             return now;
         }
         let (mode, uid, gid) = wanted;
-        self.out.takes.push(Take::SetDirectory {
-            path: path.to_vec(),
-            mode,
-            uid,
-            gid,
-        });
+        self.out.takes.push(Take::SetDirectory { path: path.to_vec(), mode, uid, gid });
         self.say(path, self.owner_of(owner), PathAction::Change);
         wanted
     }
 
-    fn decide_file(
-        &mut self,
-        path: &[u8],
-        owner: (usize, usize),
-        disk: Option<Found>,
-    ) -> Result<(), PlanError> {
-        let put_back = self
-            .scene
-            .put_back
-            .get(path)
-            .filter(|thing| thing.edit)
-            .cloned();
+    fn decide_file(&mut self, path: &[u8], owner: (usize, usize), disk: Option<Found>) -> Result<(), PlanError> {
+        let put_back = self.scene.put_back.get(path).filter(|thing| thing.edit).cloned();
         let Some(found) = disk else {
             match put_back {
                 Some(thing) => self.put_thing(&thing, Some(owner), None),
@@ -395,8 +346,7 @@ impl<'a> Decider<'a> {
                 return Ok(());
             }
             let wanted = noun(Some(self.files[owner.0][owner.1].kind));
-            self.emptied
-                .push((path.to_vec(), self.owner_of(owner), wanted));
+            self.emptied.push((path.to_vec(), self.owner_of(owner), wanted));
             self.put(path, vec![owner], Some(over(&found, false)));
             return Ok(());
         }
@@ -409,14 +359,12 @@ impl<'a> Decider<'a> {
         }
         let pristine = self.is_pristine(path, &left, &found)?;
         let row = &self.files[owner.0][owner.1];
-        if pristine && same_thing(&left, row) && is_applied(&left, &found) {
+        if pristine && same_thing(&left, row) && is_applied(&left, &found, self.scene.uid) {
             self.leave(owner, &left, &found);
             return Ok(());
         }
-        let edited_config = !pristine
-            && row.has(FLAG_CONFIG)
-            && left.has(FLAG_CONFIG)
-            && found.kind == Some(Kind::File);
+        let edited_config =
+            !pristine && row.has(FLAG_CONFIG) && left.has(FLAG_CONFIG) && found.kind == Some(Kind::File);
         if edited_config {
             let (new, old) = (row.object, left.object);
             // A rollback brings the old state, of which there is nothing new to say.
@@ -436,12 +384,7 @@ impl<'a> Decider<'a> {
     }
 
     /// Decides about something that nobody owns.
-    fn decide_unowned(
-        &mut self,
-        path: &[u8],
-        owner: (usize, usize),
-        found: &Found,
-    ) -> Result<(), PlanError> {
+    fn decide_unowned(&mut self, path: &[u8], owner: (usize, usize), found: &Found) -> Result<(), PlanError> {
         let row = self.files[owner.0][owner.1].clone();
         if self.is_identical(path, &row, found)? {
             let row = &mut self.files[owner.0][owner.1];
@@ -476,10 +419,7 @@ impl<'a> Decider<'a> {
         row.flags |= flags;
         (row.applied_mode, row.uid, row.gid) = (found.mode, found.uid, found.gid);
         let (mode, object, size) = (row.mode, row.object, row.size);
-        let names = Ownership::Names {
-            owner: row.owner.clone(),
-            group: row.group.clone(),
-        };
+        let names = Ownership::Names { owner: row.owner.clone(), group: row.group.clone() };
         let mut to = None;
         if let (true, Some(object)) = (beside, object) {
             let name = [path, NEW].concat();
@@ -496,24 +436,14 @@ impl<'a> Decider<'a> {
             };
             self.out.puts.push(Put {
                 path: name.clone(),
-                what: What::File {
-                    object,
-                    size,
-                    private: true,
-                    group: None,
-                },
+                what: What::File { object, size, private: true, group: None },
                 mode,
                 owner: names,
                 xattrs: BTreeMap::new(),
                 over,
                 rows: Vec::new(),
             });
-            self.out.beside.push(Beside {
-                path: name.clone(),
-                of: path.to_vec(),
-                changeset: 0,
-                object,
-            });
+            self.out.beside.push(Beside { path: name.clone(), of: path.to_vec(), changeset: 0, object });
             to = Some(name);
         }
         self.say(path, self.owner_of(owner), PathAction::Keep { beside: to });
@@ -550,21 +480,13 @@ impl<'a> Decider<'a> {
 
     /// A hard link group of which one member is new is put anew as a whole.
     fn keep_groups_together(&mut self, claims: &Claims) {
-        let put: HashSet<(usize, usize)> = self
-            .out
-            .puts
-            .iter()
-            .flat_map(|put| put.rows.iter().copied())
-            .collect();
+        let put: HashSet<(usize, usize)> = self.out.puts.iter().flat_map(|put| put.rows.iter().copied()).collect();
         let mut groups: HashMap<(usize, Vec<u8>), Vec<(usize, usize)>> = HashMap::new();
         for owner in claims.values().flatten() {
             let row = &self.files[owner.0][owner.1];
             if row.kind == Kind::File {
                 let first = row.link.as_ref().unwrap_or(&row.path);
-                groups
-                    .entry((owner.0, first.clone()))
-                    .or_default()
-                    .push(*owner);
+                groups.entry((owner.0, first.clone())).or_default().push(*owner);
             }
         }
         groups.retain(|_, members| members.len() > 1);
@@ -623,25 +545,12 @@ impl<'a> Decider<'a> {
         if displaces && row.has(FLAG_CONFIG) && found.kind == Some(Kind::File) {
             let to = self.free_name(path)?;
             let object = self.hash(path)?;
-            self.out.takes.push(Take::Save {
-                path: path.clone(),
-                to: to.clone(),
-                seen,
-            });
-            self.out.beside.push(Beside {
-                path: to.clone(),
-                of: path.clone(),
-                changeset: 0,
-                object,
-            });
+            self.out.takes.push(Take::Save { path: path.clone(), to: to.clone(), seen });
+            self.out.beside.push(Beside { path: to.clone(), of: path.clone(), changeset: 0, object });
             self.say(path, owner, PathAction::Save { to });
         } else {
             let strip = must_strip(found, Some(row));
-            self.out.takes.push(Take::Remove {
-                path: path.clone(),
-                seen,
-                strip,
-            });
+            self.out.takes.push(Take::Remove { path: path.clone(), seen, strip });
             self.say(path, owner, PathAction::Remove { displaces });
         }
         Ok(())
@@ -658,26 +567,17 @@ impl<'a> Decider<'a> {
             match (self.look(path)?, leaves) {
                 (None, _) => {
                     let parent = paths::split(path).0;
-                    if parent.is_empty()
-                        || self
-                            .look(parent)?
-                            .is_some_and(|found| found.kind == Some(Kind::Directory))
+                    if parent.is_empty() || self.look(parent)?.is_some_and(|found| found.kind == Some(Kind::Directory))
                     {
                         self.put_thing(thing, None, None);
                     }
                 }
-                (Some(found), Some(row))
-                    if found.kind == Some(row.kind) && row.kind != Kind::Directory =>
-                {
+                (Some(found), Some(row)) if found.kind == Some(row.kind) && row.kind != Kind::Directory => {
                     // Its removal was decided above; the old thing takes its place instead.
                     self.out.takes.retain(|take| take.path() != path.as_slice());
                     self.out.paths.retain(|change| change.path != *path);
                     self.gone.remove(path);
-                    let displaces = self
-                        .out
-                        .displaced
-                        .iter()
-                        .any(|(thing, _)| thing.path == *path);
+                    let displaces = self.out.displaced.iter().any(|(thing, _)| thing.path == *path);
                     self.put_thing(thing, None, Some(over(&found, displaces)));
                 }
                 (Some(_), _) => {}
@@ -692,10 +592,7 @@ impl<'a> Decider<'a> {
             return Ok(());
         };
         for beside in db.beside()? {
-            let undone = self
-                .scene
-                .returns_to
-                .is_some_and(|target| beside.changeset > target);
+            let undone = self.scene.returns_to.is_some_and(|target| beside.changeset > target);
             let left = beside.path.ends_with(NEW) && self.gone.contains(&beside.of);
             let made_anew = self.out.beside.iter().any(|made| made.path == beside.path);
             if !(undone || left) || made_anew {
@@ -708,16 +605,8 @@ impl<'a> Decider<'a> {
             if found.kind == Some(Kind::File) && self.hash(&beside.path)? == beside.object {
                 self.gone.insert(beside.path.clone());
                 let (path, seen) = (beside.path.clone(), found.seen());
-                self.out.takes.push(Take::Remove {
-                    path,
-                    seen,
-                    strip: false,
-                });
-                self.say(
-                    &beside.path,
-                    paths::show(&beside.of),
-                    PathAction::Remove { displaces: false },
-                );
+                self.out.takes.push(Take::Remove { path, seen, strip: false });
+                self.say(&beside.path, paths::show(&beside.of), PathAction::Remove { displaces: false });
                 self.out.beside_gone.push(beside.path);
             }
         }
@@ -726,12 +615,7 @@ impl<'a> Decider<'a> {
 
     /// Removes directories that nobody owns any more and that will be empty, the deepest first.
     fn decide_directories(&mut self, claims: &Claims) -> Result<(), PlanError> {
-        let coming: HashSet<Vec<u8>> = self
-            .out
-            .puts
-            .iter()
-            .map(|put| paths::split(&put.path).0.to_vec())
-            .collect();
+        let coming: HashSet<Vec<u8>> = self.out.puts.iter().map(|put| paths::split(&put.path).0.to_vec()).collect();
         let leaving = std::mem::take(&mut self.leaving);
         for (path, row) in leaving.iter().rev() {
             if row.kind != Kind::Directory
@@ -748,9 +632,7 @@ impl<'a> Decider<'a> {
             }
             if self.first_that_stays(&path.0)?.is_none() {
                 self.gone.insert(path.0.clone());
-                self.out.takes.push(Take::RemoveDirectory {
-                    path: path.0.clone(),
-                });
+                self.out.takes.push(Take::RemoveDirectory { path: path.0.clone() });
                 let owner = self.installed_owner(row);
                 self.say(&path.0, owner, PathAction::Remove { displaces: false });
             }
@@ -764,12 +646,7 @@ impl<'a> Decider<'a> {
         for (path, owner, wanted) in std::mem::take(&mut self.emptied) {
             if let Some(name) = self.first_that_stays(&path)? {
                 let inside = paths::join(&path, &name);
-                self.conflicts.push(Conflict::DirectoryInUse {
-                    path,
-                    owner,
-                    wanted,
-                    inside,
-                });
+                self.conflicts.push(Conflict::DirectoryInUse { path, owner, wanted, inside });
             }
         }
         Ok(())
@@ -788,37 +665,27 @@ impl<'a> Decider<'a> {
         if saved {
             return Ok(Some(SAVE.to_vec()));
         }
-        Ok(names
-            .into_iter()
-            .find(|name| !self.gone.contains(&paths::join(path, name))))
+        Ok(names.into_iter().find(|name| !self.gone.contains(&paths::join(path, name))))
     }
 
     fn finish(mut self) -> Decisions {
         self.out.files = self.files;
-        self.out
-            .puts
-            .sort_by_cached_key(|put| PathKey(put.path.clone()));
-        self.out
-            .paths
-            .sort_by_cached_key(|change| PathKey(change.path.clone()));
+        self.out.puts.sort_by_cached_key(|put| PathKey(put.path.clone()));
+        self.out.paths.sort_by_cached_key(|change| PathKey(change.path.clone()));
         self.out
     }
 
     // Looking
 
     fn directory(&mut self, path: &[u8]) -> Result<Option<Arc<OwnedFd>>, PlanError> {
-        self.directories
-            .get_if_present(path)
-            .map_err(|source| io_error(path, source))
+        self.directories.get_if_present(path).map_err(|source| io_error(path, source))
     }
 
     fn look(&mut self, path: &[u8]) -> Result<Option<Found>, PlanError> {
         let (parent, name) = paths::split(path);
         match self.directory(parent)? {
             None => Ok(None),
-            Some(directory) => {
-                beneath::stat(&*directory, name).map_err(|source| io_error(path, source))
-            }
+            Some(directory) => beneath::stat(&*directory, name).map_err(|source| io_error(path, source)),
         }
     }
 
@@ -836,8 +703,7 @@ impl<'a> Decider<'a> {
         let (parent, name) = paths::split(path);
         let missing = || io_error(path, io::ErrorKind::NotFound.into());
         let directory = self.directory(parent)?.ok_or_else(missing)?;
-        let file =
-            beneath::open_file(&*directory, name).map_err(|source| io_error(path, source))?;
+        let file = beneath::open_file(&*directory, name).map_err(|source| io_error(path, source))?;
         crate::hash::of_file(file).map_err(|source| io_error(path, source))
     }
 
@@ -849,12 +715,7 @@ impl<'a> Decider<'a> {
     }
 
     /// Whether a path holds what its row says was put there.
-    fn is_pristine(
-        &mut self,
-        path: &[u8],
-        row: &FileRow,
-        found: &Found,
-    ) -> Result<bool, PlanError> {
+    fn is_pristine(&mut self, path: &[u8], row: &FileRow, found: &Found) -> Result<bool, PlanError> {
         if found.kind != Some(row.kind) {
             return Ok(false);
         }
@@ -874,12 +735,7 @@ impl<'a> Decider<'a> {
     }
 
     /// Whether something unowned is what a package would put there.
-    fn is_identical(
-        &mut self,
-        path: &[u8],
-        row: &FileRow,
-        found: &Found,
-    ) -> Result<bool, PlanError> {
+    fn is_identical(&mut self, path: &[u8], row: &FileRow, found: &Found) -> Result<bool, PlanError> {
         let link = row.kind == Kind::Symlink;
         let root = self.scene.uid == 0;
         if found.kind != Some(row.kind)
@@ -888,22 +744,14 @@ impl<'a> Decider<'a> {
         {
             return Ok(false);
         }
-        if root
-            && (found.uid, found.gid)
-                != (self.owners.user(&row.owner), self.owners.group(&row.group))
-        {
+        if root && (found.uid, found.gid) != (self.owners.user(&row.owner), self.owners.group(&row.group)) {
             return Ok(false);
         }
         self.is_pristine(path, row, found)
     }
 
     /// Whether a path holds a displaced thing again.
-    fn is_thing(
-        &mut self,
-        path: &[u8],
-        thing: &Displaced,
-        found: &Found,
-    ) -> Result<bool, PlanError> {
+    fn is_thing(&mut self, path: &[u8], thing: &Displaced, found: &Found) -> Result<bool, PlanError> {
         if found.kind != Some(thing.kind) {
             return Ok(false);
         }
@@ -916,12 +764,7 @@ impl<'a> Decider<'a> {
 
     // Writing down
 
-    fn displace_if_edited(
-        &mut self,
-        path: &[u8],
-        left: &FileRow,
-        found: &Found,
-    ) -> Result<bool, PlanError> {
+    fn displace_if_edited(&mut self, path: &[u8], left: &FileRow, found: &Found) -> Result<bool, PlanError> {
         if self.is_pristine(path, left, found)? {
             return Ok(false);
         }
@@ -962,13 +805,9 @@ impl<'a> Decider<'a> {
         let row = &self.files[rows[0].0][rows[0].1];
         let what = match row.kind {
             Kind::Directory => What::Directory,
-            Kind::Symlink => What::Symlink {
-                target: row.target.clone().unwrap_or_default(),
-            },
+            Kind::Symlink => What::Symlink { target: row.target.clone().unwrap_or_default() },
             Kind::File => What::File {
-                object: row
-                    .object
-                    .expect("because a row of a file is made with its object"),
+                object: row.object.expect("because a row of a file is made with its object"),
                 size: row.size,
                 private: row.has(FLAG_CONFIG),
                 group: None,
@@ -978,10 +817,7 @@ impl<'a> Decider<'a> {
             path: path.to_vec(),
             what,
             mode: row.mode,
-            owner: Ownership::Names {
-                owner: row.owner.clone(),
-                group: row.group.clone(),
-            },
+            owner: Ownership::Names { owner: row.owner.clone(), group: row.group.clone() },
             xattrs: row.xattrs.clone(),
             over,
             rows,
@@ -997,15 +833,8 @@ impl<'a> Decider<'a> {
     /// Puts a displaced thing back.
     fn put_thing(&mut self, thing: &Displaced, owner: Option<(usize, usize)>, over: Option<Over>) {
         let what = match (thing.kind, thing.object) {
-            (Kind::File, Some(object)) => What::File {
-                object,
-                size: thing.size,
-                private: true,
-                group: None,
-            },
-            (Kind::Symlink, _) => What::Symlink {
-                target: thing.target.clone().unwrap_or_default(),
-            },
+            (Kind::File, Some(object)) => What::File { object, size: thing.size, private: true, group: None },
+            (Kind::Symlink, _) => What::Symlink { target: thing.target.clone().unwrap_or_default() },
             _ => return,
         };
         let action = match over {
@@ -1018,10 +847,7 @@ impl<'a> Decider<'a> {
             path: thing.path.clone(),
             what,
             mode: thing.mode,
-            owner: Ownership::Ids {
-                uid: thing.uid,
-                gid: thing.gid,
-            },
+            owner: Ownership::Ids { uid: thing.uid, gid: thing.gid },
             xattrs: BTreeMap::new(),
             over,
             rows: owner.into_iter().collect(),
@@ -1030,26 +856,15 @@ impl<'a> Decider<'a> {
 
     fn in_the_way(&mut self, path: &[u8], owner: (usize, usize), found: &Found) {
         let (path, owner) = (path.to_vec(), self.owner_of(owner));
-        self.conflicts.push(Conflict::InTheWay {
-            path,
-            owner,
-            found: noun(found.kind),
-        });
+        self.conflicts.push(Conflict::InTheWay { path, owner, found: noun(found.kind) });
     }
 
     fn say(&mut self, path: &[u8], owner: String, action: PathAction) {
-        self.out.paths.push(PathChange {
-            path: path.to_vec(),
-            owner,
-            action,
-        });
+        self.out.paths.push(PathChange { path: path.to_vec(), owner, action });
     }
 
     fn owner_of(&self, (trove, at): (usize, usize)) -> String {
-        owner(
-            &self.scene.arriving[trove],
-            &self.files[trove][at].component,
-        )
+        owner(&self.scene.arriving[trove], &self.files[trove][at].component)
     }
 
     fn installed_owner(&self, row: &FileRow) -> String {
@@ -1081,8 +896,7 @@ fn over(found: &Found, displaces: bool) -> Over {
 /// Whether a link that a user keeps to this file would keep something that must go with it.
 fn must_strip(found: &Found, row: Option<&FileRow>) -> bool {
     let capable = |row: &FileRow| row.xattrs.contains_key(b"security.capability".as_slice());
-    found.kind == Some(Kind::File)
-        && (found.mode & 0o6000 != 0 || (found.links > 1 && row.is_none_or(capable)))
+    found.kind == Some(Kind::File) && (found.mode & 0o6000 != 0 || (found.links > 1 && row.is_none_or(capable)))
 }
 
 /// Returns the mode that a thing gets: an ordinary user cannot give files to others, so set-id bits would be their own.
@@ -1116,16 +930,14 @@ fn same_thing(left: &FileRow, row: &FileRow) -> bool {
         && left.flags & FLAG_CONFIG == row.flags & FLAG_CONFIG
 }
 
-fn is_applied(row: &FileRow, found: &Found) -> bool {
+fn is_applied(row: &FileRow, found: &Found, uid: u32) -> bool {
     let mode = row.kind == Kind::Symlink || row.applied_mode == found.mode;
-    mode && (row.uid, row.gid) == (found.uid, found.gid)
+    // An ordinary user's files have whatever group their directory gave them.
+    mode && row.uid == found.uid && (uid != 0 || row.gid == found.gid)
 }
 
 fn io_error(path: &[u8], source: io::Error) -> PlanError {
-    PlanError::Io {
-        path: path.to_vec(),
-        source,
-    }
+    PlanError::Io { path: path.to_vec(), source }
 }
 
 /// Makes the row of an entry at its canonical path.
@@ -1146,20 +958,13 @@ fn file_row(
             target = Some(text.clone());
             Kind::Symlink
         }
-        Node::File {
-            object: digest,
-            size: bytes,
-        } => {
+        Node::File { object: digest, size: bytes } => {
             (object, size) = (Some(*digest), *bytes);
             Kind::File
         }
         Node::Hardlink { first } => {
             // A valid tree has the first name of each group.
-            if let Some(Node::File {
-                object: digest,
-                size: bytes,
-            }) = tree.get(first).map(|entry| &entry.node)
-            {
+            if let Some(Node::File { object: digest, size: bytes }) = tree.get(first).map(|entry| &entry.node) {
                 (object, size) = (Some(*digest), *bytes);
             }
             link = Some(canonical.place(first)?);
@@ -1167,9 +972,7 @@ fn file_row(
         }
     };
     let config = kind == Kind::File
-        && (component == "config"
-            || paths::is_below(&path, b"etc")
-            || paths::is_below(&entry.path, b"etc"));
+        && (component == "config" || paths::is_below(&path, b"etc") || paths::is_below(&entry.path, b"etc"));
     Ok(FileRow {
         packaged: (path != entry.path).then(|| entry.path.clone()),
         path,

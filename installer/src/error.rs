@@ -50,9 +50,7 @@ fn kind_of_store(kind: store::ErrorKind) -> ErrorKind {
         store::ErrorKind::Damaged | store::ErrorKind::Invalid => ErrorKind::Damaged,
         store::ErrorKind::NotFound => ErrorKind::NotFound,
         store::ErrorKind::Busy => ErrorKind::Busy,
-        store::ErrorKind::NoSpace | store::ErrorKind::ReadOnly | store::ErrorKind::Permission => {
-            ErrorKind::System
-        }
+        store::ErrorKind::NoSpace | store::ErrorKind::ReadOnly | store::ErrorKind::Permission => ErrorKind::System,
         store::ErrorKind::Interrupted => ErrorKind::Interrupted,
         store::ErrorKind::Other => ErrorKind::Other,
     }
@@ -136,18 +134,14 @@ impl RootError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            RootError::Missing { .. } => {
-                Some("make the directory first, or let `conary install` do it".to_owned())
-            }
-            RootError::Busy { .. } => {
-                Some("wait until it is done, then run the command again".to_owned())
-            }
+            RootError::Missing { .. } => Some("make the directory first, or let `conary install` do it".to_owned()),
+            RootError::Busy { .. } => Some("wait until it is done, then run the command again".to_owned()),
             RootError::Io { source, .. } => hint_of_io(source),
             RootError::Database(error) => error.hint(),
             RootError::Store(error) => error.hint(),
-            RootError::Recovery { source, .. } => source.hint().or_else(|| {
-                Some("nothing is lost: remove the cause, and the next command goes on".to_owned())
-            }),
+            RootError::Recovery { source, .. } => source
+                .hint()
+                .or_else(|| Some("nothing is lost: remove the cause, and the next command goes on".to_owned())),
         }
     }
 
@@ -179,10 +173,7 @@ pub enum Conflict {
         other: String,
     },
     /// Something that no package owns is there.
-    #[error(
-        "{} is in the way of {owner}: a {found} that no package owns",
-        show(path)
-    )]
+    #[error("{} is in the way of {owner}: a {found} that no package owns", show(path))]
     InTheWay {
         /// The path.
         path: Vec<u8>,
@@ -192,11 +183,7 @@ pub enum Conflict {
         found: &'static str,
     },
     /// A directory is to become something else, and holds things that stay.
-    #[error(
-        "{} cannot become a {wanted} for {owner}: {} stays in it",
-        show(path),
-        show(inside)
-    )]
+    #[error("{} cannot become a {wanted} for {owner}: {} stays in it", show(path), show(inside))]
     DirectoryInUse {
         /// The directory.
         path: Vec<u8>,
@@ -208,11 +195,7 @@ pub enum Conflict {
         inside: Vec<u8>,
     },
     /// The directory that should hold the path cannot be.
-    #[error(
-        "{} of {owner} cannot be: {} is no directory",
-        show(path),
-        show(parent)
-    )]
+    #[error("{} of {owner} cannot be: {} is no directory", show(path), show(parent))]
     NoDirectory {
         /// The path.
         path: Vec<u8>,
@@ -239,12 +222,12 @@ impl Conflict {
             Conflict::TwoOwners { one, other, .. } => {
                 let name = |owner: &str| owner.split(':').next().unwrap_or(owner).to_owned();
                 let (one, other) = (name(one), name(other));
-                (one != other).then(|| {
-                    format!("remove {other} first, or install {one} into another root with `--root`")
-                })
+                (one != other)
+                    .then(|| format!("remove {other} first, or install {one} into another root with `--root`"))
             }
             Conflict::InTheWay { .. } => Some(
-                "move it away, or use `--replace`, which keeps the old one in the root's store for `conary rollback`".to_owned(),
+                "move it away, or use `--replace`, which keeps the old one in the root's store for `conary rollback`"
+                    .to_owned(),
             ),
             Conflict::DirectoryInUse { .. } | Conflict::NoDirectory { .. } => {
                 Some("move it away, then run the command again".to_owned())
@@ -385,23 +368,20 @@ impl PlanError {
     pub fn hint(&self) -> Option<String> {
         match self {
             PlanError::Conflicts { conflicts } => conflicts.first().and_then(Conflict::hint),
-            PlanError::Unmet { requirement, .. } => Some(format!(
-                "cook or install something that provides {requirement}, in the same command or before"
-            )),
+            PlanError::Unmet { requirement, .. } => {
+                Some(format!("cook or install something that provides {requirement}, in the same command or before"))
+            }
             PlanError::Breaks { trove, .. } => {
                 let name = trove.split('=').next().unwrap_or(trove);
-                Some(format!(
-                    "remove {name} in the same command, or keep what it requires"
-                ))
+                Some(format!("remove {name} in the same command, or keep what it requires"))
             }
             PlanError::Excludes { other, .. } => {
                 let name = other.split('=').next().unwrap_or(other);
                 Some(format!("remove {name} in the same command"))
             }
-            PlanError::NoTrove { .. } => Some(
-                "cook it first (`conary cook NAME`), or name a package file (`./NAME.ccs`)"
-                    .to_owned(),
-            ),
+            PlanError::NoTrove { .. } => {
+                Some("cook it first (`conary cook NAME`), or name a package file (`./NAME.ccs`)".to_owned())
+            }
             PlanError::NotInstalled { .. } => Some("`conary list` shows what is".to_owned()),
             PlanError::NoChangeset { .. } => Some("`conary history` shows them all".to_owned()),
             PlanError::Gone { .. } => Some("install it again from a package file".to_owned()),
@@ -428,9 +408,9 @@ impl PlanError {
             | PlanError::Unmet { .. }
             | PlanError::Breaks { .. }
             | PlanError::Excludes { .. }
-            | PlanError::Canonical(
-                CanonicalError::TooManyLinks { .. } | CanonicalError::Untrusted { .. },
-            ) => ErrorKind::Refused,
+            | PlanError::Canonical(CanonicalError::TooManyLinks { .. } | CanonicalError::Untrusted { .. }) => {
+                ErrorKind::Refused
+            }
             PlanError::Twice { .. } | PlanError::Mixed => ErrorKind::Usage,
             PlanError::NoTrove { .. }
             | PlanError::NotInstalled { .. }
@@ -530,14 +510,10 @@ impl CommitError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            CommitError::Stage { source, .. } | CommitError::Open { source, .. } => {
-                hint_of_io(source)
-            }
+            CommitError::Stage { source, .. } | CommitError::Open { source, .. } => hint_of_io(source),
             CommitError::Apply { source, .. } => {
                 let cause = hint_of_io(source).unwrap_or_else(|| "remove the cause".to_owned());
-                Some(format!(
-                    "the changeset is committed, and the next command goes on with it: {cause}"
-                ))
+                Some(format!("the changeset is committed, and the next command goes on with it: {cause}"))
             }
             CommitError::Changed { .. } | CommitError::PackageChanged { .. } => {
                 Some("nothing was changed: run the command again".to_owned())

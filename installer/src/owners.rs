@@ -59,10 +59,7 @@ impl Owners {
     /// Returns a warning for each name that was asked for and is not known.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let warning = |(name, group): &(String, bool)| Warning::UnknownOwner {
-            name: name.clone(),
-            group: *group,
-        };
+        let warning = |(name, group): &(String, bool)| Warning::UnknownOwner { name: name.clone(), group: *group };
         self.unknown.iter().map(warning).collect()
     }
 
@@ -80,9 +77,7 @@ fn lookup(known: &BTreeMap<String, u32>, name: &str) -> Option<u32> {
         return Some(0);
     }
     // The largest number means "no change" to chown.
-    name.parse()
-        .ok()
-        .filter(|id| *id != u32::MAX && name.bytes().all(|byte| byte.is_ascii_digit()))
+    name.parse().ok().filter(|id| *id != u32::MAX && name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn read(root: &Beneath, path: &[u8]) -> io::Result<Vec<u8>> {
@@ -123,18 +118,13 @@ mod tests {
     fn names_come_from_the_root_and_numbers_from_themselves() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
-        let passwd = b"root:x:0:0::/:/bin/sh\ngames:x:5:60:\n\xff:x:1:1\nbad\n#c:x:9:\nmany:x:4294967295:0\ngames:x:6:\n";
+        let passwd =
+            b"root:x:0:0::/:/bin/sh\ngames:x:5:60:\n\xff:x:1:1\nbad\n#c:x:9:\nmany:x:4294967295:0\ngames:x:6:\n";
         std::fs::write(root.path().join("etc/passwd"), passwd).unwrap();
         let mut owners = Owners::read(&Beneath::open(root.path()).unwrap()).unwrap();
-        for (name, id) in [
-            ("root", 0),
-            ("games", 5),
-            ("1234", 1234),
-            ("many", 0),
-            ("4294967295", 0),
-            ("+1", 0),
-            ("../x", 0),
-        ] {
+        for (name, id) in
+            [("root", 0), ("games", 5), ("1234", 1234), ("many", 0), ("4294967295", 0), ("+1", 0), ("../x", 0)]
+        {
             assert_eq!(owners.user(name), id, "{name}");
         }
         assert_eq!(owners.group("games"), 0, "there is no etc/group");

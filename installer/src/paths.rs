@@ -36,10 +36,7 @@ pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 /// Whether `path` lies below `directory`.
 #[must_use]
 pub fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty()
-        || path
-            .strip_prefix(directory)
-            .is_some_and(|rest| rest.first() == Some(&b'/'))
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// A path that orders right before everything below it, and that before its next sibling.
@@ -62,11 +59,7 @@ impl PartialOrd for PathKey {
 /// Returns the temporary name number `count` of a transaction.
 #[must_use]
 pub fn temporary_name(transaction: i64, count: usize) -> Vec<u8> {
-    [
-        temporary_prefix(transaction),
-        count.to_string().into_bytes(),
-    ]
-    .concat()
+    [temporary_prefix(transaction), count.to_string().into_bytes()].concat()
 }
 
 /// Returns how the temporary names of a transaction begin.
@@ -137,13 +130,9 @@ mod tests {
 
     #[test]
     fn a_directory_orders_right_before_its_content() {
-        let mut paths = ["a", "a-b", "a/b", "a/b/c", "a.d", "b", "a/b-c"]
-            .map(|path| PathKey(path.as_bytes().to_vec()));
+        let mut paths = ["a", "a-b", "a/b", "a/b/c", "a.d", "b", "a/b-c"].map(|path| PathKey(path.as_bytes().to_vec()));
         paths.sort();
-        let sorted: Vec<_> = paths
-            .iter()
-            .map(|path| str::from_utf8(&path.0).unwrap())
-            .collect();
+        let sorted: Vec<_> = paths.iter().map(|path| str::from_utf8(&path.0).unwrap()).collect();
         assert_eq!(sorted, ["a", "a/b", "a/b/c", "a/b-c", "a-b", "a.d", "b"]);
     }
 
@@ -164,17 +153,9 @@ mod tests {
 
     #[test]
     fn packages_may_not_name_everything() {
-        for path in [
-            "",
-            "/etc",
-            "a/../b",
-            "a//b",
-            "./a",
-            "var/lib/conary",
-            "var/lib/conary/root.db",
-            "a/.conary-1-1/b",
-            "a\0b",
-        ] {
+        for path in
+            ["", "/etc", "a/../b", "a//b", "./a", "var/lib/conary", "var/lib/conary/root.db", "a/.conary-1-1/b", "a\0b"]
+        {
             assert!(forbidden(path.as_bytes()).is_some(), "{path:?}");
         }
         assert!(forbidden(&[b'a'; 256]).is_some());
@@ -186,9 +167,6 @@ mod tests {
 
     #[test]
     fn shown_paths_cannot_speak_to_a_terminal() {
-        assert_eq!(
-            show(b"a\x1b[2J\n\xff\xc3\xa9"),
-            "/a\\u{1b}[2J\\n\\xff\u{e9}"
-        );
+        assert_eq!(show(b"a\x1b[2J\n\xff\xc3\xa9"), "/a\\u{1b}[2J\\n\\xff\u{e9}");
     }
 }

@@ -20,16 +20,8 @@ impl Root {
     ///
     /// # Errors
     /// Every [`PlanError`].
-    pub fn plan(
-        &self,
-        requests: &[Request],
-        sources: &[&Store],
-        options: &PlanOptions,
-    ) -> Result<Plan, PlanError> {
-        let db = self
-            .db
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub fn plan(&self, requests: &[Request], sources: &[&Store], options: &PlanOptions) -> Result<Plan, PlanError> {
+        let db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let db = db.as_ref();
         let mut sources = Sources::new(sources, self.store.as_ref());
         let mut files = RootFiles::new(&self.beneath);
@@ -75,11 +67,7 @@ impl Root {
 type Gathered = (Vec<Arriving>, Vec<i64>, Vec<Import>);
 
 /// Returns the troves that come with their trees, the rows that go, and what has to be brought into the store.
-fn gather(
-    solution: &Solution,
-    sources: &mut Sources<'_>,
-    number: i64,
-) -> Result<Gathered, PlanError> {
+fn gather(solution: &Solution, sources: &mut Sources<'_>, number: i64) -> Result<Gathered, PlanError> {
     let mut leaving: Vec<i64> = solution.departing().iter().map(|row| row.row).collect();
     let (mut arriving, mut imports) = (Vec::new(), Vec::new());
     for name in solution.arriving() {
@@ -106,11 +94,7 @@ fn gather(
         };
         arriving.push(Arriving { row, trees });
         if member.origin != Origin::Own {
-            imports.push(Import {
-                spec: member.spec(),
-                digest: member.digest,
-                from: member.origin.clone(),
-            });
+            imports.push(Import { spec: member.spec(), digest: member.digest, from: member.origin.clone() });
         }
     }
     leaving.sort_unstable();

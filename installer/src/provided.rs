@@ -11,15 +11,7 @@ use store::Tree;
 use crate::beneath::{self, Beneath};
 
 /// Where a dynamic linker looks by default; below each, also in directories named after a platform.
-const LIBRARIES: [&str; 7] = [
-    "lib",
-    "lib64",
-    "lib32",
-    "usr/lib",
-    "usr/lib64",
-    "usr/lib32",
-    "usr/local/lib",
-];
+const LIBRARIES: [&str; 7] = ["lib", "lib64", "lib32", "usr/lib", "usr/lib64", "usr/lib32", "usr/local/lib"];
 
 /// The files that a root has or will have.
 #[derive(Debug)]
@@ -32,17 +24,12 @@ pub(crate) struct RootFiles<'a> {
 impl<'a> RootFiles<'a> {
     /// Starts with what is on the disk, which is looked at when it is asked for.
     pub fn new(root: &'a Beneath) -> Self {
-        Self {
-            root,
-            coming: HashSet::new(),
-            libraries: None,
-        }
+        Self { root, coming: HashSet::new(), libraries: None }
     }
 
     /// Counts the files of a tree.
     pub fn will_have(&mut self, tree: &Tree) {
-        self.coming
-            .extend(tree.entries().iter().map(|entry| entry.path.clone()));
+        self.coming.extend(tree.entries().iter().map(|entry| entry.path.clone()));
     }
 
     /// Whether a file meets a requirement.
@@ -51,10 +38,7 @@ impl<'a> RootFiles<'a> {
             Capability::Package { .. } => false,
             Capability::Path { path } => self.has(path.trim_start_matches('/')),
             Capability::Soname { name } => self.in_libraries(name),
-            Capability::PkgConfig {
-                module,
-                constraint: None,
-            } => {
+            Capability::PkgConfig { module, constraint: None } => {
                 let file = format!("pkgconfig/{module}.pc");
                 self.in_libraries(&file) || self.has(&format!("usr/share/{file}"))
             }
@@ -72,17 +56,10 @@ impl<'a> RootFiles<'a> {
 
     fn in_libraries(&mut self, name: &str) -> bool {
         let root = self.root;
-        let libraries = self
-            .libraries
-            .get_or_insert_with(|| library_directories(root));
-        let directories: Vec<String> = LIBRARIES
-            .iter()
-            .map(|name| (*name).to_owned())
-            .chain(libraries.iter().cloned())
-            .collect();
-        directories
-            .iter()
-            .any(|directory| self.has(&format!("{directory}/{name}")))
+        let libraries = self.libraries.get_or_insert_with(|| library_directories(root));
+        let directories: Vec<String> =
+            LIBRARIES.iter().map(|name| (*name).to_owned()).chain(libraries.iter().cloned()).collect();
+        directories.iter().any(|directory| self.has(&format!("{directory}/{name}")))
     }
 }
 
@@ -113,12 +90,9 @@ mod tests {
     #[test]
     fn files_of_the_root_meet_what_was_scanned() {
         let root = tempfile::tempdir().unwrap();
-        for file in [
-            "usr/lib/x86_64-linux-gnu/libc.so.6",
-            "usr/lib64/pkgconfig/a.pc",
-            "usr/bin/sh",
-            "usr/lib/private/libp.so",
-        ] {
+        for file in
+            ["usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/pkgconfig/a.pc", "usr/bin/sh", "usr/lib/private/libp.so"]
+        {
             let file = root.path().join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, b"").unwrap();

@@ -38,15 +38,8 @@ pub struct Owner {
 }
 
 impl Root {
-    fn ask<T>(
-        &self,
-        nothing: T,
-        question: impl FnOnce(&RootDb) -> Result<T, QueryError>,
-    ) -> Result<T, QueryError> {
-        let db = self
-            .db
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn ask<T>(&self, nothing: T, question: impl FnOnce(&RootDb) -> Result<T, QueryError>) -> Result<T, QueryError> {
+        let db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         db.as_ref().map_or(Ok(nothing), question)
     }
 
@@ -55,9 +48,7 @@ impl Root {
     /// # Errors
     /// [`QueryError::Database`], [`QueryError::Manifest`].
     pub fn list(&self) -> Result<Vec<Installed>, QueryError> {
-        self.ask(Vec::new(), |db| {
-            db.troves()?.into_iter().map(installed).collect()
-        })
+        self.ask(Vec::new(), |db| db.troves()?.into_iter().map(installed).collect())
     }
 
     /// Returns an installed trove; a version, flavor or label in the spec must be its own.
@@ -71,15 +62,10 @@ impl Root {
                 && (spec.version.is_none() || spec.version == found.version)
                 && (spec.flavor.is_empty() || spec.flavor == found.flavor)
                 && (spec.label.is_none() || spec.label == found.label)
-                && spec
-                    .component
-                    .as_ref()
-                    .is_none_or(|name| trove.components.contains(name))
+                && spec.component.as_ref().is_none_or(|name| trove.components.contains(name))
         };
         let found = self.list()?.into_iter().find(fits);
-        found.ok_or_else(|| QueryError::NotInstalled {
-            spec: spec.to_string(),
-        })
+        found.ok_or_else(|| QueryError::NotInstalled { spec: spec.to_string() })
     }
 
     /// Returns the files of an installed trove, or of one component of it, by path.
@@ -117,17 +103,10 @@ impl Root {
             let directory = canonical.directory(&plain)?;
             files = self.ask(Vec::new(), |db| Ok(db.rows_at(&directory)?))?;
         }
-        let troves = if files.is_empty() {
-            Vec::new()
-        } else {
-            self.list()?
-        };
+        let troves = if files.is_empty() { Vec::new() } else { self.list()? };
         let owner = |file: FileRow| {
             let trove = troves.iter().find(|trove| trove.row == file.trove)?;
-            Some(Owner {
-                trove: trove.manifest.spec(),
-                file,
-            })
+            Some(Owner { trove: trove.manifest.spec(), file })
         };
         Ok(files.into_iter().filter_map(owner).collect())
     }
@@ -141,10 +120,7 @@ impl Root {
     }
 
     /// Returns every installed file by trove, for [`Root::verify`].
-    pub(crate) fn all_files(
-        &self,
-        troves: &[Installed],
-    ) -> Result<Vec<(usize, FileRow)>, QueryError> {
+    pub(crate) fn all_files(&self, troves: &[Installed]) -> Result<Vec<(usize, FileRow)>, QueryError> {
         self.ask(Vec::new(), |db| {
             let mut files = Vec::new();
             for (number, trove) in troves.iter().enumerate() {
@@ -156,9 +132,7 @@ impl Root {
 }
 
 fn installed(row: TroveRow) -> Result<Installed, QueryError> {
-    let manifest = Manifest::from_json(&row.manifest).map_err(|_| QueryError::Manifest {
-        name: row.name.clone(),
-    })?;
+    let manifest = Manifest::from_json(&row.manifest).map_err(|_| QueryError::Manifest { name: row.name.clone() })?;
     Ok(Installed {
         manifest,
         digest: row.digest,

@@ -64,22 +64,12 @@ impl Root {
     /// Every [`RootError`].
     pub fn open(path: &Path, options: &RootOptions) -> Result<Root, RootError> {
         if options.write && options.create && !path.is_dir() {
-            let io = |source| RootError::Io {
-                action: "make",
-                path: path.to_owned(),
-                source,
-            };
+            let io = |source| RootError::Io { action: "make", path: path.to_owned(), source };
             std::fs::create_dir_all(path).map_err(io)?;
         }
         let beneath = Beneath::open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => RootError::Missing {
-                path: path.to_owned(),
-            },
-            _ => RootError::Io {
-                action: "open",
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::NotFound => RootError::Missing { path: path.to_owned() },
+            _ => RootError::Io { action: "open", path: path.to_owned(), source },
         })?;
         let path = real_path(beneath.top().as_raw_fd()).unwrap_or_else(|_| path.to_owned());
         let mut root = Root {
@@ -124,11 +114,7 @@ impl Root {
         self.lock = Some(self.take_lock(&state.0)?);
         let mut db = RootDb::open(&state.1)?;
         self.recover(&mut db)?;
-        let directory = self
-            .options
-            .store
-            .clone()
-            .unwrap_or_else(|| state.1.clone());
+        let directory = self.options.store.clone().unwrap_or_else(|| state.1.clone());
         self.store = Some(Store::open(&directory, &OpenOptions::default())?);
         self.db = Mutex::new(Some(db));
         Ok(())
@@ -145,9 +131,7 @@ impl Root {
                     return Ok(());
                 }
                 None => {
-                    self.notes.push(Event::Warning(Warning::Unfinished {
-                        number: pending.number,
-                    }));
+                    self.notes.push(Event::Warning(Warning::Unfinished { number: pending.number }));
                 }
             }
         }
@@ -175,28 +159,14 @@ impl Root {
         };
         let done = commit::recover(&self.beneath, db, &note);
         self.notes.extend(notes.into_inner().unwrap_or_default());
-        done.map_err(|source| RootError::Recovery {
-            path: self.path.clone(),
-            source: Box::new(source),
-        })
+        done.map_err(|source| RootError::Recovery { path: self.path.clone(), source: Box::new(source) })
     }
 
     fn take_lock(&self, state: &OwnedFd) -> Result<OwnedFd, RootError> {
-        let path = || {
-            self.path
-                .join(String::from_utf8_lossy(STATE_DIRECTORY).as_ref())
-                .join(LOCK)
-        };
-        let io = |action| {
-            move |error: Errno| RootError::Io {
-                action,
-                path: path(),
-                source: error.into(),
-            }
-        };
+        let path = || self.path.join(String::from_utf8_lossy(STATE_DIRECTORY).as_ref()).join(LOCK);
+        let io = |action| move |error: Errno| RootError::Io { action, path: path(), source: error.into() };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = rustix::fs::openat(state, LOCK, flags, Mode::from_raw_mode(0o644))
-            .map_err(io("open"))?;
+        let lock = rustix::fs::openat(state, LOCK, flags, Mode::from_raw_mode(0o644)).map_err(io("open"))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(self.busy(File::from(lock))),
@@ -204,13 +174,11 @@ impl Root {
         }
         let file = File::from(lock);
         let holder = format!("{}\n{}\n", std::process::id(), self.options.command_line);
-        file.set_len(0)
-            .and_then(|()| file.write_all_at(holder.as_bytes(), 0))
-            .map_err(|source| RootError::Io {
-                action: "write",
-                path: path(),
-                source,
-            })?;
+        file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0)).map_err(|source| RootError::Io {
+            action: "write",
+            path: path(),
+            source,
+        })?;
         Ok(file.into())
     }
 
@@ -223,36 +191,21 @@ impl Root {
         let mut lines = text.lines();
         let pid = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
         let command_line = lines.next().unwrap_or("(unknown)");
-        let command_line = command_line
-            .chars()
-            .filter(|character| !character.is_control())
-            .collect();
-        RootError::Busy {
-            path: self.path.clone(),
-            pid,
-            command_line,
-        }
+        let command_line = command_line.chars().filter(|character| !character.is_control()).collect();
+        RootError::Busy { path: self.path.clone(), pid, command_line }
     }
 
     /// Opens the state directory, making it where that is wanted; none when it is missing.
     fn state(&self, create: bool) -> Result<Option<(OwnedFd, PathBuf)>, RootError> {
         let io = |action| {
-            let path = self
-                .path
-                .join(String::from_utf8_lossy(STATE_DIRECTORY).as_ref());
-            move |source| RootError::Io {
-                action,
-                path,
-                source,
-            }
+            let path = self.path.join(String::from_utf8_lossy(STATE_DIRECTORY).as_ref());
+            move |source| RootError::Io { action, path, source }
         };
         let directory = match self.beneath.directory_inside(STATE_DIRECTORY) {
             Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
                 self.make_state().map_err(io("make"))?;
-                self.beneath
-                    .directory_inside(STATE_DIRECTORY)
-                    .map_err(io("open"))?
+                self.beneath.directory_inside(STATE_DIRECTORY).map_err(io("open"))?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io("open")(error)),
@@ -268,12 +221,7 @@ impl Root {
             path = crate::paths::join(&path, name);
             match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
                 // Whatever the caller's umask is, others may read what is installed.
-                Ok(()) => rustix::fs::chmodat(
-                    &parent,
-                    name,
-                    Mode::from_raw_mode(0o755),
-                    rustix::fs::AtFlags::empty(),
-                )?,
+                Ok(()) => rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o755), rustix::fs::AtFlags::empty())?,
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -66,23 +66,14 @@ impl Solution {
     pub fn arriving(&self) -> Vec<&str> {
         let differs = |name: &str, member: &Member| match self.installed.get(name) {
             None => true,
-            Some((_, now)) => {
-                member.asked || now.digest != member.digest || now.components != member.components
-            }
+            Some((_, now)) => member.asked || now.digest != member.digest || now.components != member.components,
         };
-        self.members
-            .iter()
-            .filter(|(name, member)| differs(name, member))
-            .map(|(name, _)| name.as_str())
-            .collect()
+        self.members.iter().filter(|(name, member)| differs(name, member)).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Returns the rows of names that leave the set.
     pub fn departing(&self) -> Vec<&TroveRow> {
-        let gone = self
-            .installed
-            .iter()
-            .filter(|(name, _)| !self.members.contains_key(*name));
+        let gone = self.installed.iter().filter(|(name, _)| !self.members.contains_key(*name));
         gone.map(|(_, (row, _))| row).collect()
     }
 
@@ -92,11 +83,7 @@ impl Solution {
         let change = |name: &String| {
             let before = self.installed.get(name).map(|(_, member)| member.held());
             let after = self.members.get(name).map(Member::held);
-            (before != after).then(|| ChangeRow {
-                name: name.clone(),
-                before,
-                after,
-            })
+            (before != after).then(|| ChangeRow { name: name.clone(), before, after })
         };
         names.into_iter().filter_map(change).collect()
     }
@@ -112,35 +99,18 @@ pub(crate) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     pub fn new(stores: &'a [&'a Store], own: Option<&'a Store>) -> Self {
-        Self {
-            stores,
-            own,
-            packages: HashMap::new(),
-            trees: HashMap::new(),
-        }
+        Self { stores, own, packages: HashMap::new(), trees: HashMap::new() }
     }
 
     fn all(&self) -> impl Iterator<Item = (Origin, &'a Store)> + use<'a> {
-        let given = self
-            .stores
-            .iter()
-            .enumerate()
-            .map(|(at, store)| (Origin::Source(at), *store));
+        let given = self.stores.iter().enumerate().map(|(at, store)| (Origin::Source(at), *store));
         given.chain(self.own.map(|own| (Origin::Own, own)))
     }
 
     /// Returns the tree of a component.
     pub fn tree(&mut self, member: &Member, component: &str) -> Result<Arc<Tree>, PlanError> {
-        let no_component = || PlanError::NoComponent {
-            trove: member.spec(),
-            component: component.to_owned(),
-        };
-        let digest = member
-            .manifest
-            .components
-            .get(component)
-            .ok_or_else(no_component)?
-            .tree;
+        let no_component = || PlanError::NoComponent { trove: member.spec(), component: component.to_owned() };
+        let digest = member.manifest.components.get(component).ok_or_else(no_component)?.tree;
         if let Some(tree) = self.trees.get(&digest) {
             return Ok(Arc::clone(tree));
         }
@@ -151,10 +121,7 @@ impl<'a> Sources<'a> {
             }
             Origin::Source(at) => self.stores[*at].tree(&digest)?,
             Origin::Own => {
-                let gone = PlanError::Gone {
-                    spec: member.spec(),
-                    digest: member.digest,
-                };
+                let gone = PlanError::Gone { spec: member.spec(), digest: member.digest };
                 self.own.ok_or(gone)?.tree(&digest)?
             }
         };
@@ -164,10 +131,7 @@ impl<'a> Sources<'a> {
     }
 
     fn open_package(&mut self, path: &Path) -> Result<(Manifest, Digest), PlanError> {
-        let file = File::open(path).map_err(|source| PlanError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = File::open(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
         let package = Package::open(file).map_err(|source| package_error(path, source))?;
         let manifest = package.manifest().clone();
         let digest = manifest.id();
@@ -201,9 +165,7 @@ impl<'a> Sources<'a> {
         if let Capability::Package { name, .. } = wanted {
             let gives = |manifest: &Manifest| {
                 fits(manifest)
-                    && provides(manifest, manifest.components.keys())
-                        .iter()
-                        .any(|given| wanted.satisfied_by(given))
+                    && provides(manifest, manifest.components.keys()).iter().any(|given| wanted.satisfied_by(given))
             };
             if let Some(found) = self.find(name.as_str(), &gives)? {
                 return Ok(Some(found));
@@ -222,10 +184,7 @@ impl<'a> Sources<'a> {
 }
 
 fn package_error(path: &Path, source: store::ccs::CcsError) -> PlanError {
-    PlanError::Package {
-        path: path.to_owned(),
-        source: Box::new(source),
-    }
+    PlanError::Package { path: path.to_owned(), source: Box::new(source) }
 }
 
 /// Solves requests against what is installed.
@@ -236,29 +195,15 @@ pub(crate) fn solve(
     files: &mut RootFiles<'_>,
 ) -> Result<Solution, PlanError> {
     let installed = read_installed(db)?;
-    let members = installed
-        .iter()
-        .map(|(name, (_, member))| (name.clone(), member.clone()))
-        .collect();
-    let mut solution = Solution {
-        members,
-        installed,
-        warnings: Vec::new(),
-        returns_to: None,
-        put_back: BTreeMap::new(),
-    };
+    let members = installed.iter().map(|(name, (_, member))| (name.clone(), member.clone())).collect();
+    let mut solution =
+        Solution { members, installed, warnings: Vec::new(), returns_to: None, put_back: BTreeMap::new() };
     let mut asked = BTreeSet::new();
     for request in requests {
         let name = match request {
             Request::Install { package } => {
                 let (manifest, digest) = sources.open_package(package)?;
-                install(
-                    &mut solution,
-                    manifest,
-                    digest,
-                    Origin::Package(package.clone()),
-                    None,
-                )?
+                install(&mut solution, manifest, digest, Origin::Package(package.clone()), None)?
             }
             Request::InstallName(spec) => install_name(&mut solution, spec, sources)?,
             Request::Remove(spec) => remove(&mut solution, spec)?,
@@ -291,9 +236,8 @@ fn read_installed(db: Option<&RootDb>) -> Result<BTreeMap<String, (TroveRow, Mem
     let rows = db.map(RootDb::troves).transpose()?.unwrap_or_default();
     let mut installed = BTreeMap::new();
     for row in rows {
-        let manifest = Manifest::from_json(&row.manifest).map_err(|_| PlanError::Manifest {
-            name: row.name.clone(),
-        })?;
+        let manifest =
+            Manifest::from_json(&row.manifest).map_err(|_| PlanError::Manifest { name: row.name.clone() })?;
         let member = Member {
             manifest,
             digest: row.digest,
@@ -318,57 +262,32 @@ fn install(
     let name = manifest.name.to_string();
     let present = solution.members.get(&name);
     let mut components: BTreeSet<String> = match component {
-        Some(component) if manifest.components.contains_key(component) => {
-            BTreeSet::from([component.to_owned()])
-        }
+        Some(component) if manifest.components.contains_key(component) => BTreeSet::from([component.to_owned()]),
         Some(component) => {
             let (trove, component) = (manifest.spec().to_string(), component.to_owned());
             return Err(PlanError::NoComponent { trove, component });
         }
-        None => manifest
-            .components
-            .keys()
-            .filter(|name| *name != NOT_BY_DEFAULT)
-            .cloned()
-            .collect(),
+        None => manifest.components.keys().filter(|name| *name != NOT_BY_DEFAULT).cloned().collect(),
     };
     if let Some(present) = present {
         if present.asked && present.digest != digest {
             return Err(PlanError::Twice { name });
         }
-        let kept = present
-            .components
-            .iter()
-            .filter(|name| manifest.components.contains_key(*name));
+        let kept = present.components.iter().filter(|name| manifest.components.contains_key(*name));
         components.extend(kept.cloned());
     }
     let reason = Reason::Explicit;
-    let member = Member {
-        manifest,
-        digest,
-        components,
-        reason,
-        origin,
-        asked: true,
-    };
+    let member = Member { manifest, digest, components, reason, origin, asked: true };
     solution.members.insert(name.clone(), member);
     Ok(name)
 }
 
-fn install_name(
-    solution: &mut Solution,
-    spec: &TroveSpec,
-    sources: &Sources<'_>,
-) -> Result<String, PlanError> {
+fn install_name(solution: &mut Solution, spec: &TroveSpec, sources: &Sources<'_>) -> Result<String, PlanError> {
     let present = solution.members.get(spec.name.as_str());
     if let (Some(component), None, Some(present)) = (&spec.component, &spec.version, present)
         && present.manifest.components.contains_key(component)
     {
-        let (manifest, digest, origin) = (
-            present.manifest.clone(),
-            present.digest,
-            present.origin.clone(),
-        );
+        let (manifest, digest, origin) = (present.manifest.clone(), present.digest, present.origin.clone());
         return install(solution, manifest, digest, origin, Some(component));
     }
     let fits = |manifest: &Manifest| {
@@ -378,23 +297,13 @@ fn install_name(
             && (spec.label.is_none() || spec.label == found.label)
     };
     let found = sources.find(spec.name.as_str(), &fits)?;
-    let (manifest, digest, origin) = found.ok_or_else(|| PlanError::NoTrove {
-        spec: spec.to_string(),
-    })?;
-    install(
-        solution,
-        manifest,
-        digest,
-        origin,
-        spec.component.as_deref(),
-    )
+    let (manifest, digest, origin) = found.ok_or_else(|| PlanError::NoTrove { spec: spec.to_string() })?;
+    install(solution, manifest, digest, origin, spec.component.as_deref())
 }
 
 fn remove(solution: &mut Solution, spec: &TroveSpec) -> Result<String, PlanError> {
     let name = spec.name.to_string();
-    let not_installed = || PlanError::NotInstalled {
-        spec: spec.to_string(),
-    };
+    let not_installed = || PlanError::NotInstalled { spec: spec.to_string() };
     let member = solution.members.get_mut(&name).ok_or_else(not_installed)?;
     let found = member.manifest.spec();
     if (spec.version.is_some() && spec.version != found.version)
@@ -416,10 +325,7 @@ fn remove(solution: &mut Solution, spec: &TroveSpec) -> Result<String, PlanError
 }
 
 /// Lets troves that declare to replace others take their place.
-fn replace(
-    solution: &mut Solution,
-    asked: &BTreeSet<(String, Option<String>)>,
-) -> Result<(), PlanError> {
+fn replace(solution: &mut Solution, asked: &BTreeSet<(String, Option<String>)>) -> Result<(), PlanError> {
     let arriving: Vec<String> = solution.arriving().into_iter().map(str::to_owned).collect();
     for name in arriving {
         let Some(member) = solution.members.get(&name) else {
@@ -431,18 +337,12 @@ fn replace(
             .members
             .iter()
             .filter(|(other, member)| {
-                **other != name
-                    && replaced
-                        .iter()
-                        .any(|wanted| wanted.satisfied_by(&own_provide(&member.manifest)))
+                **other != name && replaced.iter().any(|wanted| wanted.satisfied_by(&own_provide(&member.manifest)))
             })
             .map(|(other, _)| other.clone())
             .collect();
         for other in gone {
-            let wanted = solution
-                .members
-                .get(&other)
-                .is_some_and(|member| member.asked);
+            let wanted = solution.members.get(&other).is_some_and(|member| member.asked);
             if wanted && asked.iter().any(|(name, _)| *name == other) {
                 let other = solution.members[&other].spec();
                 return Err(PlanError::Excludes { trove: spec, other });
@@ -454,11 +354,7 @@ fn replace(
 }
 
 /// Pulls in what arriving troves require.
-fn pull(
-    solution: &mut Solution,
-    sources: &mut Sources<'_>,
-    files: &mut RootFiles<'_>,
-) -> Result<(), PlanError> {
+fn pull(solution: &mut Solution, sources: &mut Sources<'_>, files: &mut RootFiles<'_>) -> Result<(), PlanError> {
     let mut queue: VecDeque<String> = solution.arriving().into_iter().map(str::to_owned).collect();
     let mut given = Given::of(&solution.members);
     for name in &queue {
@@ -472,16 +368,12 @@ fn pull(
             if given.meets(&requirement) || files.meets(&requirement) {
                 continue;
             }
-            let Some((manifest, digest, origin, component)) =
-                find_for(&requirement, &solution.members, sources)?
+            let Some((manifest, digest, origin, component)) = find_for(&requirement, &solution.members, sources)?
             else {
                 continue;
             };
             let pulled = manifest.name.to_string();
-            let before = solution
-                .members
-                .get(&pulled)
-                .map(|member| (member.reason, member.asked));
+            let before = solution.members.get(&pulled).map(|member| (member.reason, member.asked));
             install(solution, manifest, digest, origin, None)?;
             if let Some(member) = solution.members.get_mut(&pulled) {
                 member.components.extend(component);
@@ -497,11 +389,7 @@ fn pull(
 }
 
 /// Tells which paths and sonames a member brings.
-fn note_files(
-    member: &Member,
-    sources: &mut Sources<'_>,
-    files: &mut RootFiles<'_>,
-) -> Result<(), PlanError> {
+fn note_files(member: &Member, sources: &mut Sources<'_>, files: &mut RootFiles<'_>) -> Result<(), PlanError> {
     for component in &member.components {
         let tree = sources.tree(member, component)?;
         files.will_have(&tree);
@@ -536,10 +424,7 @@ fn find_for(
 /// Checks the set: requirements by name and exclusions; what is only found out by scanning is a warning.
 fn check(solution: &mut Solution, files: &mut RootFiles<'_>) -> Result<(), PlanError> {
     let given = Given::of(&solution.members);
-    let before = solution
-        .installed
-        .iter()
-        .map(|(name, (_, member))| (name.clone(), member.clone()));
+    let before = solution.installed.iter().map(|(name, (_, member))| (name.clone(), member.clone()));
     let before = Given::of(&before.collect());
     let arriving: BTreeSet<String> = solution.arriving().into_iter().map(str::to_owned).collect();
     let mut warnings = Vec::new();
@@ -552,21 +437,12 @@ fn check(solution: &mut Solution, files: &mut RootFiles<'_>) -> Result<(), PlanE
             let (trove, text) = (member.spec(), requirement.to_string());
             if !named {
                 if comes || before.meets(&requirement) {
-                    warnings.push(Warning::Unmet {
-                        trove,
-                        requirement: text,
-                    });
+                    warnings.push(Warning::Unmet { trove, requirement: text });
                 }
             } else if comes && !files.meets(&requirement) {
-                return Err(PlanError::Unmet {
-                    trove,
-                    requirement: text,
-                });
+                return Err(PlanError::Unmet { trove, requirement: text });
             } else if !comes && before.meets(&requirement) {
-                return Err(PlanError::Breaks {
-                    trove,
-                    requirement: text,
-                });
+                return Err(PlanError::Breaks { trove, requirement: text });
             }
         }
         for wanted in capabilities(&member.manifest.conflicts) {
@@ -576,23 +452,15 @@ fn check(solution: &mut Solution, files: &mut RootFiles<'_>) -> Result<(), PlanE
                 .find(|other| *other != name.as_str() && (comes || arriving.contains(*other)));
             if let Some(other) = hit {
                 let other = solution.members[other].spec();
-                return Err(PlanError::Excludes {
-                    trove: member.spec(),
-                    other,
-                });
+                return Err(PlanError::Excludes { trove: member.spec(), other });
             }
         }
         if comes {
             for text in &member.manifest.recommends {
-                let met = text
-                    .parse()
-                    .is_ok_and(|wanted: Requirement| given.meets(&wanted));
+                let met = text.parse().is_ok_and(|wanted: Requirement| given.meets(&wanted));
                 if !met {
                     let requirement = text.clone();
-                    warnings.push(Warning::Recommended {
-                        trove: member.spec(),
-                        requirement,
-                    });
+                    warnings.push(Warning::Recommended { trove: member.spec(), requirement });
                 }
             }
         }
@@ -619,11 +487,7 @@ fn roll_back(
         return Err(PlanError::NoChangeset { number: target });
     }
     let mut held: BTreeMap<String, Option<Held>> = BTreeMap::new();
-    for changeset in changesets
-        .iter()
-        .rev()
-        .take_while(|changeset| changeset.number > target)
-    {
+    for changeset in changesets.iter().rev().take_while(|changeset| changeset.number > target) {
         for change in &changeset.changes {
             held.insert(change.name.clone(), change.before.clone());
         }
@@ -641,10 +505,7 @@ fn roll_back(
             present.reason = held.reason;
             continue;
         }
-        let gone = || PlanError::Gone {
-            spec: held.spec.clone(),
-            digest: held.digest,
-        };
+        let gone = || PlanError::Gone { spec: held.spec.clone(), digest: held.digest };
         let manifest = match sources.own.ok_or_else(gone)?.trove(&held.digest) {
             Ok(manifest) => manifest,
             Err(error) if error.kind() == store::ErrorKind::NotFound => return Err(gone()),
@@ -660,11 +521,7 @@ fn roll_back(
         };
         solution.members.insert(name, member);
     }
-    for thing in db
-        .map(|db| db.displaced_after(target))
-        .transpose()?
-        .unwrap_or_default()
-    {
+    for thing in db.map(|db| db.displaced_after(target)).transpose()?.unwrap_or_default() {
         // The oldest is what was there at the time.
         solution.put_back.entry(thing.path.clone()).or_insert(thing);
     }
@@ -691,24 +548,14 @@ fn capabilities(texts: &[String]) -> Vec<Capability> {
 
 /// Returns what a member requires, and whether by name.
 fn requirements(member: &Member) -> Vec<(Requirement, bool)> {
-    let scanned = member
-        .components
-        .iter()
-        .filter_map(|name| member.manifest.components.get(name));
+    let scanned = member.components.iter().filter_map(|name| member.manifest.components.get(name));
     let scanned = scanned.flat_map(|component| &component.requires);
     let texts: BTreeSet<&String> = member.manifest.requires.iter().chain(scanned).collect();
     let named = |requirement: &Requirement| {
-        requirement
-            .alternatives
-            .iter()
-            .any(|wanted| matches!(wanted, Capability::Package { .. }))
+        requirement.alternatives.iter().any(|wanted| matches!(wanted, Capability::Package { .. }))
     };
-    let parsed = texts
-        .into_iter()
-        .filter_map(|text| text.parse::<Requirement>().ok());
-    parsed
-        .map(|requirement| (requirement.clone(), named(&requirement)))
-        .collect()
+    let parsed = texts.into_iter().filter_map(|text| text.parse::<Requirement>().ok());
+    parsed.map(|requirement| (requirement.clone(), named(&requirement))).collect()
 }
 
 fn own_provide(manifest: &Manifest) -> Capability {
@@ -720,10 +567,7 @@ fn own_provide(manifest: &Manifest) -> Capability {
 }
 
 /// Returns everything that a trove gives with these components installed.
-fn provides<'a>(
-    manifest: &Manifest,
-    components: impl Iterator<Item = &'a String>,
-) -> Vec<Capability> {
+fn provides<'a>(manifest: &Manifest, components: impl Iterator<Item = &'a String>) -> Vec<Capability> {
     let mut given = vec![own_provide(manifest)];
     given.extend(capabilities(&manifest.provides));
     for name in components {
@@ -749,10 +593,7 @@ impl Given {
         let mut by_subject: HashMap<String, Vec<(String, Capability)>> = HashMap::new();
         for (name, member) in members {
             for capability in provides(&member.manifest, member.components.iter()) {
-                by_subject
-                    .entry(subject(&capability))
-                    .or_default()
-                    .push((name.clone(), capability));
+                by_subject.entry(subject(&capability)).or_default().push((name.clone(), capability));
             }
         }
         Self { by_subject }
@@ -760,33 +601,19 @@ impl Given {
 
     fn givers(&self, wanted: &Capability) -> Vec<&str> {
         let given = self.by_subject.get(&subject(wanted)).into_iter().flatten();
-        given
-            .filter(|(_, given)| wanted.satisfied_by(given))
-            .map(|(name, _)| name.as_str())
-            .collect()
+        given.filter(|(_, given)| wanted.satisfied_by(given)).map(|(name, _)| name.as_str()).collect()
     }
 
     fn meets(&self, requirement: &Requirement) -> bool {
-        requirement
-            .alternatives
-            .iter()
-            .any(|wanted| !self.givers(wanted).is_empty())
+        requirement.alternatives.iter().any(|wanted| !self.givers(wanted).is_empty())
     }
 }
 
 /// Returns the part of a capability that must be the same on both sides.
 fn subject(capability: &Capability) -> String {
     match capability {
-        Capability::Package {
-            name,
-            component: None,
-            ..
-        } => name.to_string(),
-        Capability::Package {
-            name,
-            component: Some(component),
-            ..
-        } => format!("{name}:{component}"),
+        Capability::Package { name, component: None, .. } => name.to_string(),
+        Capability::Package { name, component: Some(component), .. } => format!("{name}:{component}"),
         Capability::Soname { name } => format!("soname({name})"),
         Capability::PkgConfig { module, .. } => format!("pkgconfig({module})"),
         Capability::Path { path } => path.clone(),

@@ -57,52 +57,29 @@ struct Dress {
 
 impl Dress {
     fn attributes(&self) -> Attributes<'_> {
-        Attributes {
-            mode: self.mode,
-            owner: self.owner,
-            xattrs: &self.xattrs,
-        }
+        Attributes { mode: self.mode, owner: self.owner, xattrs: &self.xattrs }
     }
 }
 
 /// Returns the directories that exist and that a changeset works in.
 pub(crate) fn touched(root: &Beneath, uid: u32, work: &Work) -> Result<Vec<Touched>, CommitError> {
-    let made: HashSet<&[u8]> = work
-        .puts
-        .iter()
-        .filter(|put| put.what == What::Directory)
-        .map(|put| put.path.as_slice())
-        .collect();
+    let made: HashSet<&[u8]> =
+        work.puts.iter().filter(|put| put.what == What::Directory).map(|put| put.path.as_slice()).collect();
     let put = work.puts.iter().map(|put| paths::split(&put.path).0);
-    let taken = work
-        .takes
-        .iter()
-        .filter(|take| !matches!(take, Take::SetDirectory { .. }));
+    let taken = work.takes.iter().filter(|take| !matches!(take, Take::SetDirectory { .. }));
     let taken = taken.map(|take| paths::split(take.path()).0);
-    let mut directories: Vec<&[u8]> = put
-        .chain(taken)
-        .filter(|path| !made.contains(path))
-        .collect();
+    let mut directories: Vec<&[u8]> = put.chain(taken).filter(|path| !made.contains(path)).collect();
     directories.sort_unstable();
     directories.dedup();
     let mut touched = Vec::with_capacity(directories.len());
     for path in directories {
         let mut mode = None;
         if uid != 0 {
-            let found = if path.is_empty() {
-                beneath::stat_open(root.top()).map(Some)
-            } else {
-                root.stat(path)
-            };
+            let found = if path.is_empty() { beneath::stat_open(root.top()).map(Some) } else { root.stat(path) };
             let found = found.map_err(|source| stage_error("look at", path, source))?;
-            mode = found
-                .filter(|found| found.uid == uid && found.mode & 0o300 != 0o300)
-                .map(|found| found.mode);
+            mode = found.filter(|found| found.uid == uid && found.mode & 0o300 != 0o300).map(|found| found.mode);
         }
-        touched.push(Touched {
-            path: path.to_vec(),
-            mode,
-        });
+        touched.push(Touched { path: path.to_vec(), mode });
     }
     Ok(touched)
 }
@@ -113,9 +90,7 @@ impl Stage<'_> {
         let root = self.uid == 0;
         let owner = match &put.owner {
             Ownership::Ids { uid, gid } => (*uid, *gid),
-            Ownership::Names { owner, group } => {
-                (self.owners.user(owner), self.owners.group(group))
-            }
+            Ownership::Names { owner, group } => (self.owners.user(owner), self.owners.group(group)),
         };
         let mut xattrs = put.xattrs.clone();
         if !root {
@@ -123,22 +98,12 @@ impl Stage<'_> {
         }
         let mode = applied_mode(put.mode, root);
         if mode != put.mode {
-            self.warn(Warning::NotApplied {
-                path: put.path.clone(),
-                what: "set-id bits",
-            });
+            self.warn(Warning::NotApplied { path: put.path.clone(), what: "set-id bits" });
         }
         if xattrs.len() != put.xattrs.len() {
-            self.warn(Warning::NotApplied {
-                path: put.path.clone(),
-                what: "extended attributes",
-            });
+            self.warn(Warning::NotApplied { path: put.path.clone(), what: "extended attributes" });
         }
-        Dress {
-            mode,
-            owner: root.then_some(owner),
-            xattrs,
-        }
+        Dress { mode, owner: root.then_some(owner), xattrs }
     }
 
     fn warn(&self, warning: Warning) {
@@ -150,17 +115,8 @@ impl Stage<'_> {
         let dressed: Vec<_> = puts
             .iter()
             .filter_map(|put| match &put.what {
-                What::File {
-                    object,
-                    size,
-                    private,
-                    ..
-                } => {
-                    let quiet = Stage {
-                        events: &|_| {},
-                        owners: std::mem::take(&mut self.owners),
-                        ..*self
-                    };
+                What::File { object, size, private, .. } => {
+                    let quiet = Stage { events: &|_| {}, owners: std::mem::take(&mut self.owners), ..*self };
                     let mut quiet = quiet;
                     let dress = quiet.dress(put);
                     self.owners = quiet.owners;
@@ -169,27 +125,18 @@ impl Stage<'_> {
                 _ => None,
             })
             .collect();
-        self.store
-            .prepare_placements(
-                dressed
-                    .iter()
-                    .map(|(object, size, share, dress)| Placement {
-                        object,
-                        size: *size,
-                        attributes: dress.attributes(),
-                        share: *share,
-                    }),
-            )
+        self.store.prepare_placements(dressed.iter().map(|(object, size, share, dress)| Placement {
+            object,
+            size: *size,
+            attributes: dress.attributes(),
+            share: *share,
+        }))
     }
 
     /// Stages everything, durably, and returns the steps of the journal in their order.
     ///
     /// Fills in what is applied in the rows of `files`.
-    pub fn run(
-        &mut self,
-        work: &Work,
-        files: &mut [Vec<FileRow>],
-    ) -> Result<Vec<Step>, CommitError> {
+    pub fn run(&mut self, work: &Work, files: &mut [Vec<FileRow>]) -> Result<Vec<Step>, CommitError> {
         let mut directories = Directories::new(self.root);
         let mut filling: Vec<Filling> = Vec::new();
         let mut groups: HashMap<(Vec<u8>, usize), (Arc<OwnedFd>, Vec<u8>)> = HashMap::new();
@@ -200,15 +147,9 @@ impl Stage<'_> {
                 return Err(CommitError::Interrupted);
             }
             if count % 256 == 0 {
-                (self.events)(Event::Staging {
-                    done: count,
-                    total: work.puts.len(),
-                });
+                (self.events)(Event::Staging { done: count, total: work.puts.len() });
             }
-            while filling
-                .last()
-                .is_some_and(|last| !paths::is_below(&put.path, &last.path))
-            {
+            while filling.last().is_some_and(|last| !paths::is_below(&put.path, &last.path)) {
                 self.finish_directory(filling.pop(), &mut steps)?;
             }
             let dress = self.dress(put);
@@ -217,9 +158,7 @@ impl Stage<'_> {
             let (directory, name, step) = match filling.last() {
                 Some(top) => (Arc::clone(&top.directory), last.to_vec(), None),
                 None => {
-                    let directory = directories
-                        .get(parent)
-                        .map_err(|source| stage_error("open", parent, source))?;
+                    let directory = directories.get(parent).map_err(|source| stage_error("open", parent, source))?;
                     let name = paths::temporary_name(work.number, count);
                     steps.push(empty_step(put, &name));
                     (directory, name, Some(steps.len() - 1))
@@ -251,17 +190,11 @@ impl Stage<'_> {
         while let Some(last) = filling.pop() {
             self.finish_directory(Some(last), &mut steps)?;
         }
-        written
-            .sync()
-            .map_err(|source| stage_error("sync", b"", source))?;
+        written.sync().map_err(|source| stage_error("sync", b"", source))?;
         Ok(in_order(steps, &work.takes, &work.puts))
     }
 
-    fn finish_directory(
-        &self,
-        filled: Option<Filling>,
-        steps: &mut [Step],
-    ) -> Result<(), CommitError> {
+    fn finish_directory(&self, filled: Option<Filling>, steps: &mut [Step]) -> Result<(), CommitError> {
         let Some(filled) = filled else { return Ok(()) };
         dress(&*filled.directory, &filled.attributes.attributes())
             .map_err(|source| stage_error("set mode and owner of", &filled.path, source))?;
@@ -297,21 +230,11 @@ impl Stage<'_> {
         dress: &Dress,
         groups: &mut HashMap<(Vec<u8>, usize), (Arc<OwnedFd>, Vec<u8>)>,
     ) -> Result<(), CommitError> {
-        let What::File {
-            object,
-            size,
-            private,
-            group,
-        } = &put.what
-        else {
+        let What::File { object, size, private, group } = &put.what else {
             return Ok(());
         };
-        let group = group.as_ref().map(|first| {
-            (
-                first.clone(),
-                put.rows.first().map_or(usize::MAX, |(trove, _)| *trove),
-            )
-        });
+        let group =
+            group.as_ref().map(|first| (first.clone(), put.rows.first().map_or(usize::MAX, |(trove, _)| *trove)));
         if let Some((first, first_name)) = group.as_ref().and_then(|group| groups.get(group)) {
             match durable::link(&**first, first_name.as_slice(), &**directory, name) {
                 Ok(()) => return Ok(()),
@@ -322,17 +245,10 @@ impl Stage<'_> {
                 },
             }
         }
-        let placement = Placement {
-            object,
-            size: *size,
-            attributes: dress.attributes(),
-            share: !private,
-        };
+        let placement = Placement { object, size: *size, attributes: dress.attributes(), share: !private };
         self.store.place(&placement, directory.as_fd(), name)?;
         if let Some(group) = group {
-            groups
-                .entry(group)
-                .or_insert_with(|| (Arc::clone(directory), name.to_vec()));
+            groups.entry(group).or_insert_with(|| (Arc::clone(directory), name.to_vec()));
         }
         Ok(())
     }
@@ -353,16 +269,11 @@ impl Unsynced {
         if self.count < SYNC_ALL_FROM {
             self.few.push((Arc::clone(directory), name.to_vec()));
         }
-        let same = self
-            .last
-            .as_ref()
-            .is_some_and(|last| Arc::ptr_eq(last, directory));
+        let same = self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, directory));
         if !same {
             // A directory that cannot be looked at was opened a moment ago; the sync will say why.
             let device = beneath::stat_open(&**directory).map_or(0, |found| found.device);
-            self.file_systems
-                .entry(device)
-                .or_insert_with(|| Arc::clone(directory));
+            self.file_systems.entry(device).or_insert_with(|| Arc::clone(directory));
             self.last = Some(Arc::clone(directory));
         }
     }
@@ -380,24 +291,16 @@ impl Unsynced {
             let link = beneath::stat(&**directory, name)?
                 .is_some_and(|found| found.kind == Some(store::root_db::Kind::Symlink));
             if !link {
-                files.push(Written {
-                    directory: directory.as_fd(),
-                    name,
-                });
+                files.push(Written { directory: directory.as_fd(), name });
             }
-            files.push(Written {
-                directory: directory.as_fd(),
-                name: b".",
-            });
+            files.push(Written { directory: directory.as_fd(), name: b"." });
         }
         durable::barrier(any.as_fd(), &files, Dirty::Shared)
     }
 }
 
 /// Makes durable what was done on some file systems.
-pub(crate) fn sync_file_systems<'a>(
-    directories: impl Iterator<Item = &'a Arc<OwnedFd>>,
-) -> io::Result<()> {
+pub(crate) fn sync_file_systems<'a>(directories: impl Iterator<Item = &'a Arc<OwnedFd>>) -> io::Result<()> {
     for directory in directories {
         durable::sync_file_system(beneath::open_directory(&**directory, b".")?)?;
     }
@@ -415,25 +318,14 @@ fn note_applied(put: &Put, dress: &Dress, uid: u32, files: &mut [Vec<FileRow>]) 
 fn empty_step(put: &Put, temporary: &[u8]) -> Step {
     let (path, temporary) = (put.path.clone(), temporary.to_vec());
     match put.over {
-        None => Step::Place {
-            path,
-            temporary,
-            inode: 0,
-        },
-        Some(over) => Step::Replace {
-            path,
-            temporary,
-            inode: 0,
-            seen: over.seen,
-            strip: over.strip,
-        },
+        None => Step::Place { path, temporary, inode: 0 },
+        Some(over) => Step::Replace { path, temporary, inode: 0, seen: over.seen, strip: over.strip },
     }
 }
 
 fn note_inode(step: &mut Step, directory: &OwnedFd, name: &[u8]) -> Result<(), CommitError> {
     let path = step.path().to_vec();
-    let found =
-        beneath::stat(directory, name).map_err(|source| stage_error("look at", &path, source))?;
+    let found = beneath::stat(directory, name).map_err(|source| stage_error("look at", &path, source))?;
     let found = found.ok_or_else(|| stage_error("stage", &path, io::ErrorKind::NotFound.into()))?;
     if let Step::Place { inode, .. } | Step::Replace { inode, .. } = step {
         *inode = found.print.inode;
@@ -443,24 +335,11 @@ fn note_inode(step: &mut Step, directory: &OwnedFd, name: &[u8]) -> Result<(), C
 
 /// Orders the steps: new things, then what goes, then directories that become something else, then modes.
 fn in_order(steps: Vec<Step>, takes: &[Take], puts: &[Put]) -> Vec<Step> {
-    let emptied: HashSet<&[u8]> = puts
-        .iter()
-        .filter(|put| put.over.is_some_and(|over| over.directory))
-        .map(|put| put.path.as_slice())
-        .collect();
-    let (late, mut ordered): (Vec<Step>, Vec<Step>) = steps
-        .into_iter()
-        .partition(|step| emptied.contains(step.path()));
-    let pick = |wanted: fn(&Take) -> bool| {
-        takes
-            .iter()
-            .filter(move |take| wanted(take))
-            .cloned()
-            .map(Step::Take)
-    };
-    ordered.extend(pick(|take| {
-        matches!(take, Take::Remove { .. } | Take::Save { .. })
-    }));
+    let emptied: HashSet<&[u8]> =
+        puts.iter().filter(|put| put.over.is_some_and(|over| over.directory)).map(|put| put.path.as_slice()).collect();
+    let (late, mut ordered): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| emptied.contains(step.path()));
+    let pick = |wanted: fn(&Take) -> bool| takes.iter().filter(move |take| wanted(take)).cloned().map(Step::Take);
+    ordered.extend(pick(|take| matches!(take, Take::Remove { .. } | Take::Save { .. })));
     ordered.extend(pick(|take| matches!(take, Take::RemoveDirectory { .. })));
     ordered.extend(late);
     ordered.extend(pick(|take| matches!(take, Take::SetDirectory { .. })));
@@ -468,9 +347,5 @@ fn in_order(steps: Vec<Step>, takes: &[Take], puts: &[Put]) -> Vec<Step> {
 }
 
 fn stage_error(action: &'static str, path: &[u8], source: io::Error) -> CommitError {
-    CommitError::Stage {
-        action,
-        path: path.to_vec(),
-        source,
-    }
+    CommitError::Stage { action, path: path.to_vec(), source }
 }

@@ -112,10 +112,7 @@ impl Root {
         let troves: Vec<Installed> = if specs.is_empty() {
             self.list()?
         } else {
-            specs
-                .iter()
-                .map(|spec| self.show(spec))
-                .collect::<Result<_, _>>()?
+            specs.iter().map(|spec| self.show(spec)).collect::<Result<_, _>>()?
         };
         let mut files = self.all_files(&troves)?;
         let wanted = |number: usize, file: &FileRow| {
@@ -148,9 +145,7 @@ impl Root {
                 progress(to, files.len());
             }
         };
-        let threads = thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .min(files.len() / SHARE + 1);
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len() / SHARE + 1);
         let mut findings: Vec<Finding> = thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut findings = work();
@@ -166,30 +161,20 @@ impl Root {
             return Err(QueryError::Interrupted);
         }
         findings.sort_by_cached_key(|finding| PathKey(finding.path.clone()));
-        Ok(Verified {
-            paths: files.len(),
-            findings,
-        })
+        Ok(Verified { paths: files.len(), findings })
     }
 }
 
 /// Returns how a path differs from its row.
-fn check(
-    root: &Beneath,
-    directories: &mut Directories<'_>,
-    file: &FileRow,
-    uid: u32,
-) -> Vec<Difference> {
+fn check(root: &Beneath, directories: &mut Directories<'_>, file: &FileRow, uid: u32) -> Vec<Difference> {
     let (parent, name) = paths::split(&file.path);
-    let looked = directories
-        .get_if_present(parent)
-        .and_then(|directory| match directory {
-            None => Ok(None),
-            Some(directory) => {
-                let found = beneath::stat(&*directory, name)?;
-                Ok(found.map(|found| (directory, found)))
-            }
-        });
+    let looked = directories.get_if_present(parent).and_then(|directory| match directory {
+        None => Ok(None),
+        Some(directory) => {
+            let found = beneath::stat(&*directory, name)?;
+            Ok(found.map(|found| (directory, found)))
+        }
+    });
     let (directory, found) = match looked {
         Err(error) => return vec![unreadable(&error)],
         Ok(None) => return vec![Difference::Missing],
@@ -197,10 +182,7 @@ fn check(
     };
     let mut differences = Vec::new();
     if found.kind != Some(file.kind) {
-        return vec![Difference::Kind {
-            expected: file.kind,
-            actual: found.kind,
-        }];
+        return vec![Difference::Kind { expected: file.kind, actual: found.kind }];
     }
     if file.kind == Kind::Directory && file.has(FLAG_EXISTED) {
         return differences;
@@ -210,10 +192,7 @@ fn check(
         Ok(content) => differences.extend(content),
     }
     if file.kind != Kind::Symlink && found.mode != file.applied_mode {
-        differences.push(Difference::Mode {
-            expected: file.applied_mode,
-            actual: found.mode,
-        });
+        differences.push(Difference::Mode { expected: file.applied_mode, actual: found.mode });
     }
     let (expected, actual) = ((file.uid, file.gid), (found.uid, found.gid));
     // An ordinary user's files have whatever group their directory gave them.
@@ -239,10 +218,7 @@ fn content(
             let expected = file.target.clone().unwrap_or_default();
             Ok((actual != expected).then_some(Difference::Target { expected, actual }))
         }
-        Kind::File if found.size != file.size => Ok(Some(Difference::Content {
-            expected: file.object,
-            actual: None,
-        })),
+        Kind::File if found.size != file.size => Ok(Some(Difference::Content { expected: file.object, actual: None })),
         Kind::File => {
             let actual = Some(crate::hash::of_file(beneath::open_file(directory, name)?)?);
             let expected = file.object;
@@ -251,12 +227,7 @@ fn content(
     }
 }
 
-fn attributes(
-    root: &Beneath,
-    file: &FileRow,
-    uid: u32,
-    differences: &mut Vec<Difference>,
-) -> io::Result<()> {
+fn attributes(root: &Beneath, file: &FileRow, uid: u32, differences: &mut Vec<Difference>) -> io::Result<()> {
     if file.xattrs.is_empty() || file.kind == Kind::Symlink {
         return Ok(());
     }
@@ -274,9 +245,7 @@ fn attributes(
         let mut actual = vec![0; expected.len() + 1];
         let same = match rustix::fs::fgetxattr(&open, name.as_slice(), &mut actual) {
             Ok(length) => actual[..length] == expected[..],
-            Err(
-                rustix::io::Errno::NODATA | rustix::io::Errno::RANGE | rustix::io::Errno::OPNOTSUPP,
-            ) => false,
+            Err(rustix::io::Errno::NODATA | rustix::io::Errno::RANGE | rustix::io::Errno::OPNOTSUPP) => false,
             Err(error) => return Err(error.into()),
         };
         if !same {
@@ -287,7 +256,5 @@ fn attributes(
 }
 
 fn unreadable(error: &io::Error) -> Difference {
-    Difference::Unreadable {
-        error: error.to_string(),
-    }
+    Difference::Unreadable { error: error.to_string() }
 }

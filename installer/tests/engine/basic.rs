@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use installer::{
-    Conflict, Difference, ErrorKind, Event, PathAction, PlanError, PlanOptions, Reason, Rollback,
-    Root, Warning,
+    Conflict, Difference, ErrorKind, Event, PathAction, PlanError, PlanOptions, Reason, Rollback, Root, Warning,
 };
 
 use crate::lab::*;
@@ -74,7 +73,8 @@ fn an_upgrade_touches_only_what_changes() {
     let same = inode("usr/share/hello/a");
     let two = lab.cook(&hello("2.0-1", "two").file("usr/share/hello/new", ""));
     let plan = lab.plan(&[install(&two)]).unwrap();
-    let paths: Vec<_> = plan.paths.iter().map(|change| (installer::show_path(&change.path), change.action.clone())).collect();
+    let paths: Vec<_> =
+        plan.paths.iter().map(|change| (installer::show_path(&change.path), change.action.clone())).collect();
     let replace = PathAction::Replace { displaces: false };
     assert_eq!(
         paths,
@@ -109,10 +109,13 @@ fn a_reinstall_brings_back_what_is_missing_or_damaged() {
     let root = lab.open();
     let verified = root.verify(&[], &AtomicBool::new(false), &|_, _| {}).unwrap();
     let differences: Vec<_> = verified.findings.iter().map(|finding| &finding.difference).collect();
-    assert!(matches!(
-        differences[..],
-        [Difference::Missing, Difference::Content { .. }, Difference::Mode { expected: 0o644, actual: 0o600 }]
-    ), "{differences:?}");
+    assert!(
+        matches!(
+            differences[..],
+            [Difference::Missing, Difference::Content { .. }, Difference::Mode { expected: 0o644, actual: 0o600 }]
+        ),
+        "{differences:?}"
+    );
     drop(root);
     let (changeset, _) = lab.install(&file);
     assert_eq!(changeset.number, Some(2));
@@ -136,8 +139,10 @@ fn the_plan_is_what_happens() {
     lab.install(&two);
     let after = lab.listing();
     let name = |line: &String| format!("/{}", line.split(' ').next().unwrap());
-    let mut added: Vec<_> = after.iter().map(name).filter(|path| !before.iter().map(name).any(|old| old == *path)).collect();
-    let mut removed: Vec<_> = before.iter().map(name).filter(|path| !after.iter().map(name).any(|new| new == *path)).collect();
+    let mut added: Vec<_> =
+        after.iter().map(name).filter(|path| !before.iter().map(name).any(|old| old == *path)).collect();
+    let mut removed: Vec<_> =
+        before.iter().map(name).filter(|path| !after.iter().map(name).any(|new| new == *path)).collect();
     added.sort();
     removed.sort();
     let planned = |wanted: fn(&PathAction) -> bool| {
@@ -311,7 +316,8 @@ fn requirements_are_pulled_in_and_kept() {
     lab.cook(&package("lib", "1-1").file("usr/lib/liblib.so", ""));
     let error = lab.run(&[install(&app)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "too old");
-    let mut lib = package("lib", "2.1-1").file("usr/lib/liblib.so", "").file_in("devel", "usr/lib/pkgconfig/lib.pc", "", 0o644);
+    let mut lib =
+        package("lib", "2.1-1").file("usr/lib/liblib.so", "").file_in("devel", "usr/lib/pkgconfig/lib.pc", "", 0o644);
     lib.requires = vec!["tool"];
     lib.provides = vec!["pkgconfig(lib) = 2.1"];
     lab.cook(&lib);
@@ -319,14 +325,20 @@ fn requirements_are_pulled_in_and_kept() {
     lab.write("usr/lib/x86_64-linux-gnu/libc.so.6", "");
     let (_, events) = lab.install(&app);
     assert_eq!(lab.names(), ["app=1-1", "lib=2.1-1", "tool=1-1"]);
-    let warnings: Vec<_> = events.into_iter().filter_map(|event| match event {
-        Event::Warning(warning) => Some(warning),
-        _ => None,
-    }).collect();
-    assert_eq!(warnings, [
-        Warning::Unmet { trove: "app=1-1".into(), requirement: "soname(libnone.so.1)".into() },
-        Warning::Recommended { trove: "app=1-1".into(), requirement: "docs".into() },
-    ]);
+    let warnings: Vec<_> = events
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Warning(warning) => Some(warning),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            Warning::Unmet { trove: "app=1-1".into(), requirement: "soname(libnone.so.1)".into() },
+            Warning::Recommended { trove: "app=1-1".into(), requirement: "docs".into() },
+        ]
+    );
     let root = lab.open();
     let reasons: Vec<_> = root.list().unwrap().iter().map(|trove| trove.reason).collect();
     assert_eq!(reasons, [Reason::Explicit, Reason::Dependency, Reason::Dependency]);
@@ -471,7 +483,11 @@ fn hard_links_attributes_and_set_id_bits() {
     assert!(events.contains(&Event::Warning(Warning::UnknownOwner { name: "nobody-here".into(), group: false })));
     let found = |path: &str| fs::metadata(lab.root().join(path)).unwrap();
     assert_eq!(found("usr/bin/su").mode() & 0o7777, 0o4755);
-    assert_eq!((found("usr/bin/su").ino(), found("usr/bin/su").nlink()), (found("usr/bin/su2").ino(), 2), "not linked to the store");
+    assert_eq!(
+        (found("usr/bin/su").ino(), found("usr/bin/su").nlink()),
+        (found("usr/bin/su2").ino(), 2),
+        "not linked to the store"
+    );
     assert_eq!((found("usr/games/score").uid(), found("usr/games/score").gid()), (5, 60));
     assert_eq!(found("usr/drop").mode() & 0o7777, 0o1777);
     lab.assert_verified();
@@ -491,7 +507,10 @@ fn packages_cannot_reach_the_state_or_our_names() {
     let lab = Lab::new();
     for path in ["var/lib/conary/root.db", "var/lib/conary/lock", "usr/.conary-1-0"] {
         let error = lab.run(&[install(&lab.cook(&package("p", "1-1").file(path, "")))]).unwrap_err();
-        assert!(matches!(&error, Failure::Plan(PlanError::Conflicts { conflicts }) if matches!(conflicts[0], Conflict::Forbidden { .. })), "{path}");
+        assert!(
+            matches!(&error, Failure::Plan(PlanError::Conflicts { conflicts }) if matches!(conflicts[0], Conflict::Forbidden { .. })),
+            "{path}"
+        );
     }
     // Links that lead there do not help either.
     let sly = package("p", "1-1").symlink("state", "var/lib/conary");

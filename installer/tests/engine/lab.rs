@@ -8,10 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use installer::{
-    Changeset, CommitError, Event, Plan, PlanError, PlanOptions, Request, Rollback, Root,
-    RootOptions,
-};
+use installer::{Changeset, CommitError, Event, Plan, PlanError, PlanOptions, Request, Rollback, Root, RootOptions};
 use store::{Component, Entry, MANIFEST_FORMAT, Manifest, Node, OpenOptions, Store, Tree};
 
 pub struct Lab {
@@ -173,11 +170,7 @@ impl Lab {
         self.run_with(requests, PlanOptions::default())
     }
 
-    pub fn run_with(
-        &self,
-        requests: &[Request],
-        options: PlanOptions,
-    ) -> Result<(Changeset, Vec<Event>), Failure> {
+    pub fn run_with(&self, requests: &[Request], options: PlanOptions) -> Result<(Changeset, Vec<Event>), Failure> {
         change(&self.root(), requests, &[&self.store], options)
     }
 
@@ -195,7 +188,7 @@ impl Lab {
     }
 
     pub fn open(&self) -> Root {
-        Root::open(&self.root(), &options(true)).unwrap()
+        open(&self.root()).unwrap()
     }
 
     pub fn plan(&self, requests: &[Request]) -> Result<Plan, PlanError> {
@@ -275,18 +268,30 @@ pub fn options(write: bool) -> RootOptions {
     }
 }
 
+/// Opens a root for writing. A child that another test is just starting may hold our lock until it executes its program.
+pub fn open(path: &Path) -> Result<Root, installer::RootError> {
+    for _ in 0..100 {
+        match Root::open(path, &options(true)) {
+            Err(installer::RootError::Busy { pid, .. }) if pid == std::process::id() => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+    Root::open(path, &options(true))
+}
+
 pub fn change(
     root: &Path,
     requests: &[Request],
     sources: &[&Store],
     plan_options: PlanOptions,
 ) -> Result<(Changeset, Vec<Event>), Failure> {
-    let root = Root::open(root, &options(true)).map_err(Failure::Open)?;
+    let root = open(root).map_err(Failure::Open)?;
     let plan = root.plan(requests, sources, &plan_options).map_err(Failure::Plan)?;
     let events = std::sync::Mutex::new(Vec::new());
     let note = |event| events.lock().unwrap().push(event);
-    let changeset =
-        root.commit(&plan, sources, &AtomicBool::new(false), &note).map_err(Failure::Commit)?;
+    let changeset = root.commit(&plan, sources, &AtomicBool::new(false), &note).map_err(Failure::Commit)?;
     let mut events = events.into_inner().unwrap();
     events.extend(plan.warnings.into_iter().map(Event::Warning));
     Ok((changeset, events))

@@ -2,4 +2,6 @@
 //! The engine at work on real packages and real roots.
 
 mod basic;
+mod hostile;
+mod kill;
 mod lab;
