@@ -41,24 +41,12 @@ impl Package {
     ///
     /// # Errors
     /// [`CcsError`]: the payload is damaged, or the store cannot be written. The store is then as it was.
-    pub fn import(
-        &self,
-        store: &Store,
-        cancel: &AtomicBool,
-        progress: Progress<'_>,
-    ) -> Result<Digest, CcsError> {
+    pub fn import(&self, store: &Store, cancel: &AtomicBool, progress: Progress<'_>) -> Result<Digest, CcsError> {
         // Held until the trove's row refers to the objects, so that no collection comes between.
         let _lease = store.lease()?;
         let batch = store.batch()?;
         let objects = self.objects()?;
-        let missing: Vec<bool> = objects
-            .par_iter()
-            .map(|object| {
-                store
-                    .is_whole(&object.digest, object.size_bytes)
-                    .map(|here| !here)
-            })
-            .collect::<Result<_, _>>()?;
+        let missing = missing(store, &objects)?;
         for tree in self.trees().values() {
             batch.add_tree(tree)?;
         }
@@ -69,53 +57,38 @@ impl Package {
             }
         }
         let wanted = |place: usize| missing[self.index.order[place] as usize];
-        let total = (0..objects.len())
-            .filter(|place| missing[*place])
-            .map(|place| objects[place].size_bytes)
-            .sum();
+        let total = (0..objects.len()).filter(|place| missing[*place]).map(|place| objects[place].size_bytes).sum();
         let work = Work::new(self, &objects, cancel, progress, total);
-        self.runs
-            .par_iter()
-            .with_max_len(1)
-            .try_for_each(|run| match run {
-                Run::Packed { frame, objects } if objects.clone().any(wanted) => {
-                    work.packed(*frame, objects.clone(), wanted, |object, content| {
-                        for variant in variants(object) {
-                            let mut temporary = batch.temporary()?;
-                            temporary
-                                .file
-                                .write_all(content)
-                                .map_err(batch.failed("write"))?;
-                            batch.keep(
-                                temporary,
-                                object.digest,
-                                variant,
-                                object.size_bytes,
-                                &NONE,
-                            )?;
-                        }
-                        Ok(())
-                    })
-                }
-                Run::Large { frames, object } if wanted(*object) => {
-                    let variants = variants(work.object(*object));
-                    let files = variants.iter().map(|_| batch.temporary());
-                    let files = files.collect::<Result<Vec<_>, _>>()?;
-                    work.large(frames.clone(), *object, |offset, content| {
-                        for temporary in &files {
-                            let written = temporary.file.write_all_at(content, offset);
-                            written.map_err(batch.failed("write"))?;
-                        }
-                        Ok(())
-                    })?;
-                    let object = work.object(*object);
-                    for (temporary, variant) in files.into_iter().zip(variants) {
+        self.runs.par_iter().with_max_len(1).try_for_each(|run| match run {
+            Run::Packed { frame, objects } if objects.clone().any(wanted) => {
+                work.packed(*frame, objects.clone(), wanted, |object, content| {
+                    for variant in variants(object) {
+                        let mut temporary = batch.temporary()?;
+                        temporary.file.write_all(content).map_err(batch.failed("write"))?;
                         batch.keep(temporary, object.digest, variant, object.size_bytes, &NONE)?;
                     }
                     Ok(())
+                })
+            }
+            Run::Large { frames, object } if wanted(*object) => {
+                let variants = variants(work.object(*object));
+                let files = variants.iter().map(|_| batch.temporary());
+                let files = files.collect::<Result<Vec<_>, _>>()?;
+                work.large(frames.clone(), *object, |offset, content| {
+                    for temporary in &files {
+                        let written = temporary.file.write_all_at(content, offset);
+                        written.map_err(batch.failed("write"))?;
+                    }
+                    Ok(())
+                })?;
+                let object = work.object(*object);
+                for (temporary, variant) in files.into_iter().zip(variants) {
+                    batch.keep(temporary, object.digest, variant, object.size_bytes, &NONE)?;
                 }
-                Run::Packed { .. } | Run::Large { .. } => Ok(()),
-            })?;
+                Ok(())
+            }
+            Run::Packed { .. } | Run::Large { .. } => Ok(()),
+        })?;
         batch.commit()?;
         Ok(store.put_trove(self.manifest())?)
     }
@@ -129,15 +102,10 @@ impl Package {
     pub fn verify(&self, cancel: &AtomicBool, progress: Progress<'_>) -> Result<(), CcsError> {
         let objects = self.objects()?;
         let work = Work::new(self, &objects, cancel, progress, self.index.content_bytes());
-        self.runs
-            .par_iter()
-            .with_max_len(1)
-            .try_for_each(|run| match run {
-                Run::Packed { frame, objects } => {
-                    work.packed(*frame, objects.clone(), |_| true, |_, _| Ok(()))
-                }
-                Run::Large { frames, object } => work.large(frames.clone(), *object, |_, _| Ok(())),
-            })
+        self.runs.par_iter().with_max_len(1).try_for_each(|run| match run {
+            Run::Packed { frame, objects } => work.packed(*frame, objects.clone(), |_| true, |_, _| Ok(())),
+            Run::Large { frames, object } => work.large(frames.clone(), *object, |_, _| Ok(())),
+        })
     }
 
     fn objects(&self) -> Result<Vec<Object<'_>>, CcsError> {
@@ -145,16 +113,35 @@ impl Package {
     }
 }
 
+/// Says of each object whether the store lacks it, or has it only with a file that somebody touched.
+fn missing(store: &Store, objects: &[Object<'_>]) -> Result<Vec<bool>, CcsError> {
+    // One transaction: each by itself would cost four system calls.
+    let found = store.database().read("find objects", |connection| {
+        let transaction = connection.unchecked_transaction()?;
+        let mut find = transaction.prepare_cached("SELECT variant FROM objects WHERE digest = ? AND size_bytes = ?")?;
+        let mut found: Vec<Vec<String>> = Vec::with_capacity(objects.len());
+        for object in objects {
+            // A size that the database cannot hold is one that no object has.
+            let size = i64::try_from(object.size_bytes).unwrap_or(-1);
+            let rows = find.query_map((object.digest.as_bytes(), size), |row| row.get(0))?;
+            found.push(rows.collect::<Result<_, _>>()?);
+        }
+        Ok(found)
+    })?;
+    let is_missing = |(object, variants): (&Object<'_>, &Vec<String>)| {
+        let variants = variants.iter().filter_map(|text| Variant::parse(text));
+        let whole = |variant| store.fits(&object.digest, &variant, object.size_bytes);
+        !variants.into_iter().any(whole)
+    };
+    Ok(objects.par_iter().zip(&found).map(is_missing).collect())
+}
+
 /// No attributes.
 const NONE: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
 
 /// Returns the files that an object is kept as, so that what is installed can be links to them.
 fn variants(object: &Object<'_>) -> BTreeSet<Variant> {
-    object
-        .modes
-        .iter()
-        .map(|mode| Variant::of_mode(*mode))
-        .collect()
+    object.modes.iter().map(|mode| Variant::of_mode(*mode)).collect()
 }
 
 /// What the threads share.
@@ -178,11 +165,7 @@ struct Bench {
 impl Bench {
     fn new() -> Result<Self, CcsError> {
         let decompressor = Decompressor::new().map_err(CcsError::io("prepare zstd"))?;
-        Ok(Self {
-            decompressor,
-            stored: Vec::new(),
-            content: Vec::new(),
-        })
+        Ok(Self { decompressor, stored: Vec::new(), content: Vec::new() })
     }
 }
 
@@ -195,15 +178,7 @@ impl<'a> Work<'a> {
         total: u64,
     ) -> Self {
         let benches: Pool<Bench, fn() -> Result<Bench, CcsError>> = Pool::new(Bench::new);
-        Self {
-            package,
-            objects,
-            cancel,
-            progress,
-            done: AtomicU64::new(0),
-            total,
-            benches,
-        }
+        Self { package, objects, cancel, progress, done: AtomicU64::new(0), total, benches }
     }
 
     fn object(&self, place: usize) -> &Object<'a> {
@@ -231,11 +206,7 @@ impl<'a> Work<'a> {
                 }
                 let actual = Digest::blake3(*blake3::hash(content).as_bytes());
                 if actual != object.digest {
-                    return Err(CcsError::Object {
-                        frame,
-                        expected: object.digest,
-                        actual,
-                    });
+                    return Err(CcsError::Object { frame, expected: object.digest, actual });
                 }
                 take(object, content)?;
                 self.advance(object.size_bytes);
@@ -268,11 +239,7 @@ impl<'a> Work<'a> {
             .collect::<Result<Vec<_>, CcsError>>()?;
         let actual = pieces::merge(&values);
         if actual != object.digest {
-            return Err(CcsError::Object {
-                frame: first,
-                expected: object.digest,
-                actual,
-            });
+            return Err(CcsError::Object { frame: first, expected: object.digest, actual });
         }
         Ok(())
     }
@@ -289,16 +256,8 @@ impl<'a> Work<'a> {
             .read_exact_at(&mut bench.stored, self.package.offsets[number])
             .map_err(CcsError::io("read the package"))?;
         let size = row.size_bytes as usize;
-        frame::decode(
-            &mut bench.decompressor,
-            &bench.stored,
-            size,
-            &mut bench.content,
-        )
-        .map_err(|source| CcsError::Frame {
-            frame: number,
-            source,
-        })
+        frame::decode(&mut bench.decompressor, &bench.stored, size, &mut bench.content)
+            .map_err(|source| CcsError::Frame { frame: number, source })
     }
 
     fn advance(&self, bytes: u64) {

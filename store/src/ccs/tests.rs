@@ -34,6 +34,13 @@ fn store() -> Kept {
     Kept { store, directory }
 }
 
+/// Puts other bytes where an object lies, which nobody can write to.
+fn replace(path: &Path, bytes: &[u8]) {
+    // It may be gone already.
+    let _ = fs::remove_file(path);
+    fs::write(path, bytes).unwrap();
+}
+
 fn digest(bytes: &[u8]) -> Digest {
     Digest::blake3(*blake3::hash(bytes).as_bytes())
 }
@@ -459,11 +466,11 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     };
     fs::remove_file(&path).unwrap();
     assert!(matches!(attempt(), CcsError::Store(_)));
-    fs::write(&path, noise(4, 70_000)).unwrap();
+    replace(&path, &noise(4, 70_000));
     let error = attempt();
     assert!(matches!(error, CcsError::Store(_)));
     assert!(error.hint().unwrap().contains("verify"));
-    fs::write(&path, b"short").unwrap();
+    replace(&path, b"short");
     assert!(matches!(attempt(), CcsError::Store(_)));
     assert!(out.is_empty());
 
@@ -479,7 +486,7 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
         .join("store/objects")
         .join(&hex[..2])
         .join(format!("{}.444", &hex[2..]));
-    fs::write(&path, noise(6, FRAME_BYTES + 1)).unwrap();
+    replace(&path, &noise(6, FRAME_BYTES + 1));
     let error = write(
         &kept.store,
         &manifest,
@@ -489,7 +496,7 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     )
     .unwrap_err();
     assert!(matches!(error, CcsError::StoredObject { .. }), "{error}");
-    fs::write(&path, b"short").unwrap();
+    replace(&path, b"short");
     let error = write(
         &kept.store,
         &manifest,
