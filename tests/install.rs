@@ -2,7 +2,9 @@
 //! Roots: install, look, verify, remove, roll back; and every way in which a root refuses.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -218,18 +220,17 @@ fn a_root_that_is_held_says_by_whom() {
     let package = cooked(&env, "a", &one_file("a", "/usr/share/a", "one"));
     install(&env, &[&package]).success();
     let lock = env.root().join("var/lib/conary/lock");
-    let mut holder =
-        env.shell(&format!("exec flock {} sleep 600", lock.display())).stdout(Stdio::null()).spawn().unwrap();
-    let busy = (0..100).find_map(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        let run = env.root_command(["remove", "a", "--dry-run", "--yes"]);
-        (run.code != 0).then_some(run)
-    });
+    let script = format!("exec flock {} sh -c 'echo held; exec sleep 600'", lock.display());
+    let mut holder = env.shell(&script).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+    let mut held = [0; 5];
+    holder.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+    let busy = env.root_command(["remove", "a", "--yes"]);
     // Looking needs no lock.
-    env.root_command(["list"]).success();
-    holder.kill().unwrap();
+    let listed = env.root_command(["list"]);
+    env.run(env.shell(&format!("kill -KILL -- -{}", holder.id()))).success();
     holder.wait().unwrap();
-    busy.expect("the lock was never in the way").exits(9).says(&["hint: wait"]);
+    busy.exits(9).says(&["is being changed", "hint: wait"]);
+    listed.success().prints(&["a"]);
     env.root_command(["remove", "a", "--yes"]).success();
 }
 

@@ -35,7 +35,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "conary-installer",
         &["conary-converters", "conary-recipes", "conary-sandbox", "conary-store"],
-        &["petgraph", "rustix", "serde", "serde_json", "thiserror", "tracing"],
+        &["blake3", "globset", "petgraph", "rustix", "serde", "serde_json", "thiserror", "tracing"],
     ),
     (
         "conary-kitchen",
@@ -133,7 +133,10 @@ fn product<'a>(path: &Path, text: &'a str) -> &'a str {
     if (!is_library && !path.starts_with("conary")) || is_tests {
         return "";
     }
-    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
+    text.split("#[cfg(test)]\nmod tests")
+        .next()
+        .and_then(|text| text.split("#[cfg(test)]\npub(crate) mod tests").next())
+        .unwrap_or_default()
 }
 
 /// Lines of code, without comments, that hold one of `patterns`.

@@ -40,7 +40,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let file = lookup::find(&arguments.recipe, &context.environment.directory)?;
     let (recipe, directory) = load(&file, context)?;
-    let store = context.read_store(&arguments.store)?;
+    // Asking makes no store; where there is one, what was read of local files is remembered in it.
+    drop(context.read_store(&arguments.store)?);
+    let store = context.store(&arguments.store)?;
     let mut options = context.kitchen_options(kitchen::fetch::Options::default());
     options.with_check = !arguments.no_check;
     let title = format!("{}-{}", recipe.name(), recipe.version());

@@ -1,13 +1,14 @@
 // kitchen/src/fetch/pin.rs
 //! `source pin`: fetches what has no checksum and writes its SHA-256 into the recipe.
 //!
-//! Only the missing `checksum` keys are added; the rest of the text, comments and all, stays as it was. A person is shown where
-//! the bytes came from, because the first fetch trusts the place alone.
+//! A `checksum` that is missing is added, and one that says nothing is replaced: MD5, SHA-1, zeros, `SKIP` and the like. The rest of
+//! the text, comments and all, stays as it was. A person is shown where the bytes came from, because the first
+//! fetch trusts the place alone.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use recipes::{AdditionalFrom, Algorithm, Diagnostic, Digest, Facts, Recipe, Source};
+use recipes::{AdditionalFrom, Algorithm, Diagnostic, Digest, DigestError, Facts, Recipe, Source};
 use store::Store;
 use toml_edit::{DocumentMut, Item, TableLike, value};
 
@@ -62,6 +63,9 @@ impl PinError {
     }
 }
 
+/// Stands for the digest of a file that nobody has fetched yet, so that the recipe can be read.
+const STAND_IN: [u8; 32] = [0x5a; 32];
+
 /// A section without a checksum.
 struct Unpinned {
     /// The keys that lead to it; a number for one of a list.
@@ -96,7 +100,7 @@ pub fn pin(
         return Err(PinError::Recipe(recipes::parse(text, file_name).err().unwrap_or_default()));
     };
     let unpinned = find_unpinned(&document);
-    let stand_in = Digest::new(Algorithm::Sha256, &[0; 32]).expect("because a SHA-256 has 32 bytes");
+    let stand_in = Digest::new(Algorithm::Sha256, &[0x5a; 32]).expect("because a SHA-256 has 32 bytes");
     for place in &unpinned {
         set_checksum(&mut document, &place.path, &stand_in);
     }
@@ -112,10 +116,17 @@ pub fn pin(
     let mut sources = Vec::new();
     for place in &unpinned {
         let Some((url, name, mirrors)) = wanted(&recipe, &place.path) else { continue };
-        let obtained = fetching.unclaimed(&Wanted { url: &url, file_name: &name, checksums: &[], mirrors: &mirrors })?;
+        let obtained =
+            fetching.unclaimed(&Wanted { url: &url, file_name: &name, checksums: &[], mirrors: &mirrors })?;
         let digest = obtained.digests[&Algorithm::Sha256];
         set_checksum(&mut document, &place.path, &digest);
-        sources.push(PinnedSource { section: section(&place.path), url, origin: obtained.origin, size_bytes: obtained.size_bytes, digest });
+        sources.push(PinnedSource {
+            section: section(&place.path),
+            url,
+            origin: obtained.origin,
+            size_bytes: obtained.size_bytes,
+            digest,
+        });
     }
     Ok(Pinned { text: if sources.is_empty() { text.to_owned() } else { document.to_string() }, sources })
 }
@@ -136,7 +147,8 @@ fn find_unpinned(document: &DocumentMut) -> Vec<Unpinned> {
     let mut check = |table: &dyn TableLike, key: &str, path: Vec<Step>, local_is_fine: bool| {
         let Some(location) = table.get(key).and_then(Item::as_str) else { return };
         let is_local = !location.contains("://") && !location.starts_with("file:");
-        if !table.contains_key("checksum") && !(local_is_fine && is_local) {
+        let checksum = table.get("checksum");
+        if says_nothing(checksum) && !(checksum.is_none() && local_is_fine && is_local) {
             found.push(Unpinned { path });
         }
     };
@@ -161,6 +173,20 @@ fn find_unpinned(document: &DocumentMut) -> Vec<Unpinned> {
     found
 }
 
+/// Whether a checksum is missing or pins nothing. One that is merely malformed is an error for its author.
+fn says_nothing(checksum: Option<&Item>) -> bool {
+    let Some(checksum) = checksum else { return true };
+    let is_nothing = |text: &str| match text.parse::<Digest>() {
+        Ok(digest) => digest.as_bytes().iter().all(|byte| *byte == 0),
+        Err(DigestError::Weak { .. }) => true,
+        Err(_) => matches!(text.to_ascii_lowercase().as_str(), "" | "skip" | "none" | "fixme" | "todo"),
+    };
+    match checksum.as_array() {
+        Some(list) => list.iter().all(|one| one.as_str().is_some_and(is_nothing)),
+        None => checksum.as_str().is_some_and(is_nothing),
+    }
+}
+
 /// The tables of a list, in either way of writing one.
 fn tables(item: Option<&Item>) -> Vec<&dyn TableLike> {
     let Some(item) = item else { return Vec::new() };
@@ -180,19 +206,36 @@ fn set_checksum(document: &mut DocumentMut, path: &[Step], digest: &Digest) {
         item = next;
         if let Some(Step::Index(index)) = steps.peek() {
             let table = if item.is_array_of_tables() {
-                item.as_array_of_tables_mut().and_then(|list| list.get_mut(*index)).map(|table| table as &mut dyn TableLike)
+                item.as_array_of_tables_mut()
+                    .and_then(|list| list.get_mut(*index))
+                    .map(|table| table as &mut dyn TableLike)
             } else {
-                let inline = item.as_array_mut().and_then(|array| array.get_mut(*index)).and_then(|value| value.as_inline_table_mut());
+                let inline = item
+                    .as_array_mut()
+                    .and_then(|array| array.get_mut(*index))
+                    .and_then(|value| value.as_inline_table_mut());
                 inline.map(|table| table as &mut dyn TableLike)
             };
             if let Some(table) = table {
-                table.insert("checksum", value(digest.to_string()));
+                put(table, digest);
             }
             return;
         }
     }
     if let Some(table) = item.as_table_like_mut() {
-        table.insert("checksum", value(digest.to_string()));
+        put(table, digest);
+    }
+}
+
+/// Sets a section's checksum; what stands around one that is there stays.
+fn put(table: &mut dyn TableLike, digest: &Digest) {
+    match table.get_mut("checksum").and_then(Item::as_value_mut) {
+        Some(old) => {
+            let decor = old.decor().clone();
+            *old = digest.to_string().into();
+            *old.decor_mut() = decor;
+        }
+        None => drop(table.insert("checksum", value(digest.to_string()))),
     }
 }
 
