@@ -23,7 +23,7 @@ use std::os::fd::RawFd;
 
 use libc::sock_filter;
 
-use crate::layout::{Operation, Source, Writable};
+use crate::operation::{Operation, Source, Writable};
 use crate::plan::Level;
 use crate::report::{At, ENDED, Failure, Report, Stage, fail};
 use crate::sys::{self, LandlockRules, PointerArray, Result};

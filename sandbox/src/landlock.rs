@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 
-use crate::layout::{Writable, WritableKind};
+use crate::operation::{Writable, WritableKind};
 use crate::sys::{self, LandlockRules, Result};
 
 const EXECUTE: u64 = 1;

@@ -6,14 +6,14 @@
 //! not, and why: docs/design/sandbox.md.
 //!
 //! ```text
-//! plan ──► layout   the root as a list of operations
+//! plan ──► layout   the root as a list of operations (operation)
 //!          facts    what stands in for the host's files
 //!          filter   refused system calls
 //!     run ─────────► child      between clone and exec: nothing that allocates
-//!      │              ├ root, command, report
-//!      ├ owner       ids        ├ landlock
-//!      ├ idmap       layers     ├ loose   without namespaces
-//!      ├ cgroup      limits     └ supervisor  its end of the line
+//!      ├ owner       ids        ├ root, command, landlock, report
+//!      ├ host        offers     ├ loose   without namespaces
+//!      ├ prepare     the rest   └ supervisor  answers calls while it runs
+//!      ├ idmap, cgroup
 //!      └ hint        refusals
 //! ```
 
@@ -24,12 +24,15 @@ mod error;
 mod facts;
 mod filter;
 mod hint;
+mod host;
 mod idmap;
 mod landlock;
 mod layout;
 mod loose;
+mod operation;
 mod owner;
 mod plan;
+mod prepare;
 mod probe;
 mod report;
 mod root;

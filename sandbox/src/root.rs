@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use crate::child::Prepared;
-use crate::layout::{Access, Operation};
+use crate::operation::{Access, Operation};
 use crate::report::{At, Failure, Stage};
 use crate::sys::{self, Result};
 

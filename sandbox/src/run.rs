@@ -2,38 +2,35 @@
 //! The caller's side: prepares everything, starts the first process, reads the output, enforces the
 //! limits, and says how it ended.
 
-use std::ffi::{CString, OsString};
 use std::fs;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Gid, Uid};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::pipe::PipeFlags;
 
 use crate::cgroup::Group;
 use crate::child::{self, Descriptors, Prepared};
 use crate::error::SandboxError;
-use crate::idmap;
-use crate::layout::{self, Access, Layout};
+use crate::host::Host;
+use crate::layout::{self, Layout};
+use crate::operation::Access;
 use crate::owner::Owner;
 use crate::plan::{Level, Limits, Outcome, Plan, Status};
+use crate::prepare::{
+    environment, error, foothold, gaps, open_sources, out_of_the_way, pipe, programs, resource_limits, socket_pair,
+    step, strings,
+};
 use crate::report::{self, Report, STAGES, Stage};
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Cloned, PointerArray};
-use crate::{filter, hint, landlock, root};
+use crate::{filter, hint, landlock};
 
 /// How long the caller sleeps before it looks at `cancel` and the clock again.
 const TICK: Duration = Duration::from_millis(50);
 /// Output is handed over in pieces of at most this size.
 const PIECE: usize = 64 << 10;
-/// Time since boot at which a sandbox's clocks start, in seconds.
-const CLOCK_START: i64 = 100;
-
 /// Runs a plan's command to its end, in a sandbox made for it.
 ///
 /// `output` gets stdout and stderr as they come, in bounded pieces; while it does not return, the command
@@ -80,65 +77,6 @@ pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> R
         peak_memory_bytes: group.and_then(Group::peak_bytes).unwrap_or(largest_bytes),
         applied: running.applied(plan, &host, &layout, &reports),
     })
-}
-
-/// What the host offers, looked at before anything is prepared.
-struct Host {
-    processors: u32,
-    affinity: Option<Vec<u64>>,
-    scratch_bytes: u64,
-    landlock: u32,
-    clock_offsets: Option<String>,
-}
-
-impl Host {
-    fn look(plan: &Plan) -> Self {
-        let mut mask = [0_u64; 128];
-        let words = sys::affinity(&mut mask).map_or(0, |bytes| bytes / 8);
-        let allowed: u32 = mask.iter().take(words).map(|word| word.count_ones()).sum();
-        let allowed = allowed.max(1);
-        let processors = plan.limits.cpus.map_or(allowed, |cpus| cpus.clamp(1, allowed));
-        let affinity = (processors < allowed).then(|| first_bits(&mask[..words], processors));
-        Self {
-            processors,
-            affinity,
-            scratch_bytes: scratch_bytes(&plan.limits),
-            landlock: sys::landlock_version().unwrap_or(0),
-            clock_offsets: fs::exists("/proc/self/timens_offsets").unwrap_or(false).then(clock_offsets),
-        }
-    }
-}
-
-/// The mask with only its first `count` bits left.
-fn first_bits(mask: &[u64], count: u32) -> Vec<u64> {
-    let mut left = count;
-    mask.iter()
-        .map(|word| {
-            let mut kept = 0;
-            for bit in (0..64).map(|shift| word & (1 << shift)).filter(|bit| *bit != 0) {
-                if left > 0 {
-                    kept |= bit;
-                    left -= 1;
-                }
-            }
-            kept
-        })
-        .collect()
-}
-
-/// The size of `/tmp` and of `/dev/shm`: the memory limit, else 8 GiB or half of the machine's memory.
-fn scratch_bytes(limits: &Limits) -> u64 {
-    const LARGEST: u64 = 8 << 30;
-    let system = rustix::system::sysinfo();
-    let half = (system.totalram * u64::from(system.mem_unit) / 2).max(64 << 20);
-    limits.memory_bytes.unwrap_or(LARGEST).min(half)
-}
-
-/// Offsets that let the clocks since boot start at [`CLOCK_START`].
-fn clock_offsets() -> String {
-    use rustix::time::{ClockId, clock_gettime};
-    let offset = |clock| CLOCK_START - clock_gettime(clock).tv_sec;
-    format!("monotonic {} 0\nboottime {} 0\n", offset(ClockId::Monotonic), offset(ClockId::Boottime))
 }
 
 /// A running sandbox. Dropping it ends and buries whatever is left.
@@ -412,146 +350,6 @@ impl Drop for Sandbox {
 const NAMESPACES: i32 =
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
-    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("pipe", errno.into()))
-}
-
-fn socket_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| step("socket pair", errno.into()))
-}
-
-/// The same descriptor under a number above those that the command's own will have.
-fn out_of_the_way(fd: &OwnedFd) -> Result<OwnedFd, SandboxError> {
-    const ABOVE: RawFd = 10;
-    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE).map_err(|errno| step("duplicate a descriptor", errno.into()))
-}
-
-fn error(errno: i32) -> io::Error {
-    io::Error::from_raw_os_error(errno)
-}
-
-fn step(step: &str, source: io::Error) -> SandboxError {
-    SandboxError::Step { step: step.to_owned(), source, hint: None }
-}
-
-/// Clones the host's mounts with the caller's own rights, and says whether root's files in the layers are
-/// the build's.
-fn open_sources(layout: &Layout, owner: &Owner) -> Result<(Vec<OwnedFd>, bool), SandboxError> {
-    let layers = layout.sources.iter().any(|source| source.access == Access::Layer);
-    // Without it, the build sees files that only root may read as nobody does.
-    let ids = if layers { idmap::namespace(owner).ok() } else { None };
-    let mut mapped = ids.is_some();
-    let mut opened = Vec::new();
-    for source in &layout.sources {
-        let open = |ids| root::open_source(&source.name, source.access, ids).map(sys::owned);
-        let ids = ids.as_ref().filter(|_| source.access == Access::Layer).map(AsRawFd::as_raw_fd);
-        // Not every file system can map owners.
-        let mount = open(ids).or_else(|errno| {
-            mapped = false;
-            if ids.is_some() { open(None) } else { Err(errno) }
-        });
-        opened.push(mount.map_err(|errno| SandboxError::Source {
-            path: source.path.clone(),
-            step: "clone its mount",
-            source: error(errno),
-        })?);
-    }
-    Ok((opened, mapped))
-}
-
-/// Ranges of descriptor numbers around those that are kept.
-fn gaps(kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
-    let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).collect();
-    kept.sort_unstable();
-    let mut gaps = Vec::new();
-    let mut next = 0;
-    for fd in kept {
-        if fd > next {
-            gaps.push((next, fd - 1));
-        }
-        next = fd + 1;
-    }
-    gaps.push((next, u32::MAX));
-    gaps
-}
-
-fn strings(values: &[OsString]) -> Result<Vec<CString>, SandboxError> {
-    values.iter().map(|value| layout::text(value.as_bytes())).collect()
-}
-
-fn environment(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
-    plan.environment
-        .iter()
-        .map(|(name, value)| {
-            if name.is_empty() || name.contains('=') {
-                return Err(SandboxError::Plan { what: format!("{name:?} is no name of a variable") });
-            }
-            let mut text = name.clone().into_bytes();
-            text.push(b'=');
-            text.extend(value.as_bytes());
-            layout::text(text)
-        })
-        .collect()
-}
-
-/// The paths at which the command's program may be: itself, or in each directory of the plan's `PATH`.
-fn programs(plan: &Plan) -> Result<Vec<CString>, SandboxError> {
-    let program = plan.command.first().ok_or_else(|| SandboxError::Plan { what: "no command".to_owned() })?;
-    if program.as_bytes().contains(&b'/') {
-        return Ok(vec![layout::text(program.as_bytes())?]);
-    }
-    let path = plan.environment.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
-    path.unwrap_or(b"/usr/bin:/bin")
-        .split(|byte| *byte == b':')
-        .map(|directory| {
-            let directory = if directory.is_empty() { b"." } else { directory };
-            layout::text([directory, b"/", program.as_bytes()].concat())
-        })
-        .collect()
-}
-
-/// A directory that every host has, where the new root hangs for a moment.
-fn foothold() -> Result<CString, SandboxError> {
-    let place = ["/tmp", "/usr", "/proc"].into_iter().find(|path| fs::metadata(path).is_ok_and(|about| about.is_dir()));
-    layout::text(place.unwrap_or("/"))
-}
-
-/// Resource limits, each `(resource, soft, hard)`: fixed ones, and the plan's where no group keeps them.
-#[allow(clippy::cast_possible_wrap, reason = "resources are small numbers on every C library")]
-fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i32, u64, u64)> {
-    let no_limit = libc::RLIM_INFINITY;
-    let memory_by_group = group.is_some_and(Group::holds_memory);
-    let each_process = limits.memory_bytes.filter(|_| !memory_by_group).unwrap_or(no_limit);
-    let file_size = limits.file_bytes.unwrap_or(no_limit);
-    let processes = limits.processes.unwrap_or(MOST_PROCESSES);
-    let queue = 819_200;
-    let locked = 8 << 20;
-    [
-        (libc::RLIMIT_CORE, 0, 0),
-        (libc::RLIMIT_NOFILE, 1024, 524_288),
-        (libc::RLIMIT_NPROC, processes, processes),
-        (libc::RLIMIT_FSIZE, file_size, file_size),
-        (libc::RLIMIT_DATA, each_process, each_process),
-        (libc::RLIMIT_AS, no_limit, no_limit),
-        (libc::RLIMIT_RSS, no_limit, no_limit),
-        (libc::RLIMIT_CPU, no_limit, no_limit),
-        (libc::RLIMIT_STACK, 8 << 20, no_limit),
-        (libc::RLIMIT_MEMLOCK, locked, locked),
-        (libc::RLIMIT_MSGQUEUE, queue, queue),
-        (libc::RLIMIT_SIGPENDING, 65_536, 65_536),
-        (libc::RLIMIT_LOCKS, no_limit, no_limit),
-        (libc::RLIMIT_NICE, 0, 0),
-        (libc::RLIMIT_RTPRIO, 0, 0),
-        (libc::RLIMIT_RTTIME, no_limit, no_limit),
-    ]
-    .map(|(resource, soft, hard)| (resource as i32, soft, hard))
-    .to_vec()
-}
-
-/// Processes and threads of a sandbox without a limit of its own.
-const MOST_PROCESSES: u64 = 32_768;
-
 fn duration(time: libc::timeval) -> Duration {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(secs) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
@@ -595,20 +393,4 @@ fn failure(plan: &Plan, layout: &Layout, report: &Report) -> SandboxError {
     };
     let hint = hint::for_stage(report.stage, report.errno);
     SandboxError::Step { step, source, hint }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gaps_leave_only_what_is_kept() {
-        assert_eq!(gaps([7, 5].into_iter()), [(0, 4), (6, 6), (8, u32::MAX)]);
-        assert_eq!(gaps([0, 1].into_iter()), [(2, u32::MAX)]);
-    }
-
-    #[test]
-    fn first_processors_are_kept() {
-        assert_eq!(first_bits(&[0b1010, 0b11], 3), [0b1010, 0b01]);
-    }
 }
