@@ -64,6 +64,8 @@ impl Root {
             return Err(CommitError::ReadOnly);
         };
         let work = &plan.work;
+        // What comes into the store is not referred to before it is registered, nor linked before it is staged.
+        let _lease = own.lease()?;
         ingest(own, work, sources, cancel, events)?;
         keep_displaced(&self.beneath, own, work)?;
         register(own, &self.path, plan)?;
