@@ -251,7 +251,7 @@ impl Store {
         let Some(stat) = stat.filter(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()) else {
             return Some(Problem::Lost { object, path });
         };
-        match self.hash_file(&row.object, &variant) {
+        match self.hash_file(row, &variant) {
             Err(error) => Some(Problem::Unreadable { object, path, reason: error }),
             Ok(actual) if actual != object => Some(Problem::Damaged { object, actual, path }),
             Ok(_) if !variant.fits(&stat, row.size, self.owner()) => Some(Problem::Touched { object, path }),
@@ -259,12 +259,13 @@ impl Store {
         }
     }
 
-    fn hash_file(&self, object: &Digest, variant: &crate::cas::Variant) -> Result<Digest, String> {
-        let mut file = self.open_variant(object, variant).map_err(|error| {
+    fn hash_file(&self, row: &ObjectRow, variant: &crate::cas::Variant) -> Result<Digest, String> {
+        let mut file = self.open_variant(&row.object, variant).map_err(|error| {
             std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
         })?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 256 << 10];
+        // Most files are small, and clearing a large buffer costs more than reading one.
+        let mut buffer = vec![0; usize::try_from(row.size).unwrap_or(usize::MAX).clamp(1 << 10, 256 << 10)];
         loop {
             match file.read(&mut buffer) {
                 Ok(0) => return Ok(Digest::blake3(*hasher.finalize().as_bytes())),
