@@ -49,7 +49,13 @@ pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> R
         Level::None => Layout::default(),
     };
     let (mut running, caller_ends) = Sandbox::start(plan, &owner, &host, &layout)?;
-    running.release(&owner, &caller_ends.go)?;
+    if let Err(error) = running.release(&owner, &caller_ends.go) {
+        running.bury();
+        // Its own reason, where it gave one, is nearer to the cause than ours.
+        let reports = read_reports(&caller_ends.report);
+        let failed = reports.iter().find(|report| report.kind == report::FAILED);
+        return Err(failed.map_or(error, |report| failure(plan, &layout, report)));
+    }
     let ended = running.watch(&plan.limits, started, &caller_ends.output, output, cancel);
     let waited = running.bury();
     let reports = read_reports(&caller_ends.report);
