@@ -84,7 +84,7 @@ static int calls(void) {
     TRY(move_pages, 0, 0L, 0L, 0L, 0L, 0);
     TRY(setuid, 0);
     TRY(setgid, 0);
-    TRY(getgroups, 0, 0L);
+    printf("groups %ld\n", syscall(SYS_getgroups, 0, 0L));
     for (int family = 1; family < 46; family++) {
         int fd = socket(family, SOCK_DGRAM, 0);
         // Another refusal would mean that the kernel was asked.
