@@ -77,8 +77,11 @@ pub(crate) fn decide(scene: &Scene<'_>) -> Result<Decisions, PlanError> {
     Ok(decider.finish())
 }
 
-/// Owners of a claimed path, as (trove, file); several for a directory.
-type Claims = BTreeMap<PathKey, Vec<(usize, usize)>>;
+/// An owner of a claimed path, as (trove, file).
+type Owner = (usize, usize);
+
+/// Owners of claimed paths; several for a directory.
+type Claims = BTreeMap<PathKey, Vec<Owner>>;
 
 struct Decider<'a> {
     scene: &'a Scene<'a>,
@@ -189,7 +192,7 @@ impl<'a> Decider<'a> {
             }
         }
         // Shallow ones first, because deeper ones may lie behind them.
-        links.sort_by_key(|(path, _)| path.iter().filter(|byte| **byte == b'/').count());
+        links.sort_by_key(|(path, _)| path.split(|byte| *byte == b'/').count());
         for (path, target) in links {
             let place = canonical.place(path)?;
             canonical.will_be_link(place, target);
@@ -481,7 +484,7 @@ impl<'a> Decider<'a> {
     /// A hard link group of which one member is new is put anew as a whole.
     fn keep_groups_together(&mut self, claims: &Claims) {
         let put: HashSet<(usize, usize)> = self.out.puts.iter().flat_map(|put| put.rows.iter().copied()).collect();
-        let mut groups: HashMap<(usize, Vec<u8>), Vec<(usize, usize)>> = HashMap::new();
+        let mut groups: HashMap<(usize, Vec<u8>), Vec<Owner>> = HashMap::new();
         for owner in claims.values().flatten() {
             let row = &self.files[owner.0][owner.1];
             if row.kind == Kind::File {

@@ -35,14 +35,13 @@ impl<'a> RootFiles<'a> {
     /// Whether a file meets a requirement.
     pub fn meets(&mut self, requirement: &Requirement) -> bool {
         requirement.alternatives.iter().any(|wanted| match wanted {
-            Capability::Package { .. } => false,
             Capability::Path { path } => self.has(path.trim_start_matches('/')),
             Capability::Soname { name } => self.in_libraries(name),
             Capability::PkgConfig { module, constraint: None } => {
                 let file = format!("pkgconfig/{module}.pc");
                 self.in_libraries(&file) || self.has(&format!("usr/share/{file}"))
             }
-            Capability::PkgConfig { .. } => false,
+            Capability::Package { .. } | Capability::PkgConfig { .. } => false,
         })
     }
 

@@ -48,6 +48,9 @@ struct Filling {
     step: Option<(usize, Arc<OwnedFd>, Vec<u8>)>,
 }
 
+/// Where the first of each hard link group was made, by its path and trove.
+type Groups = HashMap<(Vec<u8>, usize), (Arc<OwnedFd>, Vec<u8>)>;
+
 /// Attributes that are to be applied.
 struct Dress {
     mode: u32,
@@ -73,13 +76,13 @@ pub(crate) fn touched(root: &Beneath, uid: u32, work: &Work) -> Result<Vec<Touch
     directories.dedup();
     let mut touched = Vec::with_capacity(directories.len());
     for path in directories {
-        let mut mode = None;
+        let mut closed = None;
         if uid != 0 {
             let found = if path.is_empty() { beneath::stat_open(root.top()).map(Some) } else { root.stat(path) };
             let found = found.map_err(|source| stage_error("look at", path, source))?;
-            mode = found.filter(|found| found.uid == uid && found.mode & 0o300 != 0o300).map(|found| found.mode);
+            closed = found.filter(|found| found.uid == uid && found.mode & 0o300 != 0o300).map(|found| found.mode);
         }
-        touched.push(Touched { path: path.to_vec(), mode });
+        touched.push(Touched { path: path.to_vec(), mode: closed });
     }
     Ok(touched)
 }
@@ -96,14 +99,18 @@ impl Stage<'_> {
         if !root {
             xattrs.retain(|name, _| name.starts_with(b"user."));
         }
-        let mode = applied_mode(put.mode, root);
-        if mode != put.mode {
-            self.warn(Warning::NotApplied { path: put.path.clone(), what: "set-id bits" });
+        Dress { mode: applied_mode(put.mode, root), owner: root.then_some(owner), xattrs }
+    }
+
+    /// Tells what of a new thing is left off.
+    fn tell_left_off(&self, put: &Put, dress: &Dress) {
+        let path = || put.path.clone();
+        if dress.mode != put.mode {
+            self.warn(Warning::NotApplied { path: path(), what: "set-id bits" });
         }
-        if xattrs.len() != put.xattrs.len() {
-            self.warn(Warning::NotApplied { path: put.path.clone(), what: "extended attributes" });
+        if dress.xattrs.len() != put.xattrs.len() {
+            self.warn(Warning::NotApplied { path: path(), what: "extended attributes" });
         }
-        Dress { mode, owner: root.then_some(owner), xattrs }
     }
 
     fn warn(&self, warning: Warning) {
@@ -112,19 +119,12 @@ impl Stage<'_> {
 
     /// Makes the link variants in the store that the new files need.
     pub fn prepare(&mut self, puts: &[Put]) -> Result<(), StoreError> {
-        let dressed: Vec<_> = puts
-            .iter()
-            .filter_map(|put| match &put.what {
-                What::File { object, size, private, .. } => {
-                    let quiet = Stage { events: &|_| {}, owners: std::mem::take(&mut self.owners), ..*self };
-                    let mut quiet = quiet;
-                    let dress = quiet.dress(put);
-                    self.owners = quiet.owners;
-                    Some((object, *size, !*private, dress))
-                }
-                _ => None,
-            })
-            .collect();
+        let mut dressed = Vec::new();
+        for put in puts {
+            if let What::File { object, size, private, .. } = &put.what {
+                dressed.push((object, *size, !*private, self.dress(put)));
+            }
+        }
         self.store.prepare_placements(dressed.iter().map(|(object, size, share, dress)| Placement {
             object,
             size: *size,
@@ -139,7 +139,7 @@ impl Stage<'_> {
     pub fn run(&mut self, work: &Work, files: &mut [Vec<FileRow>]) -> Result<Vec<Step>, CommitError> {
         let mut directories = Directories::new(self.root);
         let mut filling: Vec<Filling> = Vec::new();
-        let mut groups: HashMap<(Vec<u8>, usize), (Arc<OwnedFd>, Vec<u8>)> = HashMap::new();
+        let mut groups = Groups::new();
         let mut steps: Vec<Step> = Vec::new();
         let mut written = Unsynced::default();
         for (count, put) in work.puts.iter().enumerate() {
@@ -150,19 +150,19 @@ impl Stage<'_> {
                 (self.events)(Event::Staging { done: count, total: work.puts.len() });
             }
             while filling.last().is_some_and(|last| !paths::is_below(&put.path, &last.path)) {
-                self.finish_directory(filling.pop(), &mut steps)?;
+                finish_directory(filling.pop(), &mut steps)?;
             }
             let dress = self.dress(put);
+            self.tell_left_off(put, &dress);
             note_applied(put, &dress, self.uid, files);
             let (parent, last) = paths::split(&put.path);
-            let (directory, name, step) = match filling.last() {
-                Some(top) => (Arc::clone(&top.directory), last.to_vec(), None),
-                None => {
-                    let directory = directories.get(parent).map_err(|source| stage_error("open", parent, source))?;
-                    let name = paths::temporary_name(work.number, count);
-                    steps.push(empty_step(put, &name));
-                    (directory, name, Some(steps.len() - 1))
-                }
+            let (directory, name, step) = if let Some(top) = filling.last() {
+                (Arc::clone(&top.directory), last.to_vec(), None)
+            } else {
+                let directory = directories.get(parent).map_err(|source| stage_error("open", parent, source))?;
+                let name = paths::temporary_name(work.number, count);
+                steps.push(empty_step(put, &name));
+                (directory, name, Some(steps.len() - 1))
             };
             match &put.what {
                 What::Directory => {
@@ -179,7 +179,7 @@ impl Stage<'_> {
                     });
                     continue;
                 }
-                What::Symlink { target } => self.link(put, target, &directory, &name, &dress)?,
+                What::Symlink { target } => make_link(put, target, &directory, &name, &dress)?,
                 What::File { .. } => self.file(put, &directory, &name, &dress, &mut groups)?,
             }
             written.add(&directory, &name);
@@ -188,38 +188,10 @@ impl Stage<'_> {
             }
         }
         while let Some(last) = filling.pop() {
-            self.finish_directory(Some(last), &mut steps)?;
+            finish_directory(Some(last), &mut steps)?;
         }
         written.sync().map_err(|source| stage_error("sync", b"", source))?;
         Ok(in_order(steps, &work.takes, &work.puts))
-    }
-
-    fn finish_directory(&self, filled: Option<Filling>, steps: &mut [Step]) -> Result<(), CommitError> {
-        let Some(filled) = filled else { return Ok(()) };
-        dress(&*filled.directory, &filled.attributes.attributes())
-            .map_err(|source| stage_error("set mode and owner of", &filled.path, source))?;
-        if let Some((step, parent, name)) = filled.step {
-            note_inode(&mut steps[step], &parent, &name)?;
-        }
-        Ok(())
-    }
-
-    fn link(
-        &self,
-        put: &Put,
-        target: &[u8],
-        directory: &OwnedFd,
-        name: &[u8],
-        dress: &Dress,
-    ) -> Result<(), CommitError> {
-        let fail = |source| stage_error("make the link", &put.path, source);
-        rustix::fs::symlinkat(target, directory, name).map_err(|error| fail(error.into()))?;
-        if let Some((uid, gid)) = dress.owner {
-            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| fail(error.into()))?;
-        }
-        beneath::set_time(directory, name).map_err(fail)
     }
 
     fn file(
@@ -228,7 +200,7 @@ impl Stage<'_> {
         directory: &Arc<OwnedFd>,
         name: &[u8],
         dress: &Dress,
-        groups: &mut HashMap<(Vec<u8>, usize), (Arc<OwnedFd>, Vec<u8>)>,
+        groups: &mut Groups,
     ) -> Result<(), CommitError> {
         let What::File { object, size, private, group } = &put.what else {
             return Ok(());
@@ -252,6 +224,28 @@ impl Stage<'_> {
         }
         Ok(())
     }
+}
+
+/// Gives a filled directory its mode and owner.
+fn finish_directory(filled: Option<Filling>, steps: &mut [Step]) -> Result<(), CommitError> {
+    let Some(filled) = filled else { return Ok(()) };
+    dress(&*filled.directory, &filled.attributes.attributes())
+        .map_err(|source| stage_error("set mode and owner of", &filled.path, source))?;
+    if let Some((step, parent, name)) = filled.step {
+        note_inode(&mut steps[step], &parent, &name)?;
+    }
+    Ok(())
+}
+
+fn make_link(put: &Put, target: &[u8], directory: &OwnedFd, name: &[u8], dress: &Dress) -> Result<(), CommitError> {
+    let fail = |source| stage_error("make the link", &put.path, source);
+    rustix::fs::symlinkat(target, directory, name).map_err(|error| fail(error.into()))?;
+    if let Some((uid, gid)) = dress.owner {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| fail(error.into()))?;
+    }
+    beneath::set_time(directory, name).map_err(fail)
 }
 
 /// Things that are not durable yet: few of them by name, or the file systems of many.

@@ -46,8 +46,11 @@ impl Recipe {
             }
             at += slash + 1;
         }
-        entries.retain(|other| other.path != entry.path);
-        entries.push(entry);
+        if let Some(other) = entries.iter_mut().find(|other| other.path == entry.path) {
+            *other = entry;
+        } else {
+            entries.push(entry);
+        }
         self
     }
 

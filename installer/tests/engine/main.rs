@@ -5,3 +5,4 @@ mod basic;
 mod hostile;
 mod kill;
 mod lab;
+mod speed;
