@@ -47,14 +47,7 @@ fn digest(bytes: &[u8]) -> Digest {
 
 fn entry(path: &[u8], mode: u32, node: Node) -> Entry {
     let owner = "root".to_owned();
-    Entry {
-        path: path.to_vec(),
-        mode,
-        group: owner.clone(),
-        owner,
-        xattrs: BTreeMap::new(),
-        node,
-    }
+    Entry { path: path.to_vec(), mode, group: owner.clone(), owner, xattrs: BTreeMap::new(), node }
 }
 
 /// Bytes that compress neither well nor not at all, different for each seed.
@@ -62,9 +55,7 @@ fn noise(seed: u64, size: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         bytes.extend_from_slice(&(state >> 33).to_le_bytes());
     }
     bytes.truncate(size);
@@ -79,16 +70,12 @@ struct Part<'s> {
 
 impl Part<'_> {
     fn directory(&mut self, path: &str) {
-        self.entries
-            .push(entry(path.as_bytes(), 0o755, Node::Directory));
+        self.entries.push(entry(path.as_bytes(), 0o755, Node::Directory));
     }
 
     fn file(&mut self, path: impl AsRef<[u8]>, mode: u32, content: &[u8]) -> &mut Entry {
         let object = self.store.put_bytes(content).unwrap();
-        let node = Node::File {
-            object,
-            size: content.len() as u64,
-        };
+        let node = Node::File { object, size: content.len() as u64 };
         self.entries.push(entry(path.as_ref(), mode, node));
         self.entries.last_mut().unwrap()
     }
@@ -105,16 +92,9 @@ type Recipe<'a> = (&'a str, &'a dyn Fn(&mut Part<'_>));
 fn trove(store: &Store, parts: &[Recipe<'_>]) -> Manifest {
     let mut manifest = crate::manifest::tests::sample("hello", "1.0-1");
     for (name, fill) in parts {
-        let mut part = Part {
-            store,
-            entries: Vec::new(),
-        };
+        let mut part = Part { store, entries: Vec::new() };
         fill(&mut part);
-        let files = part
-            .entries
-            .iter()
-            .filter(|entry| entry.node != Node::Directory)
-            .count();
+        let files = part.entries.iter().filter(|entry| entry.node != Node::Directory).count();
         let tree = Tree::new(part.entries).unwrap();
         store.put_tree(&tree).unwrap();
         let component = Component {
@@ -138,13 +118,7 @@ fn every_kind(store: &Store) -> Manifest {
                 part.directory("usr");
                 part.directory("usr/lib");
                 part.file("usr/lib/libhello.so.1", 0o755, &noise(1, 3000));
-                part.node(
-                    "usr/lib/libhello.so",
-                    0o777,
-                    Node::Symlink {
-                        target: b"libhello.so.1".to_vec(),
-                    },
-                );
+                part.node("usr/lib/libhello.so", 0o777, Node::Symlink { target: b"libhello.so.1".to_vec() });
                 // The same content as in the other component.
                 part.file("usr/lib/copy", 0o644, b"twice\n");
             }),
@@ -160,19 +134,11 @@ fn every_kind(store: &Store) -> Manifest {
                 part.file("usr/share/nothing", 0o644, b"");
                 part.file("usr/share/twice", 0o600, b"twice\n");
                 part.file(b"usr/share/\xff\xfe\n\x1b[31m name", 0o644, b"name");
-                part.node(
-                    "usr/share/dangling",
-                    0o777,
-                    Node::Symlink {
-                        target: b"/\xff/../..".to_vec(),
-                    },
-                );
+                part.node("usr/share/dangling", 0o777, Node::Symlink { target: b"/\xff/../..".to_vec() });
                 let noted = part.file("usr/share/noted", 0o644, b"noted");
                 noted.owner = "games".to_owned();
                 noted.xattrs.insert(b"user.note".to_vec(), vec![0, 1, 255]);
-                noted
-                    .xattrs
-                    .insert(b"security.capability".to_vec(), vec![1; 20]);
+                noted.xattrs.insert(b"security.capability".to_vec(), vec![1; 20]);
             }),
         ],
     )
@@ -181,13 +147,7 @@ fn every_kind(store: &Store) -> Manifest {
 fn package_with(store: &Store, manifest: &Manifest, level: i32) -> (Vec<u8>, Written) {
     let mut bytes = Vec::new();
     let written = write(store, manifest, &mut bytes, &WriteOptions { level }, &OFF).unwrap();
-    assert_eq!(
-        written,
-        Written {
-            digest: digest(&bytes),
-            size_bytes: bytes.len() as u64
-        }
-    );
+    assert_eq!(written, Written { digest: digest(&bytes), size_bytes: bytes.len() as u64 });
     (bytes, written)
 }
 
@@ -212,9 +172,7 @@ fn verify(bytes: &[u8]) -> Result<(), CcsError> {
 /// Says whether a store has all of a trove, whole.
 fn has_all(store: &Store, manifest: &Manifest) -> bool {
     manifest.components.values().all(|component| {
-        store
-            .tree(&component.tree)
-            .is_ok_and(|tree| tree.objects().all(|object| store.read(&object).is_ok()))
+        store.tree(&component.tree).is_ok_and(|tree| tree.objects().all(|object| store.read(&object).is_ok()))
     })
 }
 
@@ -228,10 +186,7 @@ fn every_kind_of_entry_round_trips() {
     assert_eq!(opened.id(), manifest.id());
     assert_eq!(opened.trees().len(), 2);
     for (name, component) in &manifest.components {
-        assert_eq!(
-            opened.tree(name).unwrap(),
-            &from.store.tree(&component.tree).unwrap()
-        );
+        assert_eq!(opened.tree(name).unwrap(), &from.store.tree(&component.tree).unwrap());
     }
     opened.verify(&OFF, &|_, _| ()).unwrap();
     let done = AtomicU64::new(0);
@@ -239,20 +194,14 @@ fn every_kind_of_entry_round_trips() {
         assert!(now <= total);
         done.fetch_max(now, Ordering::Relaxed);
     };
-    assert_eq!(
-        opened.import(&to.store, &OFF, &progress).unwrap(),
-        manifest.id()
-    );
+    assert_eq!(opened.import(&to.store, &OFF, &progress).unwrap(), manifest.id());
     assert_eq!(done.into_inner(), opened.payload_bytes().0);
     assert!(has_all(&to.store, &manifest));
     assert_eq!(to.store.trove(&manifest.id()).unwrap(), manifest);
     // What was imported can be written again, to the same bytes; and importing again does nothing.
     assert!(package(&to.store, &manifest) == bytes);
     let none = |_, _| panic!("nothing was missing");
-    assert_eq!(
-        opened.import(&to.store, &OFF, &none).unwrap(),
-        manifest.id()
-    );
+    assert_eq!(opened.import(&to.store, &OFF, &none).unwrap(), manifest.id());
 }
 
 #[test]
@@ -260,10 +209,7 @@ fn packages_without_files_and_without_components_round_trip() {
     let kept = store();
     let empty: Manifest = trove(&kept.store, &[]);
     let bare = trove(&kept.store, &[("runtime", &|part| part.directory("etc"))]);
-    let nothing = trove(
-        &kept.store,
-        &[("runtime", &|part| drop(part.file("a", 0o644, b"").clone()))],
-    );
+    let nothing = trove(&kept.store, &[("runtime", &|part| drop(part.file("a", 0o644, b"").clone()))]);
     for manifest in [empty, bare, nothing] {
         let to = store();
         let bytes = package(&kept.store, &manifest);
@@ -295,10 +241,7 @@ fn large_objects_are_cut_and_come_back() {
     assert!(has_all(&to.store, &manifest));
     // Both modes were asked for, so both are there to be linked.
     let variants = to.store.variants(&digest(&big)).unwrap();
-    let mut variants: Vec<_> = variants
-        .iter()
-        .map(|(variant, _)| variant.to_string())
-        .collect();
+    let mut variants: Vec<_> = variants.iter().map(|(variant, _)| variant.to_string()).collect();
     variants.sort();
     assert_eq!(variants, ["644", "755"]);
     // A byte changed in the middle piece is found by the merged digest.
@@ -306,10 +249,7 @@ fn large_objects_are_cut_and_come_back() {
     let at = usize::try_from(opened.offsets[2]).unwrap() + FRAME_BYTES / 4;
     let mut damaged = bytes.clone();
     damaged[at] ^= 1;
-    assert!(matches!(
-        verify(&damaged),
-        Err(CcsError::Object { .. } | CcsError::Frame { .. })
-    ));
+    assert!(matches!(verify(&damaged), Err(CcsError::Object { .. } | CcsError::Frame { .. })));
     let fresh = store();
     assert!(import(&damaged, &fresh.store).is_err());
     assert!(!fresh.store.has(&digest(&big)).unwrap());
@@ -323,10 +263,7 @@ fn objects_are_kept_with_the_modes_of_their_entries() {
     import(&package(&from.store, &manifest), &to.store).unwrap();
     let variants = |content: &[u8]| {
         let variants = to.store.variants(&digest(content)).unwrap();
-        let mut variants: Vec<_> = variants
-            .iter()
-            .map(|(variant, _)| variant.to_string())
-            .collect();
+        let mut variants: Vec<_> = variants.iter().map(|(variant, _)| variant.to_string()).collect();
         variants.sort();
         variants
     };
@@ -354,10 +291,7 @@ fn bytes_do_not_depend_on_threads_or_on_what_else_the_store_has() {
     let mut files = Vec::new();
     for (kept, threads) in [(&one, 1), (&one, 2), (&two, 5), (&two, 1)] {
         let manifest = fill(kept);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         files.push(pool.install(|| package(&kept.store, &manifest)));
     }
     assert!(files.windows(2).all(|pair| pair[0] == pair[1]));
@@ -367,10 +301,7 @@ fn bytes_do_not_depend_on_threads_or_on_what_else_the_store_has() {
     let (other, _) = package_with(&one.store, &manifest, 1);
     assert!(other != files[0]);
     assert_eq!(open(&other).unwrap().id(), manifest.id());
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let alone = store();
     pool.install(|| import(&files[0], &alone.store)).unwrap();
     assert!(has_all(&alone.store, &manifest));
@@ -393,17 +324,11 @@ fn only_frames_with_missing_objects_are_decoded() {
     let start = usize::try_from(opened.offsets[0]).unwrap();
     bytes[start..start + 1000].fill(0x55);
     assert!(import(&bytes, &to.store).is_err());
-    assert!(
-        !to.store.has(&digest(&second)).unwrap(),
-        "nothing is kept of a damaged package"
-    );
+    assert!(!to.store.has(&digest(&second)).unwrap(), "nothing is kept of a damaged package");
     to.store.put_bytes(&first).unwrap();
     let total = AtomicU64::new(0);
     let progress = |_: u64, of: u64| total.store(of, Ordering::Relaxed);
-    open(&bytes)
-        .unwrap()
-        .import(&to.store, &OFF, &progress)
-        .unwrap();
+    open(&bytes).unwrap().import(&to.store, &OFF, &progress).unwrap();
     assert_eq!(total.into_inner(), second.len() as u64);
     assert!(has_all(&to.store, &manifest));
 }
@@ -413,32 +338,15 @@ fn cancelled_work_leaves_nothing() {
     let (from, to) = (store(), store());
     let manifest = every_kind(&from.store);
     let mut out = Vec::new();
-    let error = write(
-        &from.store,
-        &manifest,
-        &mut out,
-        &WriteOptions::default(),
-        &ON,
-    )
-    .unwrap_err();
+    let error = write(&from.store, &manifest, &mut out, &WriteOptions::default(), &ON).unwrap_err();
     assert!(matches!(error, CcsError::Interrupted));
     assert!(out.is_empty());
     let opened = open(&package(&from.store, &manifest)).unwrap();
-    assert!(matches!(
-        opened.import(&to.store, &ON, &|_, _| ()),
-        Err(CcsError::Interrupted)
-    ));
-    assert!(matches!(
-        opened.verify(&ON, &|_, _| ()),
-        Err(CcsError::Interrupted)
-    ));
+    assert!(matches!(opened.import(&to.store, &ON, &|_, _| ()), Err(CcsError::Interrupted)));
+    assert!(matches!(opened.verify(&ON, &|_, _| ()), Err(CcsError::Interrupted)));
     assert!(to.store.troves().unwrap().is_empty());
     let left = fs::read_dir(to.directory.path().join("store/objects")).unwrap();
-    assert_eq!(
-        left.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count())
-            .sum::<usize>(),
-        0
-    );
+    assert_eq!(left.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum::<usize>(), 0);
 }
 
 #[test]
@@ -447,23 +355,9 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     let manifest = every_kind(&kept.store);
     let object = digest(&noise(2, 70_000));
     let hex = object.hex();
-    let path = kept
-        .directory
-        .path()
-        .join("store/objects")
-        .join(&hex[..2])
-        .join(format!("{}.444", &hex[2..]));
+    let path = kept.directory.path().join("store/objects").join(&hex[..2]).join(format!("{}.444", &hex[2..]));
     let mut out = Vec::new();
-    let mut attempt = || {
-        write(
-            &kept.store,
-            &manifest,
-            &mut out,
-            &WriteOptions::default(),
-            &OFF,
-        )
-        .unwrap_err()
-    };
+    let mut attempt = || write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     fs::remove_file(&path).unwrap();
     assert!(matches!(attempt(), CcsError::Store(_)));
     replace(&path, &noise(4, 70_000));
@@ -475,58 +369,27 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     assert!(out.is_empty());
 
     let big = noise(5, FRAME_BYTES + 1);
-    let manifest = trove(
-        &kept.store,
-        &[("runtime", &|part| drop(part.file("a", 0o644, &big).clone()))],
-    );
+    let manifest = trove(&kept.store, &[("runtime", &|part| drop(part.file("a", 0o644, &big).clone()))]);
     let hex = digest(&big).hex();
-    let path = kept
-        .directory
-        .path()
-        .join("store/objects")
-        .join(&hex[..2])
-        .join(format!("{}.444", &hex[2..]));
+    let path = kept.directory.path().join("store/objects").join(&hex[..2]).join(format!("{}.444", &hex[2..]));
     replace(&path, &noise(6, FRAME_BYTES + 1));
-    let error = write(
-        &kept.store,
-        &manifest,
-        &mut out,
-        &WriteOptions::default(),
-        &OFF,
-    )
-    .unwrap_err();
+    let error = write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     assert!(matches!(error, CcsError::StoredObject { .. }), "{error}");
     replace(&path, b"short");
-    let error = write(
-        &kept.store,
-        &manifest,
-        &mut out,
-        &WriteOptions::default(),
-        &OFF,
-    )
-    .unwrap_err();
+    let error = write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     assert!(matches!(error, CcsError::StoredSize { .. }), "{error}");
     assert!(out.is_empty());
 }
 
 /// Runs a program of the system; `None`, loudly, when there is none.
 fn tool(program: &str, arguments: &[&str], directory: &Path) -> Option<(bool, String)> {
-    match Command::new(program)
-        .args(arguments)
-        .current_dir(directory)
-        .env("LC_ALL", "C")
-        .output()
-    {
+    match Command::new(program).args(arguments).current_dir(directory).env("LC_ALL", "C").output() {
         Ok(output) => {
             let text = [output.stdout, output.stderr].concat();
-            Some((
-                output.status.success(),
-                String::from_utf8_lossy(&text).into_owned(),
-            ))
+            Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
         }
         Err(error) => {
-            let forbidden =
-                std::env::var_os("CONARY_FORBID_SKIPS").is_some_and(|value| value == "1");
+            let forbidden = std::env::var_os("CONARY_FORBID_SKIPS").is_some_and(|value| value == "1");
             assert!(!forbidden, "{program} is needed: {error}");
             eprintln!("skipped: no {program}");
             None
@@ -547,35 +410,15 @@ fn tar_and_zstd_open_a_package() {
     assert!(success, "{listing}");
     let lines: Vec<&str> = listing.lines().collect();
     assert_eq!(lines.len(), 5, "{listing}");
-    for (line, name) in lines.iter().zip([
-        "manifest.json",
-        "index",
-        "trees/lib",
-        "trees/runtime",
-        "payload/0000.zst",
-    ]) {
-        assert!(
-            line.starts_with("-rw-r--r-- root/root") && line.ends_with(name),
-            "{line}"
-        );
-        assert!(
-            line.contains(" 1980-01-02 ") || line.contains(" 1980-01-01 "),
-            "{line}"
-        );
+    for (line, name) in lines.iter().zip(["manifest.json", "index", "trees/lib", "trees/runtime", "payload/0000.zst"]) {
+        assert!(line.starts_with("-rw-r--r-- root/root") && line.ends_with(name), "{line}");
+        assert!(line.contains(" 1980-01-02 ") || line.contains(" 1980-01-01 "), "{line}");
     }
     fs::create_dir(directory.join("out")).unwrap();
-    let (success, message) = tool(
-        "tar",
-        &["-xf", "../hello.ccs", "--warning=all"],
-        &directory.join("out"),
-    )
-    .unwrap();
+    let (success, message) = tool("tar", &["-xf", "../hello.ccs", "--warning=all"], &directory.join("out")).unwrap();
     assert!(success && message.is_empty(), "{message}");
     let out = directory.join("out");
-    assert_eq!(
-        fs::read(out.join("manifest.json")).unwrap(),
-        manifest.to_json()
-    );
+    assert_eq!(fs::read(out.join("manifest.json")).unwrap(), manifest.to_json());
     let tree = &manifest.components["lib"].tree;
     assert_eq!(digest(&fs::read(out.join("trees/lib")).unwrap()), *tree);
     let Some((success, message)) = tool("zstd", &["-dq", "payload/0000.zst"], &out) else {
@@ -583,10 +426,7 @@ fn tar_and_zstd_open_a_package() {
     };
     assert!(success, "{message}");
     let content = fs::read(out.join("payload/0000")).unwrap();
-    assert_eq!(
-        content.len() as u64,
-        open(&bytes).unwrap().payload_bytes().0
-    );
+    assert_eq!(content.len() as u64, open(&bytes).unwrap().payload_bytes().0);
     assert!(content.windows(6).any(|window| window == b"twice\n"));
 }
 
@@ -604,11 +444,7 @@ fn the_second_reader_agrees() {
         part.file("tiny", 0o755, b"x");
         part.file("piece", 0o644, &noise(8, 5000));
     };
-    let packages = [
-        every_kind(&kept.store),
-        trove(&kept.store, &[]),
-        trove(&kept.store, &[("runtime", &large)]),
-    ];
+    let packages = [every_kind(&kept.store), trove(&kept.store, &[]), trove(&kept.store, &[("runtime", &large)])];
     for (number, manifest) in packages.iter().enumerate() {
         let bytes = package(&kept.store, manifest);
         let path = directory.join(format!("{number}.ccs"));
@@ -641,9 +477,7 @@ fn a_large_hole_needs_little_room() {
     let path = kept.directory.path().join("sparse");
     File::create(&path).unwrap().set_len(size).unwrap();
     let batch = kept.store.batch().unwrap();
-    let (object, _) = batch
-        .add_file(&mut File::open(&path).unwrap(), 0o644)
-        .unwrap();
+    let (object, _) = batch.add_file(&mut File::open(&path).unwrap(), 0o644).unwrap();
     batch.commit().unwrap();
     let manifest = trove(
         &kept.store,
@@ -657,10 +491,6 @@ fn a_large_hole_needs_little_room() {
     let mut content = Vec::new();
     let to = store();
     import(&bytes, &to.store).unwrap();
-    to.store
-        .open_object(&object)
-        .unwrap()
-        .read_to_end(&mut content)
-        .unwrap();
+    to.store.open_object(&object).unwrap().read_to_end(&mut content).unwrap();
     assert!(content.len() as u64 == size && content.iter().all(|byte| *byte == 0));
 }

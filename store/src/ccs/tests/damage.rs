@@ -25,20 +25,13 @@ fn every_truncation_is_refused() {
     let manifest = every_kind(&kept.store);
     let bytes = package(&kept.store, &manifest);
     assert_eq!(bytes.len() % archive::BLOCK, 0);
-    for length in (0..bytes.len())
-        .step_by(archive::BLOCK)
-        .chain([1, 511, bytes.len() - 1])
-    {
+    for length in (0..bytes.len()).step_by(archive::BLOCK).chain([1, 511, bytes.len() - 1]) {
         assert!(open(&bytes[..length]).is_err(), "cut at {length}");
         // A hole of the same length where the rest was.
         let mut hollow = bytes[..length].to_vec();
         hollow.resize(bytes.len(), 0);
         let whole = bytes[length..].iter().all(|byte| *byte == 0);
-        assert_eq!(
-            refused_or_equal(&hollow, &manifest, "a hole"),
-            !whole,
-            "hole from {length}"
-        );
+        assert_eq!(refused_or_equal(&hollow, &manifest, "a hole"), !whole, "hole from {length}");
     }
     for behind in [&bytes[..], &[0; 512], &[0; 10_240], b"x"] {
         assert!(open(&[&bytes, behind].concat()).is_err());
@@ -52,11 +45,7 @@ fn every_changed_byte_is_refused_or_harmless() {
         &kept.store,
         &[("runtime", &|part| {
             part.file("a", 0o644, &noise(1, 700));
-            part.file(
-                "b",
-                0o755,
-                b"the quick brown fox, the quick brown fox, the quick brown fox",
-            );
+            part.file("b", 0o755, b"the quick brown fox, the quick brown fox, the quick brown fox");
         })],
     );
     let bytes = package(&kept.store, &manifest);
@@ -66,10 +55,7 @@ fn every_changed_byte_is_refused_or_harmless() {
             let mut damaged = bytes.clone();
             damaged[offset] ^= flip;
             let refused = refused_or_equal(&damaged, &manifest, "one byte");
-            assert!(
-                refused || offset >= first_frame,
-                "byte {offset} ^ {flip:#x} was taken"
-            );
+            assert!(refused || offset >= first_frame, "byte {offset} ^ {flip:#x} was taken");
         }
     }
 }
@@ -114,14 +100,7 @@ fn swapped_repeated_and_foreign_members_are_refused() {
         &[json, index, lib, runtime, &script, frame],
         &[json, index, lib, runtime, &signatures, frame],
         &[json, &pax, index, lib, runtime, frame],
-        &[
-            json,
-            index,
-            lib,
-            runtime,
-            frame,
-            &foreign("manifest.json", b"{}"),
-        ],
+        &[json, index, lib, runtime, frame, &foreign("manifest.json", b"{}")],
     ] {
         let error = open(&join(order)).unwrap_err();
         assert!(error.hint().is_some(), "{error}");
@@ -166,10 +145,7 @@ impl Small {
             })],
         );
         let package = open(&package(&kept.store, &manifest)).unwrap();
-        Self {
-            json: manifest.to_json(),
-            package,
-        }
+        Self { json: manifest.to_json(), package }
     }
 
     /// Verifies the package with another index and other frames.
@@ -208,19 +184,11 @@ fn an_index_that_lies_about_objects_is_found_out() {
     }
     let objects = |result| matches!(result, Err(CcsError::Index(IndexError::Objects { .. })));
     assert!(objects(small.with(|index| index.order = vec![0, 1], &good)));
-    assert!(objects(
-        small.with(|index| index.order = vec![0, 1, 2, 3], &good)
-    ));
+    assert!(objects(small.with(|index| index.order = vec![0, 1, 2, 3], &good)));
     let error = small.with(|index| index.tree_blocks += 1, &good);
-    assert!(
-        matches!(error, Err(CcsError::Truncated { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(CcsError::Truncated { .. })), "{error:?}");
     let error = small.with(|index| index.manifest = digest(b""), &good);
-    assert!(
-        matches!(error, Err(CcsError::ManifestDigest { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(CcsError::ManifestDigest { .. })), "{error:?}");
 }
 
 #[test]
@@ -231,9 +199,7 @@ fn frames_that_do_not_fit_are_found_out() {
     let whole = |content: &[u8]| (compressed(content), content.len());
     small.framed(&[whole(CONTENT)]).unwrap();
     // One that ends between two objects is fine, though this writer would not have made it.
-    small
-        .framed(&[whole(b"aaaabbbb"), whole(b"ccccc")])
-        .unwrap();
+    small.framed(&[whole(b"aaaabbbb"), whole(b"ccccc")]).unwrap();
     assert!(layout(small.framed(&[])));
     assert!(layout(small.framed(&[whole(CONTENT), whole(CONTENT)])));
     assert!(layout(small.framed(&[whole(b"aaaabb"), whole(b"bbccccc")])));
@@ -262,16 +228,7 @@ fn a_bomb_is_refused_by_its_ratio() {
     let zeros = compressed(&vec![0; FRAME_BYTES]);
     let frames = vec![(zeros, FRAME_BYTES); 200];
     let error = small.framed(&frames);
-    assert!(
-        matches!(
-            error,
-            Err(CcsError::Limit {
-                limit: "compression ratio",
-                ..
-            })
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(CcsError::Limit { limit: "compression ratio", .. })), "{error:?}");
 }
 
 #[test]
@@ -315,25 +272,13 @@ fn a_manifest_that_lies_is_found_out() {
     // Nested without end, and larger than any manifest.
     assert!(build("[".repeat(100_000).as_bytes()).is_err());
     let huge = vec![b' '; (16 << 20) + 1];
-    assert!(matches!(
-        build(&huge),
-        Err(CcsError::Limit {
-            limit: "manifest bytes",
-            ..
-        })
-    ));
+    assert!(matches!(build(&huge), Err(CcsError::Limit { limit: "manifest bytes", .. })));
 }
 
 #[test]
 fn what_is_no_file_is_no_package() {
-    assert!(matches!(
-        Package::open(File::open("/dev/zero").unwrap()),
-        Err(CcsError::Io { .. })
-    ));
-    assert!(matches!(
-        Package::open(File::open("/").unwrap()),
-        Err(CcsError::Io { .. })
-    ));
+    assert!(matches!(Package::open(File::open("/dev/zero").unwrap()), Err(CcsError::Io { .. })));
+    assert!(matches!(Package::open(File::open("/").unwrap()), Err(CcsError::Io { .. })));
     assert!(matches!(open(b""), Err(CcsError::Truncated { .. })));
 }
 
@@ -355,4 +300,52 @@ fn a_package_that_changes_after_opening_is_not_believed() {
         assert!(opened.import(&to.store, &OFF, &|_, _| ()).is_err());
         assert!(to.store.troves().unwrap().is_empty());
     }
+}
+
+/// How many packages the run below makes: `CONARY_MUTATIONS`, or few.
+fn mutations() -> u64 {
+    let count = std::env::var("CONARY_MUTATIONS").ok();
+    count.and_then(|count| count.parse().ok()).unwrap_or(1500)
+}
+
+#[test]
+fn mutated_packages_are_refused_or_equal() {
+    let kept = store();
+    let manifest = every_kind(&kept.store);
+    let good = package(&kept.store, &manifest);
+    // Headers and index are where a change does most.
+    let interesting: Vec<usize> = (0..good.len()).filter(|at| good[*at] != 0).collect();
+    let (mut refused, mut taken) = (0, 0);
+    for seed in 0..mutations() {
+        let dice = noise(seed, 64);
+        let number = |at: usize, below: usize| {
+            let four = [dice[at], dice[at + 1], dice[at + 2], dice[at + 3]];
+            u32::from_le_bytes(four) as usize % below
+        };
+        let mut bytes = good.clone();
+        let at = interesting[number(8, interesting.len())];
+        let length = (1 + number(16, 600)).min(bytes.len() - at);
+        match dice[0] % 6 {
+            0 => bytes[at] = dice[24],
+            1 => bytes[at..at + length].fill(dice[24]),
+            2 => drop(bytes.drain(at..at + length)),
+            3 => {
+                let copy = bytes[at..at + length].to_vec();
+                let target = number(32, bytes.len() - length + 1);
+                bytes[target..target + length].copy_from_slice(&copy);
+            }
+            4 => bytes.truncate(at),
+            _ => {
+                let block = (at / archive::BLOCK) * archive::BLOCK;
+                let copy = bytes[block..block + archive::BLOCK].to_vec();
+                bytes.splice(block..block, copy);
+            }
+        }
+        if refused_or_equal(&bytes, &manifest, "mutated") {
+            refused += 1;
+        } else {
+            taken += 1;
+        }
+    }
+    assert!(refused > taken, "{refused} refused, {taken} taken");
 }
