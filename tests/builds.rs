@@ -62,13 +62,13 @@ fn a_step_that_hangs_ends_at_its_limit() {
 fn a_daemon_does_not_outlive_its_step() {
     each_identity(|env| {
         let fork = "mkdir -p \"$DESTDIR/usr\"\n\
-            (setsid sh -c 'sleep 777; echo late > \"$DESTDIR/usr/late\"' > /dev/null 2>&1 &)\n\
+            (setsid sh -c 'sleep 4321.5; echo late > \"$DESTDIR/usr/late\"' > /dev/null 2>&1 &)\n\
             echo x > \"$DESTDIR/usr/x\"";
         env.write("x/recipe.toml", plain("x", fork));
         let started = Instant::now();
         env.cook(["cook", "x"]).success();
         assert!(started.elapsed() < Duration::from_secs(60), "the cook waited for the daemon");
-        let left = env.run(env.shell("ps -eo args | grep '[s]leep 777' || true")).success();
+        let left = env.run(env.shell("ps -eo args | grep '[s]leep 4321.5' || true")).success();
         assert_eq!(left.stdout, "", "the daemon lives");
     });
 }

@@ -50,6 +50,21 @@ fn the_quick_start_cooks_and_is_then_fresh() {
 }
 
 #[test]
+fn the_story_is_told_in_one_shape() {
+    let env = TestEnv::ordinary();
+    env.write("a/recipe.toml", one_file("a", "/usr/share/a", "one"));
+    let told = env.cook(["cook", "a"]).success().snapshot();
+    let expected = "exit 0\n--- stdout\na=1.0-1\n--- stderr\n      \
+        Staged a-1.0-1 in [TIME] ([TIME] processor time)\n      \
+        Plated a-1.0-1: 1 file, 4 B\n     \
+        Written dist/a-1.0-1.x86_64.ccs\n      \
+        Cooked a-1.0-1 in [TIME], log: conary log a\n";
+    assert_eq!(told.replace("aarch64", "x86_64"), expected);
+    let fresh = env.cook(["cook", "a"]).success().snapshot();
+    assert_eq!(fresh, "exit 0\n--- stdout\na=1.0-1\n--- stderr\n       Fresh a-1.0-1\n");
+}
+
+#[test]
 fn a_cook_prints_json_when_asked() {
     let env = TestEnv::ordinary();
     env.write("a/recipe.toml", one_file("a", "/usr/share/a", "one"));
@@ -106,7 +121,7 @@ fn an_interrupted_cook_ends_within_a_second_and_loses_nothing() {
     each_identity(|env| {
         env.write(
             "slow/recipe.toml",
-            plain("slow", "echo started; sleep 100; mkdir -p \"$DESTDIR/usr\"; touch \"$DESTDIR/usr/x\""),
+            plain("slow", "echo started; sleep 1234.5; mkdir -p \"$DESTDIR/usr\"; touch \"$DESTDIR/usr/x\""),
         );
         for signal in ["INT", "TERM"] {
             let mut command = env.conary_command(["cook", "-v", "slow", "--store"]);
@@ -131,7 +146,7 @@ fn an_interrupted_cook_ends_within_a_second_and_loses_nothing() {
             assert_eq!(code, Some(130), "{story}");
             assert!(story.contains("error: interrupted"), "{story}");
             assert_eq!(env.listing(&env.store().join("tmp")), [""; 0], "work was left behind");
-            let left = env.run(env.shell("ps -eo args | grep '[s]leep 100' || true")).success();
+            let left = env.run(env.shell("ps -eo args | grep '[s]leep 1234.5' || true")).success();
             assert_eq!(left.stdout, "", "a step survived");
             assert!(!env.path("dist").exists() || env.listing(&env.path("dist")).is_empty());
         }

@@ -227,7 +227,7 @@ fn a_root_that_is_held_says_by_whom() {
     let busy = env.root_command(["remove", "a", "--yes"]);
     // Looking needs no lock.
     let listed = env.root_command(["list"]);
-    env.run(env.shell(&format!("kill -KILL -- -{}", holder.id()))).success();
+    env.run(env.shell(&format!("kill -KILL -{}", holder.id()))).success();
     holder.wait().unwrap();
     busy.exits(9).says(&["is being changed", "hint: wait"]);
     listed.success().prints(&["a"]);

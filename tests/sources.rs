@@ -64,7 +64,7 @@ fn an_unreachable_server_is_named() {
     let gone = Server::start(Vec::new(), Manner::Status(404));
     env.write("x/recipe.toml", with_archive("x", &gone.url("x-1.0.tar"), &sum, INSTALL));
     env.cook(["cook", "x"]).exits(4).says(&["404"]);
-    env.cook(["cook", "x", "--offline"]).exits(4).says(&["offline", "hint:"]);
+    env.cook(["cook", "x", "--offline"]).exits(4).says(&["fetching is off", "hint:"]);
     nothing_is_lost(&env);
 }
 

@@ -173,7 +173,7 @@ pub fn fetch_only(
     cook.fetch(&expanded)
 }
 
-/// The plan of a cook as far as it can be made without the network, for `conary why`.
+/// The plan of a cook as far as it can be made without the network, for `conary why`: `options` forbid it.
 ///
 /// # Errors
 /// [`CookError::Plan`]. `None` when a source was never fetched.
@@ -184,13 +184,18 @@ pub fn plan_offline(
     options: &Options,
 ) -> Result<Option<CookPlan>, CookError> {
     let cancel = AtomicBool::new(false);
-    let cook =
-        Cook { recipe, directory, machine: Machine::this(), store, options, cancel: &cancel, listener: &|_| {} };
+    let cook = Cook { recipe, directory, machine: Machine::this(), store, options, cancel: &cancel, listener: &|_| {} };
     let expanded = plan::expand_for_key(recipe, &cook.machine)?;
-    match sources::identify(&expanded, directory, &cook.machine.arch, store, &cancel)? {
-        Some(known) => Ok(Some(cook.plan(expanded, &known)?)),
-        None => Ok(None),
-    }
+    let known = match sources::identify(&expanded, directory, &cook.machine.arch, store, &cancel)? {
+        Some(known) => known,
+        // A local file that is too young to be recognised by its times is read.
+        None => match cook.fetch(&expanded) {
+            Ok(fetched) => sources::inputs(&fetched),
+            Err(CookError::Fetch(FetchError::Offline { .. })) => return Ok(None),
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Some(cook.plan(expanded, &known)?))
 }
 
 /// Why `plan` is not answered from the store, or `None` if it is.
@@ -292,7 +297,15 @@ impl Cook<'_> {
         let version = plan.recipe.version();
         let source_name = format!("{}-{}", plan.recipe.name(), version.version);
         let workspace = Workspace::create(self.store, &source_name)?;
-        let laid_out = sources::lay_out(&plan.recipe, &self.machine.arch, fetched, self.store, &workspace, self.cancel, self.listener)?;
+        let laid_out = sources::lay_out(
+            &plan.recipe,
+            &self.machine.arch,
+            fetched,
+            self.store,
+            &workspace,
+            self.cancel,
+            self.listener,
+        )?;
         workspace.give_to_build()?;
 
         let paths = SeenPaths::of(&workspace, self.options.level);
@@ -391,13 +404,11 @@ struct SeenPaths {
 impl SeenPaths {
     fn of(workspace: &Workspace, level: Level) -> Self {
         match level {
-            Level::Full => {
-                Self {
-                    build: environment::BUILD.to_owned(),
-                    destdir: environment::DESTDIR.to_owned(),
-                    scripts: environment::STEPS.to_owned(),
-                }
-            }
+            Level::Full => Self {
+                build: environment::BUILD.to_owned(),
+                destdir: environment::DESTDIR.to_owned(),
+                scripts: environment::STEPS.to_owned(),
+            },
             Level::None => Self {
                 build: workspace.build().to_string_lossy().into_owned(),
                 destdir: workspace.dest().to_string_lossy().into_owned(),
