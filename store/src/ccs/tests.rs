@@ -381,6 +381,22 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     assert!(out.is_empty());
 }
 
+#[test]
+fn a_tree_of_absurd_sizes_is_refused_by_its_limit() {
+    let kept = store();
+    let manifest = trove(
+        &kept.store,
+        &[("runtime", &|part| {
+            let object = digest(b"not as large as that");
+            let size = u64::MAX - 5;
+            part.node("a", 0o644, Node::File { object, size });
+        })],
+    );
+    let mut out = Vec::new();
+    let error = write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
+    assert!(matches!(error, CcsError::Limit { limit: "frames", .. }), "{error}");
+}
+
 /// Runs a program of the system; `None`, loudly, when there is none.
 fn tool(program: &str, arguments: &[&str], directory: &Path) -> Option<(bool, String)> {
     match Command::new(program).args(arguments).current_dir(directory).env("LC_ALL", "C").output() {

@@ -71,43 +71,29 @@ pub fn write(
     let mut trees = BTreeMap::new();
     for (name, component) in &manifest.components {
         let bytes = store.read(&component.tree)?;
-        let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree {
-            component: name.clone(),
-            source,
-        })?;
+        let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree { component: name.clone(), source })?;
         trees.insert(name.clone(), tree);
         encoded.push((archive::tree_name(name), bytes));
         limits::TREES.check(encoded.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
     }
     let objects = contents::objects(manifest, &trees)?;
     let order = payload_order(&objects);
-    let sizes: Vec<u64> = order
-        .iter()
-        .map(|place| objects[*place as usize].size_bytes)
-        .collect();
+    let sizes: Vec<u64> = order.iter().map(|place| objects[*place as usize].size_bytes).collect();
+    let total = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+    limits::FRAMES.check(total.div_ceil(limits::FRAME.maximum))?;
     let runs = layout::plan(&sizes);
     let frame_sizes = layout::frame_sizes(&runs, &sizes);
     limits::FRAMES.check(frame_sizes.len() as u64)?;
 
-    let spool = Spool::new(store.temporary(), sizes.iter().sum());
-    let work = Work {
-        store,
-        objects: &objects,
-        order: &order,
-        options,
-        cancel,
-        spool: &spool,
-    };
+    let spool = Spool::new(store.temporary(), total);
+    let work = Work { store, objects: &objects, order: &order, options, cancel, spool: &spool };
     let frames = work.compress(&runs)?;
 
     let stored = frames.iter().zip(&frame_sizes).map(|(frame, size)| Frame {
         stored_bytes: u32::try_from(frame.length()).unwrap_or(u32::MAX),
         size_bytes: *size,
     });
-    let tree_blocks: u64 = encoded
-        .iter()
-        .map(|(_, tree)| archive::blocks(tree.len() as u64))
-        .sum();
+    let tree_blocks: u64 = encoded.iter().map(|(_, tree)| archive::blocks(tree.len() as u64)).sum();
     let index = Index {
         manifest: Digest::blake3(*blake3::hash(&json).as_bytes()),
         tree_blocks: u32::try_from(tree_blocks).unwrap_or(u32::MAX),
@@ -116,11 +102,7 @@ pub fn write(
     };
     limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
 
-    let mut out = Hashing {
-        out,
-        hasher: blake3::Hasher::new(),
-        size_bytes: 0,
-    };
+    let mut out = Hashing { out, hasher: blake3::Hasher::new(), size_bytes: 0 };
     let mut emit = || -> io::Result<()> {
         out.member(archive::MANIFEST, &json)?;
         out.member(archive::INDEX, &index.encode())?;
@@ -169,20 +151,14 @@ impl Work<'_> {
     fn compress(&self, runs: &[Run]) -> Result<Vec<Spooled>, CcsError> {
         let level = self.options.level;
         let benches = Pool::new(|| {
-            let compressor =
-                frame::compressor(level).map_err(|source| CcsError::Compress { level, source })?;
-            Ok(Bench {
-                compressor,
-                content: Vec::new(),
-            })
+            let compressor = frame::compressor(level).map_err(|source| CcsError::Compress { level, source })?;
+            Ok(Bench { compressor, content: Vec::new() })
         });
         let frames: Vec<Vec<Spooled>> = runs
             .par_iter()
             .with_max_len(1)
             .map(|run| match run {
-                Run::Packed { objects, .. } => {
-                    benches.with(|bench| Ok(vec![self.packed(objects.clone(), bench)?]))
-                }
+                Run::Packed { objects, .. } => benches.with(|bench| Ok(vec![self.packed(objects.clone(), bench)?])),
                 Run::Large { frames, object } => self.large(frames.len(), *object, &benches),
             })
             .collect::<Result<_, _>>()?;
@@ -214,10 +190,7 @@ impl Work<'_> {
     ) -> Result<Vec<Spooled>, CcsError> {
         let object = self.object(place);
         let file = self.store.open_object(&object.digest)?;
-        let length = file
-            .metadata()
-            .map_err(CcsError::io("examine an object"))?
-            .len();
+        let length = file.metadata().map_err(CcsError::io("examine an object"))?.len();
         check_size(object, length)?;
         let pieces: Vec<(Spooled, ChainingValue)> = (0..count)
             .into_par_iter()
@@ -234,10 +207,7 @@ impl Work<'_> {
         let (frames, values): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
         let actual = pieces::merge(&values);
         if actual != object.digest {
-            return Err(CcsError::StoredObject {
-                expected: object.digest,
-                actual,
-            });
+            return Err(CcsError::StoredObject { expected: object.digest, actual });
         }
         Ok(frames)
     }
@@ -248,13 +218,8 @@ impl Work<'_> {
             return Err(CcsError::Interrupted);
         }
         let level = self.options.level;
-        let frame = bench
-            .compressor
-            .compress(&bench.content)
-            .map_err(|source| CcsError::Compress { level, source })?;
-        self.spool
-            .keep(frame)
-            .map_err(CcsError::io("keep a compressed frame"))
+        let frame = bench.compressor.compress(&bench.content).map_err(|source| CcsError::Compress { level, source })?;
+        self.spool.keep(frame).map_err(CcsError::io("keep a compressed frame"))
     }
 }
 
@@ -262,26 +227,15 @@ impl Work<'_> {
 fn check_size(object: &Object<'_>, actual: u64) -> Result<(), CcsError> {
     let expected = object.size_bytes;
     if actual != expected {
-        return Err(CcsError::StoredSize {
-            object: object.digest,
-            expected,
-            actual,
-        });
+        return Err(CcsError::StoredSize { object: object.digest, expected, actual });
     }
     Ok(())
 }
 
 /// Reads the piece at place `number` of a file of `size_bytes`.
-fn read_piece(
-    file: &File,
-    number: usize,
-    size_bytes: u64,
-    content: &mut Vec<u8>,
-) -> io::Result<()> {
+fn read_piece(file: &File, number: usize, size_bytes: u64, content: &mut Vec<u8>) -> io::Result<()> {
     let offset = number as u64 * FRAME_BYTES as u64;
-    let length = usize::try_from(size_bytes - offset)
-        .unwrap_or(FRAME_BYTES)
-        .min(FRAME_BYTES);
+    let length = usize::try_from(size_bytes - offset).unwrap_or(FRAME_BYTES).min(FRAME_BYTES);
     content.resize(length, 0);
     file.read_exact_at(content, offset)
 }
@@ -308,10 +262,7 @@ impl Hashing<'_> {
 
     fn written(&self) -> Written {
         let digest = Digest::blake3(*self.hasher.finalize().as_bytes());
-        Written {
-            digest,
-            size_bytes: self.size_bytes,
-        }
+        Written { digest, size_bytes: self.size_bytes }
     }
 }
 
