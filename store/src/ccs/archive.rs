@@ -48,10 +48,7 @@ pub fn blocks(size: u64) -> u64 {
 /// # Panics
 /// When the name is longer than 99 bytes or the size does not fit eleven octal digits; callers' limits exclude both.
 pub fn header(name: &str, size: u64) -> [u8; BLOCK] {
-    assert!(
-        name.len() <= MAX_NAME && size < 1 << 33,
-        "because limits exclude it"
-    );
+    assert!(name.len() <= MAX_NAME && size < 1 << 33, "because limits exclude it");
     let mut block = [0; BLOCK];
     let mut put = |offset: usize, text: &str| {
         block[offset..offset + text.len()].copy_from_slice(text.as_bytes());
@@ -80,10 +77,7 @@ pub fn header(name: &str, size: u64) -> [u8; BLOCK] {
 /// # Errors
 /// [`CcsError::Member`] when the block is anything but the one header that this name can have.
 pub fn size_of(block: &[u8; BLOCK], name: &str) -> Result<u64, CcsError> {
-    let wrong = || CcsError::Member {
-        expected: name.to_owned(),
-        found: describe(block),
-    };
+    let wrong = || CcsError::Member { expected: name.to_owned(), found: describe(block) };
     let mut size = 0_u64;
     for digit in &block[124..135] {
         if !(b'0'..=b'7').contains(digit) {
@@ -91,11 +85,7 @@ pub fn size_of(block: &[u8; BLOCK], name: &str) -> Result<u64, CcsError> {
         }
         size = size << 3 | u64::from(digit - b'0');
     }
-    if header(name, size) == *block {
-        Ok(size)
-    } else {
-        Err(wrong())
-    }
+    if header(name, size) == *block { Ok(size) } else { Err(wrong()) }
 }
 
 /// Says what stands where a member was expected, for the error.
@@ -106,15 +96,8 @@ fn describe(block: &[u8; BLOCK]) -> String {
     if &block[257..262] != b"ustar" {
         return "something that is no header".to_owned();
     }
-    let name: &[u8] = block[..100]
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
-    format!(
-        "`{}` of type `{}`",
-        name.escape_ascii(),
-        block[156..157].escape_ascii()
-    )
+    let name: &[u8] = block[..100].split(|byte| *byte == 0).next().unwrap_or_default();
+    format!("`{}` of type `{}`", name.escape_ascii(), block[156..157].escape_ascii())
 }
 
 #[cfg(test)]
@@ -146,10 +129,7 @@ mod tests {
             for flip in [1, 7, 0x20, 0x80, 0xff] {
                 let mut damaged = block;
                 damaged[offset] ^= flip;
-                assert!(
-                    size_of(&damaged, "index").is_err(),
-                    "byte {offset} ^ {flip}"
-                );
+                assert!(size_of(&damaged, "index").is_err(), "byte {offset} ^ {flip}");
             }
         }
     }
@@ -158,22 +138,10 @@ mod tests {
     fn other_tars_are_refused_by_what_stands_there() {
         type Change = Box<dyn Fn(&mut tar::Header)>;
         let cases: [(Change, &str); 4] = [
-            (
-                Box::new(|header| header.set_entry_type(tar::EntryType::XHeader)),
-                "of type `x`",
-            ),
-            (
-                Box::new(|header| header.set_entry_type(tar::EntryType::Symlink)),
-                "of type `2`",
-            ),
-            (
-                Box::new(|header| header.set_mode(0o600)),
-                "`index` of type `0`",
-            ),
-            (
-                Box::new(|header| header.as_mut_bytes()[..8].copy_from_slice(b"../index")),
-                "`../index`",
-            ),
+            (Box::new(|header| header.set_entry_type(tar::EntryType::XHeader)), "of type `x`"),
+            (Box::new(|header| header.set_entry_type(tar::EntryType::Symlink)), "of type `2`"),
+            (Box::new(|header| header.set_mode(0o600)), "`index` of type `0`"),
+            (Box::new(|header| header.as_mut_bytes()[..8].copy_from_slice(b"../index")), "`../index`"),
         ];
         for (change, found) in cases {
             let mut other = tar::Header::from_byte_slice(&header("index", 5)).clone();
@@ -188,11 +156,7 @@ mod tests {
 
     #[test]
     fn base_256_and_signed_sizes_are_refused() {
-        for size in [
-            &b"\x80\0\0\0\0\0\0\0\0\0\0\x05"[..],
-            b"-0000000005\0",
-            b"     000005\0",
-        ] {
+        for size in [&b"\x80\0\0\0\0\0\0\0\0\0\0\x05"[..], b"-0000000005\0", b"     000005\0"] {
             let mut block = header("index", 5);
             block[124..136].copy_from_slice(size);
             assert!(size_of(&block, "index").is_err());

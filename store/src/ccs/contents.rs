@@ -14,8 +14,8 @@ use crate::tree::{Entry, Node, Tree};
 
 /// The digest of no bytes, whose object needs no place in a payload.
 const EMPTY: [u8; 32] = [
-    0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49,
-    0x9b, 0xcb, 0x25, 0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
+    0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49, 0x9b, 0xcb, 0x25,
+    0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
 ];
 
 /// One distinct content of a package.
@@ -37,36 +37,22 @@ pub struct Object<'a> {
 ///
 /// # Errors
 /// [`CcsError`] naming the first promise that is not kept.
-pub fn objects<'a>(
-    manifest: &Manifest,
-    trees: &'a BTreeMap<String, Tree>,
-) -> Result<Vec<Object<'a>>, CcsError> {
+pub fn objects<'a>(manifest: &Manifest, trees: &'a BTreeMap<String, Tree>) -> Result<Vec<Object<'a>>, CcsError> {
     limits::COMPONENTS.check(manifest.components.len() as u64)?;
     let entries = trees.values().map(|tree| tree.entries().len() as u64).sum();
     limits::ENTRIES.check(entries)?;
     for (name, component) in &manifest.components {
         let Some(tree) = trees.get(name) else {
-            return Err(CcsError::Component {
-                component: name.clone(),
-                field: "tree",
-            });
+            return Err(CcsError::Component { component: name.clone(), field: "tree" });
         };
         limits::check_tree(tree)?;
-        let files = tree
-            .entries()
-            .iter()
-            .filter(|entry| entry.node != Node::Directory)
-            .count();
+        let files = tree.entries().iter().filter(|entry| entry.node != Node::Directory).count();
         let size_bytes = content_bytes(tree)?;
-        for (field, said, actual) in [
-            ("files", component.files, files as u64),
-            ("size_bytes", component.size_bytes, size_bytes),
-        ] {
+        for (field, said, actual) in
+            [("files", component.files, files as u64), ("size_bytes", component.size_bytes, size_bytes)]
+        {
             if said != actual {
-                return Err(CcsError::Component {
-                    component: name.clone(),
-                    field,
-                });
+                return Err(CcsError::Component { component: name.clone(), field });
             }
         }
     }
@@ -78,14 +64,10 @@ pub fn objects<'a>(
 
 /// Adds up the bytes of a tree's regular files.
 fn content_bytes(tree: &Tree) -> Result<u64, CcsError> {
-    tree.entries()
-        .iter()
-        .try_fold(0_u64, |sum, entry| match &entry.node {
-            Node::File { object, size } => sum
-                .checked_add(*size)
-                .ok_or(CcsError::ObjectSize { object: *object }),
-            _ => Ok(sum),
-        })
+    tree.entries().iter().try_fold(0_u64, |sum, entry| match &entry.node {
+        Node::File { object, size } => sum.checked_add(*size).ok_or(CcsError::ObjectSize { object: *object }),
+        _ => Ok(sum),
+    })
 }
 
 /// Returns the distinct objects of all trees, without the empty one.
@@ -102,11 +84,7 @@ fn distinct(trees: &BTreeMap<String, Tree>) -> Result<Vec<Object<'_>>, CcsError>
             files.push((object, size, entry));
         }
     }
-    files.sort_unstable_by(|left, right| {
-        left.0
-            .cmp(&right.0)
-            .then_with(|| left.2.path.cmp(&right.2.path))
-    });
+    files.sort_unstable_by(|left, right| left.0.cmp(&right.0).then_with(|| left.2.path.cmp(&right.2.path)));
     let groups = files.chunk_by(|left, right| left.0 == right.0);
     groups.map(object).collect()
 }
@@ -118,21 +96,14 @@ fn object<'a>(entries: &[(Digest, u64, &'a Entry)]) -> Result<Object<'a>, CcsErr
         return Err(CcsError::ObjectSize { object: digest });
     }
     // What changes identity or has attributes is installed as a file of its own.
-    let linked = entries
-        .iter()
-        .filter(|(_, _, entry)| entry.mode & 0o7000 == 0 && entry.xattrs.is_empty());
+    let linked = entries.iter().filter(|(_, _, entry)| entry.mode & 0o7000 == 0 && entry.xattrs.is_empty());
     let mut modes: Vec<u32> = linked.map(|(_, _, entry)| entry.mode).collect();
     modes.sort_unstable();
     modes.dedup();
     if modes.is_empty() {
         modes.push(first.mode);
     }
-    Ok(Object {
-        digest,
-        size_bytes,
-        path: &first.path,
-        modes,
-    })
+    Ok(Object { digest, size_bytes, path: &first.path, modes })
 }
 
 /// Returns the digest of no bytes.
@@ -152,18 +123,12 @@ mod tests {
             owner: "root".to_owned(),
             group: "root".to_owned(),
             xattrs: BTreeMap::new(),
-            node: Node::File {
-                object: Digest::blake3(*blake3::hash(content).as_bytes()),
-                size: content.len() as u64,
-            },
+            node: Node::File { object: Digest::blake3(*blake3::hash(content).as_bytes()), size: content.len() as u64 },
         }
     }
 
     fn directory(path: &str) -> Entry {
-        Entry {
-            node: Node::Directory,
-            ..file(path, b"", 0o755)
-        }
+        Entry { node: Node::Directory, ..file(path, b"", 0o755) }
     }
 
     fn package(parts: &[(&str, Vec<Entry>)]) -> (Manifest, BTreeMap<String, Tree>) {
@@ -171,21 +136,13 @@ mod tests {
         let mut trees = BTreeMap::new();
         for (name, entries) in parts {
             let tree = Tree::new(entries.clone()).unwrap();
-            let files = entries
-                .iter()
-                .filter(|entry| entry.node != Node::Directory)
-                .count();
+            let files = entries.iter().filter(|entry| entry.node != Node::Directory).count();
             let size_bytes = entries.iter().fold(0_u64, |sum, entry| match entry.node {
                 Node::File { size, .. } => sum.wrapping_add(size),
                 _ => sum,
             });
-            let component = Component {
-                tree: tree.id(),
-                files: files as u64,
-                size_bytes,
-                provides: vec![],
-                requires: vec![],
-            };
+            let component =
+                Component { tree: tree.id(), files: files as u64, size_bytes, provides: vec![], requires: vec![] };
             manifest.components.insert((*name).to_owned(), component);
             trees.insert((*name).to_owned(), tree);
         }
@@ -200,30 +157,14 @@ mod tests {
     #[test]
     fn objects_are_distinct_and_know_their_first_path_and_modes() {
         let (manifest, trees) = package(&[
-            (
-                "lib",
-                vec![file("b", b"same", 0o755), file("e", b"", 0o644)],
-            ),
-            (
-                "runtime",
-                vec![
-                    file("a", b"same", 0o644),
-                    file("c", b"other", 0o4755),
-                    file("d", b"same", 0o2755),
-                ],
-            ),
+            ("lib", vec![file("b", b"same", 0o755), file("e", b"", 0o644)]),
+            ("runtime", vec![file("a", b"same", 0o644), file("c", b"other", 0o4755), file("d", b"same", 0o2755)]),
         ]);
         let objects = objects(&manifest, &trees).unwrap();
         assert_eq!(objects.len(), 2);
         assert!(objects[0].digest < objects[1].digest);
-        let same = objects
-            .iter()
-            .find(|object| object.size_bytes == 4)
-            .unwrap();
-        assert_eq!(
-            (same.path, &same.modes[..]),
-            (&b"a"[..], &[0o644, 0o755][..])
-        );
+        let same = objects.iter().find(|object| object.size_bytes == 4).unwrap();
+        assert_eq!((same.path, &same.modes[..]), (&b"a"[..], &[0o644, 0o755][..]));
     }
 
     type Parts = Vec<(&'static str, Vec<Entry>)>;
@@ -239,30 +180,12 @@ mod tests {
             entry
         };
         let cases: Vec<(Parts, &str)> = vec![
-            (
-                vec![("lib", good.clone()), ("run", vec![file("d", b"x", 0o644)])],
-                "contradict",
-            ),
-            (
-                vec![
-                    ("lib", good.clone()),
-                    ("run", vec![directory("d"), file("d/a", b"two", 0o644)]),
-                ],
-                "contradict",
-            ),
-            (
-                vec![("lib", [good.clone(), vec![lying(4, b"one")]].concat())],
-                "a size",
-            ),
+            (vec![("lib", good.clone()), ("run", vec![file("d", b"x", 0o644)])], "contradict"),
+            (vec![("lib", good.clone()), ("run", vec![directory("d"), file("d/a", b"two", 0o644)])], "contradict"),
+            (vec![("lib", [good.clone(), vec![lying(4, b"one")]].concat())], "a size"),
             (vec![("lib", vec![lying(0, b"one")])], "a size"),
             (vec![("lib", vec![lying(1, b"")])], "a size"),
-            (
-                vec![(
-                    "lib",
-                    vec![lying(u64::MAX, b"one"), file("a", b"two", 0o644)],
-                )],
-                "a size",
-            ),
+            (vec![("lib", vec![lying(u64::MAX, b"one"), file("a", b"two", 0o644)])], "a size"),
         ];
         for (parts, message) in cases {
             let (manifest, trees) = package(&parts);
@@ -271,20 +194,10 @@ mod tests {
         }
         let (mut manifest, trees) = package(&[("lib", good.clone())]);
         manifest.components.get_mut("lib").unwrap().files = 2;
-        assert!(
-            objects(&manifest, &trees)
-                .unwrap_err()
-                .to_string()
-                .contains("`files`")
-        );
+        assert!(objects(&manifest, &trees).unwrap_err().to_string().contains("`files`"));
         manifest.components.get_mut("lib").unwrap().files = 1;
         manifest.components.get_mut("lib").unwrap().size_bytes = 4;
-        assert!(
-            objects(&manifest, &trees)
-                .unwrap_err()
-                .to_string()
-                .contains("`size_bytes`")
-        );
+        assert!(objects(&manifest, &trees).unwrap_err().to_string().contains("`size_bytes`"));
         assert!(objects(&manifest, &BTreeMap::new()).is_err());
         let shared = vec![directory("d")];
         let (manifest, trees) = package(&[("lib", good), ("run", shared)]);

@@ -92,9 +92,7 @@ pub enum CcsError {
         source: TreeError,
     },
     /// A component's tree is another one than the manifest names.
-    #[error(
-        "package's tree of component {component} is damaged: expected {expected}, found {actual}"
-    )]
+    #[error("package's tree of component {component} is damaged: expected {expected}, found {actual}")]
     TreeDigest {
         /// The component.
         component: String,
@@ -104,9 +102,7 @@ pub enum CcsError {
         actual: Digest,
     },
     /// The manifest says something about a component that its tree does not bear out.
-    #[error(
-        "package's manifest has a `{field}` of component {component} that is not what its tree says"
-    )]
+    #[error("package's manifest has a `{field}` of component {component} that is not what its tree says")]
     Component {
         /// The component.
         component: String,
@@ -204,21 +200,18 @@ impl CcsError {
         match self {
             Self::Store(source) => source.hint(),
             Self::Newer { .. } => Some("use a newer Conary, or cook the package again".to_owned()),
-            Self::Limit { .. } => Some(
-                "limits are the same for all packages: docs/design/ccs.md, \"Limits\"".to_owned(),
-            ),
+            Self::Limit { .. } => {
+                Some("limits are the same for all packages: docs/design/ccs.md, \"Limits\"".to_owned())
+            }
             Self::Io { source, .. } => match ErrorKind::of_io(source) {
                 ErrorKind::NoSpace => Some("free space, then try again".to_owned()),
                 _ => None,
             },
-            Self::StoredObject { .. } | Self::StoredSize { .. } => Some(
-                "run `conary store verify` to see what is damaged, and `--repair` to mend it"
-                    .to_owned(),
-            ),
+            Self::StoredObject { .. } | Self::StoredSize { .. } => {
+                Some("run `conary store verify` to see what is damaged, and `--repair` to mend it".to_owned())
+            }
             Self::Compress { .. } | Self::Interrupted => None,
-            _ => Some(
-                "the file is damaged or no package; fetch it again, or cook it again".to_owned(),
-            ),
+            _ => Some("the file is damaged or no package; fetch it again, or cook it again".to_owned()),
         }
     }
 }

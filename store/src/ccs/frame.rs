@@ -89,14 +89,9 @@ pub fn decode(
     }
     content.clear();
     content.reserve_exact(size_bytes);
-    let actual = decompressor
-        .decompress_to_buffer(stored, content)
-        .map_err(FrameError::Decode)?;
+    let actual = decompressor.decompress_to_buffer(stored, content).map_err(FrameError::Decode)?;
     if actual != size_bytes {
-        return Err(FrameError::Size {
-            expected: size_bytes,
-            actual,
-        });
+        return Err(FrameError::Size { expected: size_bytes, actual });
     }
     Ok(())
 }
@@ -111,42 +106,20 @@ mod tests {
 
     fn round(stored: &[u8], size_bytes: usize) -> Result<Vec<u8>, FrameError> {
         let mut content = vec![9; 17];
-        decode(
-            &mut Decompressor::new().unwrap(),
-            stored,
-            size_bytes,
-            &mut content,
-        )?;
+        decode(&mut Decompressor::new().unwrap(), stored, size_bytes, &mut content)?;
         Ok(content)
     }
 
     #[test]
     fn frames_of_every_header_round_trip() {
-        for size in [
-            1,
-            2,
-            255,
-            256,
-            257,
-            65_535,
-            65_791,
-            65_792,
-            65_793,
-            1 << 20,
-            FRAME_BYTES,
-        ] {
+        for size in [1, 2, 255, 256, 257, 65_535, 65_791, 65_792, 65_793, 1 << 20, FRAME_BYTES] {
             for level in [1, 3, 9, 19] {
                 if level == 19 && size == FRAME_BYTES {
                     continue;
                 }
-                let content: Vec<u8> = (0..size)
-                    .map(|at| ((at * at) >> 5).to_le_bytes()[0])
-                    .collect();
+                let content: Vec<u8> = (0..size).map(|at| ((at * at) >> 5).to_le_bytes()[0]).collect();
                 let stored = compressor(level).unwrap().compress(&content).unwrap();
-                assert!(
-                    round(&stored, size).unwrap() == content,
-                    "{size} at {level}"
-                );
+                assert!(round(&stored, size).unwrap() == content, "{size} at {level}");
             }
         }
     }
@@ -155,9 +128,7 @@ mod tests {
     fn what_does_not_compress_fits_the_limit() {
         let mut state = 1_u64;
         let content: Vec<u8> = std::iter::repeat_with(|| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             state.to_le_bytes()[7]
         })
         .take(FRAME_BYTES)
@@ -173,15 +144,9 @@ mod tests {
         let small = compress(b"content");
         // A frame that says nothing about its size and never needs to end.
         let endless = zstd::stream::encode_all(&zeros[..], 3).unwrap();
-        assert!(matches!(
-            round(&endless, FRAME_BYTES),
-            Err(FrameError::Header { .. })
-        ));
+        assert!(matches!(round(&endless, FRAME_BYTES), Err(FrameError::Header { .. })));
         // More content than the index gives.
-        assert!(matches!(
-            round(&compress(&zeros), 7),
-            Err(FrameError::Header { .. })
-        ));
+        assert!(matches!(round(&compress(&zeros), 7), Err(FrameError::Header { .. })));
         // A header that claims less than the blocks hold: zstd's own check.
         let mut lying = compress(&vec![0; 300]);
         lying[5] -= 1;

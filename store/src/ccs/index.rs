@@ -52,12 +52,7 @@ impl Index {
         let count = |count: usize| u32::try_from(count).expect("because limits are below 2^32");
         let mut out = Vec::with_capacity(HEAD + 8 * self.frames.len() + 4 * self.order.len());
         out.extend_from_slice(MAGIC);
-        for number in [
-            VERSION,
-            count(self.frames.len()),
-            count(self.order.len()),
-            self.tree_blocks,
-        ] {
+        for number in [VERSION, count(self.frames.len()), count(self.order.len()), self.tree_blocks] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(self.manifest.as_bytes());
@@ -88,11 +83,7 @@ impl Index {
         let mut next = || numbers.next().unwrap_or_default();
         let (version, frames, objects, tree_blocks) = (next(), next(), next(), next());
         if version != VERSION {
-            return Err(CcsError::Newer {
-                what: "index",
-                found: version,
-                known: VERSION,
-            });
+            return Err(CcsError::Newer { what: "index", found: version, known: VERSION });
         }
         limits::FRAMES.check(u64::from(frames))?;
         limits::ENTRIES.check(u64::from(objects))?;
@@ -106,10 +97,8 @@ impl Index {
             .chunks_exact(8)
             .map(|row| {
                 let mut row = numbers_of(row);
-                let frame = Frame {
-                    stored_bytes: row.next().unwrap_or_default(),
-                    size_bytes: row.next().unwrap_or_default(),
-                };
+                let frame =
+                    Frame { stored_bytes: row.next().unwrap_or_default(), size_bytes: row.next().unwrap_or_default() };
                 limits::STORED_FRAME.check(u64::from(frame.stored_bytes))?;
                 limits::FRAME.check(u64::from(frame.size_bytes))?;
                 Ok(frame)
@@ -124,28 +113,17 @@ impl Index {
             }
         }
         let manifest = Digest::new(recipes::Algorithm::Blake3, manifest).map_err(|_| short())?;
-        Ok(Self {
-            manifest,
-            tree_blocks,
-            frames,
-            order,
-        })
+        Ok(Self { manifest, tree_blocks, frames, order })
     }
 
     /// Returns the bytes that all frames hold.
     pub fn content_bytes(&self) -> u64 {
-        self.frames
-            .iter()
-            .map(|frame| u64::from(frame.size_bytes))
-            .sum()
+        self.frames.iter().map(|frame| u64::from(frame.size_bytes)).sum()
     }
 
     /// Returns the bytes that all frames are stored in.
     pub fn stored_bytes(&self) -> u64 {
-        self.frames
-            .iter()
-            .map(|frame| u64::from(frame.stored_bytes))
-            .sum()
+        self.frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum()
     }
 }
 
@@ -169,14 +147,8 @@ mod tests {
             manifest: Digest::blake3([5; 32]),
             tree_blocks: 9,
             frames: vec![
-                Frame {
-                    stored_bytes: 100,
-                    size_bytes: 200,
-                },
-                Frame {
-                    stored_bytes: 8 << 20,
-                    size_bytes: 8 << 20,
-                },
+                Frame { stored_bytes: 100, size_bytes: 200 },
+                Frame { stored_bytes: 8 << 20, size_bytes: 8 << 20 },
             ],
             order: vec![2, 0, 1],
         }

@@ -62,19 +62,13 @@ pub fn plan(sizes: &[u64]) -> Vec<Run> {
     for (object, &size) in sizes.iter().enumerate() {
         let large = size > FRAME_BYTES as u64;
         if filled > 0 && (large || filled + size > FRAME_BYTES as u64) {
-            runs.push(Run::Packed {
-                frame: frames,
-                objects: first..object,
-            });
+            runs.push(Run::Packed { frame: frames, objects: first..object });
             frames += 1;
             (first, filled) = (object, 0);
         }
         if large {
             let end = frames + pieces(size);
-            runs.push(Run::Large {
-                frames: frames..end,
-                object,
-            });
+            runs.push(Run::Large { frames: frames..end, object });
             frames = end;
             first = object + 1;
         } else {
@@ -82,10 +76,7 @@ pub fn plan(sizes: &[u64]) -> Vec<Run> {
         }
     }
     if filled > 0 {
-        runs.push(Run::Packed {
-            frame: frames,
-            objects: first..sizes.len(),
-        });
+        runs.push(Run::Packed { frame: frames, objects: first..sizes.len() });
     }
     runs
 }
@@ -98,10 +89,7 @@ pub fn frame_sizes(runs: &[Run], sizes: &[u64]) -> Vec<u32> {
             Run::Packed { objects, .. } => {
                 frames.push(narrow(sizes[objects.clone()].iter().sum()));
             }
-            Run::Large {
-                frames: pieces,
-                object,
-            } => {
+            Run::Large { frames: pieces, object } => {
                 let last = pieces.len() as u64 - 1;
                 frames.extend((0..last).map(|_| narrow(FRAME_BYTES as u64)));
                 frames.push(narrow(sizes[*object] - last * FRAME_BYTES as u64));
@@ -136,16 +124,11 @@ pub fn read(sizes: &[u64], frames: &[u32]) -> Result<Vec<Run>, LayoutError> {
             for (piece, &held) in frames[frame..end].iter().enumerate() {
                 let whole = rest.min(FRAME_BYTES as u64);
                 if u64::from(held) != whole {
-                    return Err(LayoutError::Boundary {
-                        frame: frame + piece,
-                    });
+                    return Err(LayoutError::Boundary { frame: frame + piece });
                 }
                 rest -= whole;
             }
-            runs.push(Run::Large {
-                frames: frame..end,
-                object,
-            });
+            runs.push(Run::Large { frames: frame..end, object });
             object += 1;
             frame = end;
             continue;
@@ -164,10 +147,7 @@ pub fn read(sizes: &[u64], frames: &[u32]) -> Result<Vec<Run>, LayoutError> {
         if filled != room {
             return Err(LayoutError::Boundary { frame });
         }
-        runs.push(Run::Packed {
-            frame,
-            objects: first..object,
-        });
+        runs.push(Run::Packed { frame, objects: first..object });
         frame += 1;
     }
     if object != sizes.len() {
@@ -201,30 +181,12 @@ mod tests {
         assert_eq!(
             runs,
             [
-                Run::Packed {
-                    frame: 0,
-                    objects: 0..2
-                },
-                Run::Packed {
-                    frame: 1,
-                    objects: 2..3
-                },
-                Run::Large {
-                    frames: 2..5,
-                    object: 3
-                },
-                Run::Packed {
-                    frame: 5,
-                    objects: 4..5
-                },
-                Run::Packed {
-                    frame: 6,
-                    objects: 5..6
-                },
-                Run::Large {
-                    frames: 7..9,
-                    object: 6
-                },
+                Run::Packed { frame: 0, objects: 0..2 },
+                Run::Packed { frame: 1, objects: 2..3 },
+                Run::Large { frames: 2..5, object: 3 },
+                Run::Packed { frame: 5, objects: 4..5 },
+                Run::Packed { frame: 6, objects: 5..6 },
+                Run::Large { frames: 7..9, object: 6 },
             ]
         );
         let f = u32::try_from(F).unwrap();
@@ -237,13 +199,7 @@ mod tests {
     #[test]
     fn a_reader_takes_frames_that_are_not_full() {
         let runs = read(&[1, 2, 3], &[3, 3]).unwrap();
-        assert_eq!(
-            runs[1],
-            Run::Packed {
-                frame: 1,
-                objects: 2..3
-            }
-        );
+        assert_eq!(runs[1], Run::Packed { frame: 1, objects: 2..3 });
     }
 
     #[test]
@@ -263,11 +219,7 @@ mod tests {
             (&[u64::MAX, u64::MAX], &[f, f], LayoutError::Sum),
         ];
         for (sizes, frames, error) in cases {
-            assert_eq!(
-                read(sizes, frames).unwrap_err(),
-                error,
-                "{sizes:?} {frames:?}"
-            );
+            assert_eq!(read(sizes, frames).unwrap_err(), error, "{sizes:?} {frames:?}");
         }
     }
 

@@ -48,10 +48,7 @@ pub const FRAMES: Limit = limit("frames", 10_000);
 /// Bytes of one frame's content, which is its window too.
 pub const FRAME: Limit = limit("frame bytes", FRAME_BYTES as u64);
 /// Bytes of one frame as it is stored: what zstd may need for [`FRAME_BYTES`] that do not compress.
-pub const STORED_FRAME: Limit = limit(
-    "stored frame bytes",
-    FRAME_BYTES as u64 + (FRAME_BYTES as u64 >> 8),
-);
+pub const STORED_FRAME: Limit = limit("stored frame bytes", FRAME_BYTES as u64 + (FRAME_BYTES as u64 >> 8));
 /// Times that the payload's content, beyond [`RATIO_FREE_BYTES`], may be larger than its frames.
 pub const RATIO: Limit = limit("compression ratio", 1000);
 /// Content of a payload that needs no ratio.
@@ -88,11 +85,7 @@ impl Limit {
     /// [`CcsError::Limit`].
     pub fn check(self, actual: u64) -> Result<u64, CcsError> {
         if actual > self.maximum {
-            return Err(CcsError::Limit {
-                limit: self.name,
-                actual,
-                maximum: self.maximum,
-            });
+            return Err(CcsError::Limit { limit: self.name, actual, maximum: self.maximum });
         }
         Ok(actual)
     }
@@ -110,10 +103,7 @@ pub(super) fn check_tree(tree: &Tree) -> Result<(), CcsError> {
             continue;
         }
         XATTRS.check(entry.xattrs.len() as u64)?;
-        let bytes = entry
-            .xattrs
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
+        let bytes = entry.xattrs.iter().map(|(name, value)| name.len() + value.len());
         XATTRS_BYTES.check(bytes.sum::<usize>() as u64)?;
     }
     Ok(())
@@ -149,10 +139,7 @@ mod tests {
         }
         let rows = page.lines().skip_while(|line| *line != "## Limits");
         let rows = rows.skip(1).take_while(|line| !line.starts_with("## "));
-        assert_eq!(
-            rows.filter(|line| line.starts_with("| ")).count(),
-            TABLE.len() + 1
-        );
+        assert_eq!(rows.filter(|line| line.starts_with("| ")).count(), TABLE.len() + 1);
     }
 
     #[test]
@@ -165,10 +152,7 @@ mod tests {
     fn exceeding_names_the_limit() {
         assert_eq!(FRAMES.check(10_000).unwrap(), 10_000);
         let error = FRAMES.check(10_001).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "package has 10001 frames; at most 10000 are allowed"
-        );
+        assert_eq!(error.to_string(), "package has 10001 frames; at most 10000 are allowed");
     }
 
     #[test]
@@ -198,9 +182,7 @@ mod tests {
         assert!(check_tree(&deep(257)).is_err());
         let named = |count: usize, size: usize| {
             let name = |number| format!("user.{number}").into_bytes();
-            let xattrs = (0..count)
-                .map(|number| (name(number), vec![0; size]))
-                .collect();
+            let xattrs = (0..count).map(|number| (name(number), vec![0; size])).collect();
             Tree::new(vec![entry("d".to_owned(), xattrs)]).unwrap()
         };
         assert!(check_tree(&named(64, 1)).is_ok());

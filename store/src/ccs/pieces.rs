@@ -14,9 +14,7 @@ use super::limits::FRAME_BYTES;
 pub fn hash(number: usize, piece: &[u8]) -> ChainingValue {
     debug_assert!(!piece.is_empty() && piece.len() <= FRAME_BYTES);
     let mut hasher = Hasher::new();
-    hasher
-        .set_input_offset((number * FRAME_BYTES) as u64)
-        .update(piece);
+    hasher.set_input_offset((number * FRAME_BYTES) as u64).update(piece);
     hasher.finalize_non_root()
 }
 
@@ -50,9 +48,7 @@ mod tests {
 
     #[test]
     fn pieces_merge_into_the_plain_digest() {
-        let content: Vec<u8> = (0..6 * FRAME_BYTES + 77)
-            .map(|at| (at * 31).to_le_bytes()[1])
-            .collect();
+        let content: Vec<u8> = (0..6 * FRAME_BYTES + 77).map(|at| (at * 31).to_le_bytes()[1]).collect();
         for size in [
             FRAME_BYTES + 1,
             2 * FRAME_BYTES,
@@ -63,16 +59,9 @@ mod tests {
             content.len(),
         ] {
             let content = &content[..size];
-            let values: Vec<_> = content
-                .chunks(FRAME_BYTES)
-                .enumerate()
-                .map(|(number, piece)| hash(number, piece))
-                .collect();
-            assert_eq!(
-                merge(&values),
-                Digest::blake3(*blake3::hash(content).as_bytes()),
-                "{size}"
-            );
+            let values: Vec<_> =
+                content.chunks(FRAME_BYTES).enumerate().map(|(number, piece)| hash(number, piece)).collect();
+            assert_eq!(merge(&values), Digest::blake3(*blake3::hash(content).as_bytes()), "{size}");
         }
     }
 }

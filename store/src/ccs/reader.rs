@@ -34,10 +34,7 @@ pub struct Package {
 
 impl fmt::Debug for Package {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Package")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Package").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -53,21 +50,12 @@ impl Package {
     /// # Errors
     /// [`CcsError`] for a file that no writer of this version can have written, as far as metadata, layout and length show it.
     pub fn open(file: File) -> Result<Self, CcsError> {
-        let metadata = file
-            .metadata()
-            .map_err(CcsError::io("examine the package"))?;
+        let metadata = file.metadata().map_err(CcsError::io("examine the package"))?;
         if !metadata.is_file() {
             let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-            return Err(CcsError::io(
-                "read a package from something that is not a file",
-            )(error));
+            return Err(CcsError::io("read a package from something that is not a file")(error));
         }
-        let mut cursor = Cursor {
-            file: &file,
-            length: metadata.len(),
-            offset: 0,
-            padding: 0,
-        };
+        let mut cursor = Cursor { file: &file, length: metadata.len(), offset: 0, padding: 0 };
 
         let size = limits::MANIFEST.check(cursor.member(archive::MANIFEST)?)?;
         let json = cursor.content(size)?;
@@ -77,10 +65,7 @@ impl Package {
         let size = limits::INDEX.check(cursor.member(archive::INDEX)?)?;
         let index = Index::decode(&cursor.content(size)?)?;
         if index.manifest != id {
-            return Err(CcsError::ManifestDigest {
-                expected: index.manifest,
-                actual: id,
-            });
+            return Err(CcsError::ManifestDigest { expected: index.manifest, actual: id });
         }
         limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
         cursor.check_length(&index)?;
@@ -89,15 +74,7 @@ impl Package {
         let objects = contents::objects(&manifest, &trees)?;
         let runs = runs(&index, &objects)?;
         let offsets = cursor.frames(&index)?;
-        Ok(Self {
-            file,
-            manifest,
-            id,
-            trees,
-            index,
-            runs,
-            offsets,
-        })
+        Ok(Self { file, manifest, id, trees, index, runs, offsets })
     }
 
     /// Returns the manifest.
@@ -136,11 +113,7 @@ fn read_manifest(json: &[u8]) -> Result<(Manifest, Digest), CcsError> {
     if let Ok(Format { format: found }) = serde_json::from_slice(json)
         && found > MANIFEST_FORMAT
     {
-        return Err(CcsError::Newer {
-            what: "format",
-            found,
-            known: MANIFEST_FORMAT,
-        });
+        return Err(CcsError::Newer { what: "format", found, known: MANIFEST_FORMAT });
     }
     let manifest = Manifest::from_json(json).map_err(CcsError::Manifest)?;
     Ok((manifest, Digest::blake3(*blake3::hash(json).as_bytes())))
@@ -182,9 +155,7 @@ impl Cursor<'_> {
         self.read(bytes)?;
         let (padding, rest) = bytes.split_at(self.padding);
         if padding.iter().any(|byte| *byte != 0) {
-            return Err(CcsError::Padding {
-                offset: self.offset,
-            });
+            return Err(CcsError::Padding { offset: self.offset });
         }
         after.copy_from_slice(rest);
         self.offset += bytes.len() as u64;
@@ -210,19 +181,14 @@ impl Cursor<'_> {
 
     fn read(&self, bytes: &mut [u8]) -> Result<(), CcsError> {
         self.reach(bytes.len() as u64)?;
-        self.file
-            .read_exact_at(bytes, self.offset)
-            .map_err(CcsError::io("read the package"))
+        self.file.read_exact_at(bytes, self.offset).map_err(CcsError::io("read the package"))
     }
 
     /// Refuses to read past the end.
     fn reach(&self, size: u64) -> Result<(), CcsError> {
         let expected = self.offset.saturating_add(size);
         if expected > self.length {
-            return Err(CcsError::Truncated {
-                expected,
-                actual: self.length,
-            });
+            return Err(CcsError::Truncated { expected, actual: self.length });
         }
         Ok(())
     }
@@ -230,9 +196,7 @@ impl Cursor<'_> {
     /// Compares the file's length with the one that follows from the index, which has just been read.
     fn check_length(&self, index: &Index) -> Result<(), CcsError> {
         let frames = index.frames.iter();
-        let blocks: u64 = frames
-            .map(|frame| archive::blocks(frame.stored_bytes.into()))
-            .sum();
+        let blocks: u64 = frames.map(|frame| archive::blocks(frame.stored_bytes.into())).sum();
         let blocks = u64::from(index.tree_blocks) + blocks;
         let end = archive::END.len() as u64;
         let expected = self.offset + self.padding as u64 + blocks * BLOCK as u64 + end;
@@ -244,11 +208,7 @@ impl Cursor<'_> {
     }
 
     /// Reads the trees of all components.
-    fn trees(
-        &mut self,
-        manifest: &Manifest,
-        index: &Index,
-    ) -> Result<BTreeMap<String, Tree>, CcsError> {
+    fn trees(&mut self, manifest: &Manifest, index: &Index) -> Result<BTreeMap<String, Tree>, CcsError> {
         let mut trees = BTreeMap::new();
         let mut total = 0;
         let mut blocks = 0;
@@ -261,16 +221,10 @@ impl Cursor<'_> {
             let actual = Digest::blake3(*blake3::hash(&bytes).as_bytes());
             if actual != row.tree {
                 let (component, expected) = (component.clone(), row.tree);
-                return Err(CcsError::TreeDigest {
-                    component,
-                    expected,
-                    actual,
-                });
+                return Err(CcsError::TreeDigest { component, expected, actual });
             }
-            let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree {
-                component: component.clone(),
-                source,
-            })?;
+            let tree =
+                Tree::decode(&bytes).map_err(|source| CcsError::Tree { component: component.clone(), source })?;
             trees.insert(component.clone(), tree);
         }
         if blocks != u64::from(index.tree_blocks) {
@@ -297,10 +251,7 @@ impl Cursor<'_> {
         let mut end = archive::END;
         self.past_padding(&mut end)?;
         if end != archive::END {
-            return Err(CcsError::Member {
-                expected: "the end".to_owned(),
-                found: "something".to_owned(),
-            });
+            return Err(CcsError::Member { expected: "the end".to_owned(), found: "something".to_owned() });
         }
         Ok(offsets)
     }

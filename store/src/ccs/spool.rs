@@ -115,10 +115,7 @@ mod tests {
         for memory in [0, 10, 1000] {
             let spool = Spool::with_memory(top.as_fd(), 100, memory);
             let frames: Vec<Vec<u8>> = (1..9).map(|size| vec![size; usize::from(size)]).collect();
-            let kept: Vec<_> = frames
-                .iter()
-                .map(|frame| spool.keep(frame.clone()).unwrap())
-                .collect();
+            let kept: Vec<_> = frames.iter().map(|frame| spool.keep(frame.clone()).unwrap()).collect();
             for (frame, kept) in frames.iter().zip(&kept) {
                 let mut out = Vec::new();
                 assert_eq!(kept.length(), frame.len());
@@ -135,9 +132,6 @@ mod tests {
             return;
         };
         let spool = Spool::with_memory(top.as_fd(), 100, 1);
-        assert!(matches!(
-            spool.keep(vec![1; 9]).unwrap(),
-            Spooled::Memory(_)
-        ));
+        assert!(matches!(spool.keep(vec![1; 9]).unwrap(), Spooled::Memory(_)));
     }
 }
