@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use store::durable;
 
 /// The mode of directories and executable files.
 pub(crate) const EXECUTABLE_MODE: u32 = 0o755;
@@ -68,8 +69,7 @@ impl<'a> Beneath<'a> {
     /// Creates the regular file at `path` for writing, in place of a regular file that was there.
     pub(crate) fn file(&mut self, path: &[u8]) -> Result<File, Obstacle> {
         let (parent, name) = self.parent(path)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600));
         let file = match create() {
             Err(Errno::EXIST) => {
@@ -111,13 +111,14 @@ impl<'a> Beneath<'a> {
             return Ok(());
         }
         let (parent, name) = self.parent(path)?;
-        let link = || rustix::fs::linkat(&directory, target_name, parent, name, AtFlags::empty());
+        // Never followed: the name was just seen to be a regular file's.
+        let link = || durable::link(&directory, target_name, parent, name);
         match link() {
-            Err(Errno::EXIST) => {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 replaceable(parent, name, FileType::RegularFile)?;
-                Ok(link()?)
+                link().map_err(Obstacle::Io)
             }
-            other => Ok(other?),
+            other => other.map_err(Obstacle::Io),
         }
     }
 
@@ -144,11 +145,7 @@ impl<'a> Beneath<'a> {
         match open(self.root, path, flags) {
             Ok(file) => {
                 let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-                if kind == FileType::RegularFile {
-                    Ok(Some(File::from(file)))
-                } else {
-                    Err(Obstacle::OtherKind)
-                }
+                if kind == FileType::RegularFile { Ok(Some(File::from(file))) } else { Err(Obstacle::OtherKind) }
             }
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -166,21 +163,13 @@ impl<'a> Beneath<'a> {
         if FileType::from_raw_mode(rustix::fs::fstat(&link)?.st_mode) != FileType::Symlink {
             return Err(Obstacle::OtherKind);
         }
-        Ok(Some(
-            rustix::fs::readlinkat(&link, c"", Vec::new())?.into_bytes(),
-        ))
+        Ok(Some(rustix::fs::readlinkat(&link, c"", Vec::new())?.into_bytes()))
     }
 
     /// What stands at `path`; `None` where nothing does.
     pub(crate) fn kind(&self, path: &[u8]) -> Result<Option<FileType>, Obstacle> {
-        match open(
-            self.root,
-            path,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        ) {
-            Ok(found) => Ok(Some(FileType::from_raw_mode(
-                rustix::fs::fstat(&found)?.st_mode,
-            ))),
+        match open(self.root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC) {
+            Ok(found) => Ok(Some(FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
@@ -231,9 +220,7 @@ impl<'a> Beneath<'a> {
 }
 
 // Without O_NOFOLLOW, which would call a symlink at the end "not a directory": RESOLVE_NO_SYMLINKS names it.
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Opens `path` below `root`, following no symlink anywhere.
 fn open(root: BorrowedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {

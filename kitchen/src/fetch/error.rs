@@ -113,7 +113,7 @@ pub struct Tried {
 }
 
 fn list(tried: &[Tried]) -> String {
-    tried.iter().map(|tried| format!("\n  {}: {}", tried.url, tried.reason)).collect()
+    tried.iter().fold(String::new(), |text, tried| text + "\n  " + &tried.url + ": " + &tried.reason)
 }
 
 impl FetchError {

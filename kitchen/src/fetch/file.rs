@@ -11,7 +11,8 @@
 //!
 //! A claim that the store knows and a place that it was never had from is the mark of a URL that was changed and a
 //! checksum that was forgotten: the claim is then checked again against that place. Bytes that differ are
-//! an error. When the place cannot be reached, the bytes in the store are what the checksum names and are used, and
+//! an error. A file that was put into the store by hand, or came from a directory of distfiles, counts for any
+//! place: whoever put it there vouched for it. When the place cannot be reached, the bytes in the store are what the checksum names and are used, and
 //! an event says that nobody checked the new place; it is checked again the next time.
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use recipes::{Algorithm, Digest};
 use rustix::fs::OFlags;
-use store::{Batch, ObjectWriter, SourceKind, SourceRow, StatFingerprint, Store, Hasher};
+use store::{Batch, Hasher, ObjectWriter, SourceKind, SourceRow, StatFingerprint, Store};
 
 use super::error::{FetchError, Tried};
 use super::hashing::Hashing;
@@ -64,19 +65,29 @@ impl Fetching<'_> {
         }
         let stored = if self.options.refetch { None } else { self.stored(wanted)? };
         let Some(stored) = stored else {
-            let obtained = self.from_anywhere(wanted)?;
+            let obtained = self.find_anywhere(wanted)?;
             self.remember(wanted, &obtained)?;
             return Ok(obtained);
         };
         if is_known_from(wanted.url, wanted.checksums, self.store)? {
             return Ok(stored);
         }
-        match self.from_anywhere(wanted) {
+        if !stored.origin.contains("://") {
+            // Somebody put it here by hand, and vouched for it; no URL was changed behind a checksum's back.
+            self.remember(wanted, &stored)?;
+            return Ok(stored);
+        }
+        match self.find_anywhere(wanted) {
             Ok(again) => {
                 self.remember(wanted, &again)?;
                 Ok(again)
             }
-            Err(FetchError::Unreachable { .. } | FetchError::Offline { .. } | FetchError::Scheme { .. } | FetchError::Missing { .. }) => {
+            Err(
+                FetchError::Unreachable { .. }
+                | FetchError::Offline { .. }
+                | FetchError::Scheme { .. }
+                | FetchError::Missing { .. },
+            ) => {
                 (self.events)(Event::Unchecked {
                     file: shown(wanted.file_name.as_bytes()),
                     url: redact(wanted.url),
@@ -97,7 +108,9 @@ impl Fetching<'_> {
         let origin = path.display().to_string();
         check(wanted, &origin, &digests)?;
         let obtained = Obtained { object, size_bytes, origin, how: How::Local, digests };
-        if wanted.checksums.first().is_some_and(|claim| !matches!(self.store.source(&claim.to_string()), Ok(Some(row)) if row.object == object)) {
+        if wanted.checksums.first().is_some_and(
+            |claim| !matches!(self.store.source(&claim.to_string()), Ok(Some(row)) if row.object == object),
+        ) {
             self.remember(wanted, &obtained)?;
         }
         Ok(obtained)
@@ -144,7 +157,13 @@ impl Fetching<'_> {
             digests.insert(claim.algorithm(), self.store.digest_of(&row.object, claim.algorithm())?);
         }
         check(wanted, &row.origin, &digests)?;
-        Ok(Some(Obtained { object: row.object, size_bytes: row.size_bytes, origin: row.origin, how: How::Stored, digests }))
+        Ok(Some(Obtained {
+            object: row.object,
+            size_bytes: row.size_bytes,
+            origin: row.origin,
+            how: How::Stored,
+            digests,
+        }))
     }
 
     /// Writes down what the claims turned out to be, and that they held for this place.
@@ -166,10 +185,10 @@ impl Fetching<'_> {
         Ok(())
     }
 
-    pub(super) fn from_anywhere(&self, wanted: &Wanted) -> Result<Obtained, FetchError> {
+    pub(super) fn find_anywhere(&self, wanted: &Wanted) -> Result<Obtained, FetchError> {
         let mut wrong = None;
         for directory in &self.options.distfiles {
-            match self.from_disk(&directory.join(wanted.file_name), wanted, How::Distfiles) {
+            match self.read_checked(&directory.join(wanted.file_name), wanted, How::Distfiles) {
                 Ok(obtained) => return Ok(obtained),
                 // A stale copy by that name; the real one may still be had.
                 Err(error @ FetchError::Mismatch { .. }) => wrong = Some(error),
@@ -177,12 +196,17 @@ impl Fetching<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let failed = match self.from_places(wanted) {
-            Err(error @ (FetchError::Unreachable { .. } | FetchError::Offline { .. } | FetchError::Scheme { .. } | FetchError::Missing { .. })) => error,
+        let failed = match self.try_places(wanted) {
+            Err(
+                error @ (FetchError::Unreachable { .. }
+                | FetchError::Offline { .. }
+                | FetchError::Scheme { .. }
+                | FetchError::Missing { .. }),
+            ) => error,
             done => return done,
         };
         if !wanted.checksums.is_empty()
-            && let Some(obtained) = self.from_distfiles_by_content(wanted)?
+            && let Some(obtained) = self.search_distfiles(wanted)?
         {
             return Ok(obtained);
         }
@@ -190,37 +214,47 @@ impl Fetching<'_> {
     }
 
     /// Tries the place that the recipe names and its mirrors.
-    fn from_places(&self, wanted: &Wanted) -> Result<Obtained, FetchError> {
+    fn try_places(&self, wanted: &Wanted) -> Result<Obtained, FetchError> {
         let mut tried = Vec::new();
         let mut first_failure = None;
         let mut is_offline = false;
         for place in candidates(wanted.url, wanted.file_name, wanted.mirrors, &self.mirrors) {
             let result = match Place::of(&place, self.directory)? {
-                Place::Local(path) => self.from_disk(&path, wanted, How::Local),
+                Place::Local(path) => self.read_checked(&path, wanted, How::Local),
                 Place::Web(_) if self.options.offline => {
                     is_offline = true;
                     continue;
                 }
-                Place::Web(url) => match self.from_web(&url, wanted) {
+                Place::Web(url) => match self.download_checked(&url, wanted) {
                     Ok(result) => result,
                     Err(error) => {
                         if let Some(error) = FetchError::of_http(&error) {
                             return Err(error);
                         }
                         if let HttpError::Sink(_) = &error {
-                            return Err(FetchError::Read { path: PathBuf::from(&url), source: io::Error::other(error) });
+                            return Err(FetchError::Read {
+                                path: PathBuf::from(&url),
+                                source: io::Error::other(error),
+                            });
                         }
                         tried.push(Tried { url: redact(&url), reason: error.to_string() });
                         continue;
                     }
                 },
-                Place::Other(url) => Err(FetchError::Scheme { url: redact(&url), reason: "only http, https and local files are fetched" }),
+                Place::Other(url) => Err(FetchError::Scheme {
+                    url: redact(&url),
+                    reason: "only http, https and local files are fetched",
+                }),
             };
             match result {
                 Ok(obtained) => return Ok(obtained),
                 Err(FetchError::Cancelled) => return Err(FetchError::Cancelled),
                 Err(error) => {
-                    (self.events)(Event::PlaceFailed { file: shown(wanted.file_name.as_bytes()), url: redact(&place), reason: error.to_string() });
+                    (self.events)(Event::PlaceFailed {
+                        file: shown(wanted.file_name.as_bytes()),
+                        url: redact(&place),
+                        reason: error.to_string(),
+                    });
                     // What a place gave that is wrong says more than what another did not give.
                     let says_more = matches!(error, FetchError::Mismatch { .. }) || first_failure.is_none();
                     if says_more && !matches!(first_failure, Some(FetchError::Mismatch { .. })) {
@@ -240,7 +274,7 @@ impl Fetching<'_> {
     }
 
     /// Downloads and checks; a failure to download is the outer error, a failure to check the inner one.
-    fn from_web(&self, url: &str, wanted: &Wanted) -> Result<Result<Obtained, FetchError>, HttpError> {
+    fn download_checked(&self, url: &str, wanted: &Wanted) -> Result<Result<Obtained, FetchError>, HttpError> {
         let name = shown(wanted.file_name.as_bytes());
         (self.events)(Event::Started { file: name.clone(), url: redact(url) });
         let batch = match self.store.batch() {
@@ -257,7 +291,7 @@ impl Fetching<'_> {
     }
 
     /// Reads and checks one file of this machine.
-    fn from_disk(&self, path: &Path, wanted: &Wanted, how: How) -> Result<Obtained, FetchError> {
+    fn read_checked(&self, path: &Path, wanted: &Wanted, how: How) -> Result<Obtained, FetchError> {
         let (mut file, size) = open_regular(path)?;
         let batch = self.store.batch()?;
         let mut landing = Landing::new(&batch, wanted);
@@ -275,14 +309,14 @@ impl Fetching<'_> {
     }
 
     /// Looks through the directories of distfiles for a file with the right bytes, in the order of names.
-    fn from_distfiles_by_content(&self, wanted: &Wanted) -> Result<Option<Obtained>, FetchError> {
+    fn search_distfiles(&self, wanted: &Wanted) -> Result<Option<Obtained>, FetchError> {
         for directory in &self.options.distfiles {
             let Ok(entries) = std::fs::read_dir(directory) else { continue };
             let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
             paths.sort();
             for path in paths {
                 if self.has_digest(&path, &wanted.checksums[0])? {
-                    return self.from_disk(&path, wanted, How::Distfiles).map(Some);
+                    return self.read_checked(&path, wanted, How::Distfiles).map(Some);
                 }
             }
         }
@@ -305,7 +339,12 @@ impl Fetching<'_> {
     }
 
     /// Reads a file to its end, piece by piece, until the caller cancels.
-    pub(super) fn each_piece(&self, file: &mut impl Read, path: &Path, mut work: impl FnMut(&[u8]) -> Result<(), FetchError>) -> Result<(), FetchError> {
+    pub(super) fn each_piece(
+        &self,
+        file: &mut impl Read,
+        path: &Path,
+        mut work: impl FnMut(&[u8]) -> Result<(), FetchError>,
+    ) -> Result<(), FetchError> {
         let mut buffer = vec![0; 256 << 10];
         loop {
             if self.cancel.load(Ordering::Relaxed) {
@@ -363,7 +402,12 @@ fn check(wanted: &Wanted, origin: &str, digests: &BTreeMap<Algorithm, Digest>) -
 }
 
 fn mismatch(wanted: &Wanted, origin: &str, expected: &Digest, actual: Digest) -> FetchError {
-    FetchError::Mismatch { file: shown(wanted.file_name.as_bytes()), origin: origin.to_owned(), expected: *expected, actual }
+    FetchError::Mismatch {
+        file: shown(wanted.file_name.as_bytes()),
+        origin: origin.to_owned(),
+        expected: *expected,
+        actual,
+    }
 }
 
 /// The algorithms of the claims, or the one that recipes use while nobody claims anything yet.
@@ -397,10 +441,20 @@ pub fn add(path: &Path, store: &Store, cancel: &AtomicBool, events: &dyn Fn(Even
     let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let (mut file, size) = open_regular(path)?;
     let batch = store.batch()?;
-    let mut landing = Landing { batch: &batch, algorithms: Vec::new(), writer: batch.writer(0o644), hashing: Hashing::new(&Algorithm::ALL), done: 0 };
+    let mut landing = Landing {
+        batch: &batch,
+        algorithms: Vec::new(),
+        writer: batch.writer(0o644),
+        hashing: Hashing::new(&Algorithm::ALL),
+        done: 0,
+    };
     fetching.each_piece(&mut file, path, |piece| {
         landing.push(piece).map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
-        events(Event::Progress { file: shown(file_name.as_bytes()), done_bytes: landing.done(), total_bytes: Some(size) });
+        events(Event::Progress {
+            file: shown(file_name.as_bytes()),
+            done_bytes: landing.done(),
+            total_bytes: Some(size),
+        });
         Ok(())
     })?;
     let (object, size_bytes, digests) = landing.settle()?;

@@ -144,7 +144,15 @@ impl<'o> Http<'o> {
     }
 
     /// Counts a failed try, and waits before the next one or gives up.
-    fn again(&self, tries: &mut Tries, moved: bool, url: &str, file: &str, reason: String, wait: Option<Duration>) -> Result<(), HttpError> {
+    fn again(
+        &self,
+        tries: &mut Tries,
+        moved: bool,
+        url: &str,
+        file: &str,
+        reason: String,
+        wait: Option<Duration>,
+    ) -> Result<(), HttpError> {
         if moved {
             tries.in_a_row = 0;
         }
@@ -191,7 +199,10 @@ impl<'o> Http<'o> {
                 let (from, total) = answer.head.range.unwrap_or((u64::MAX, None));
                 if from != start || (total.is_some() && known.total.is_some() && total != known.total) {
                     sink.restart();
-                    return Err(Failure::Transient("the server continued another file".to_owned(), Some(Duration::ZERO)));
+                    return Err(Failure::Transient(
+                        "the server continued another file".to_owned(),
+                        Some(Duration::ZERO),
+                    ));
                 }
                 (self.events)(Event::Resumed { file: file.to_owned(), at_bytes: start });
                 total.or_else(|| answer.head.length.map(|rest| start + rest))
@@ -208,7 +219,8 @@ impl<'o> Http<'o> {
         known.total = total.or(known.total);
         known.validator = answer.head.validator.or_else(|| known.validator.take());
         let mut body = answer.body;
-        let progress = |done| (self.events)(Event::Progress { file: file.to_owned(), done_bytes: done, total_bytes: total });
+        let progress =
+            |done| (self.events)(Event::Progress { file: file.to_owned(), done_bytes: done, total_bytes: total });
         progress(sink.done());
         while let Some(piece) = body.next()? {
             if sink.done() + piece.len() as u64 > limit {
@@ -226,7 +238,9 @@ impl<'o> Http<'o> {
     /// Sends a request in a thread of its own and waits for the beginning of the answer.
     fn send(&self, url: &str, request: RequestBuilder) -> Result<Answer<'o>, Failure> {
         if self.options.tls.is_none() && url.starts_with("https:") {
-            return Err(HttpError::Certificate { reason: "no certificate authorities are configured".to_owned() }.into());
+            return Err(
+                HttpError::Certificate { reason: "no certificate authorities are configured".to_owned() }.into()
+            );
         }
         let (sender, pieces) = sync_channel(8);
         std::thread::spawn(move || run(request, &sender));
@@ -288,8 +302,13 @@ impl Head {
             length: response.content_length(),
             range: text(headers, CONTENT_RANGE.as_str()).and_then(content_range),
             // A weak tag does not promise the same bytes, and cannot be used with a range.
-            validator: text(headers, ETAG.as_str()).filter(|tag| !tag.starts_with("W/")).or_else(|| text(headers, LAST_MODIFIED.as_str())).map(str::to_owned),
-            retry_after: text(headers, RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
+            validator: text(headers, ETAG.as_str())
+                .filter(|tag| !tag.starts_with("W/"))
+                .or_else(|| text(headers, LAST_MODIFIED.as_str()))
+                .map(str::to_owned),
+            retry_after: text(headers, RETRY_AFTER.as_str())
+                .and_then(|seconds| seconds.parse().ok())
+                .map(Duration::from_secs),
         }
     }
 
@@ -380,7 +399,11 @@ fn classify(error: &reqwest::Error) -> Failure {
             None => inner.source(),
         };
     }
-    if error.is_timeout() { Failure::Transient("the server did not answer in time".to_owned(), None) } else { Failure::Transient(reason, None) }
+    if error.is_timeout() {
+        Failure::Transient("the server did not answer in time".to_owned(), None)
+    } else {
+        Failure::Transient(reason, None)
+    }
 }
 
 /// The last of an error's causes, which says what happened; the ones before it say where.
@@ -423,7 +446,15 @@ impl<'c> Body<'c> {
 
     fn new(pieces: Receiver<Sent>, cancel: &'c AtomicBool, options: &Options) -> Self {
         let stall = options.stall_timeout + TICK * 5;
-        Self { pieces, cancel, stall, slowest: options.low_speed, window: (Instant::now(), 0), current: Vec::new(), at: 0 }
+        Self {
+            pieces,
+            cancel,
+            stall,
+            slowest: options.low_speed,
+            window: (Instant::now(), 0),
+            current: Vec::new(),
+            at: 0,
+        }
     }
 
     /// The next piece; `None` at the end.
@@ -454,8 +485,12 @@ impl<'c> Body<'c> {
             match self.pieces.recv_timeout(TICK) {
                 Ok(sent) => return sent,
                 Err(RecvTimeoutError::Timeout) if started.elapsed() < patience => {}
-                Err(RecvTimeoutError::Timeout) => return Err(Failure::Transient("the server stopped sending".to_owned(), None)),
-                Err(RecvTimeoutError::Disconnected) => return Err(Failure::Transient("the connection broke".to_owned(), None)),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Failure::Transient("the server stopped sending".to_owned(), None));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Transient("the connection broke".to_owned(), None));
+                }
             }
         }
     }

@@ -56,13 +56,16 @@ impl Fetching<'_> {
         let failed = |source: io::Error| match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
             Some(rustix::io::Errno::NOENT) => FetchError::Missing { path: full.clone() },
             Some(rustix::io::Errno::NOTDIR) => FetchError::Kind { path: full.clone(), wanted: "a directory" },
-            Some(rustix::io::Errno::XDEV) => FetchError::Kind { path: full.clone(), wanted: "below the recipe's directory" },
+            Some(rustix::io::Errno::XDEV) => {
+                FetchError::Kind { path: full.clone(), wanted: "below the recipe's directory" }
+            }
             _ => FetchError::Read { path: full.clone(), source },
         };
         let directory = if self.directory.as_os_str().is_empty() { Path::new(".") } else { self.directory };
         let absolute = std::path::absolute(directory.join(path)).map_err(failed)?;
         let top = File::open(directory).map_err(failed)?;
-        let opened = rustix::fs::openat2(&top, path, DIRECTORY, Mode::empty(), ResolveFlags::BENEATH).map_err(|errno| failed(errno.into()))?;
+        let opened = rustix::fs::openat2(&top, path, DIRECTORY, Mode::empty(), ResolveFlags::BENEATH)
+            .map_err(|errno| failed(errno.into()))?;
         let mut walk = Walk {
             store: self.store,
             batch: None,
@@ -135,7 +138,8 @@ impl Walk<'_> {
         place.extend_from_slice(name);
         let (mode, node) = match kind {
             FileType::Directory => {
-                let opened = rustix::fs::openat(directory, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
+                let opened =
+                    rustix::fs::openat(directory, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
                 let at = self.entries.len();
                 self.entries.push(entry_of(place.clone(), 0o755, Node::Directory));
                 self.directory(&opened, &path, &place)?;
@@ -188,7 +192,8 @@ impl Walk<'_> {
 
     fn finish(self) -> Result<LocalTree, FetchError> {
         let files = self.entries.iter().filter(|entry| matches!(entry.node, Node::File { .. })).count() as u64;
-        let tree = Tree::new(self.entries).map_err(|source| FetchError::Read { path: PathBuf::new(), source: io::Error::other(source) })?;
+        let tree = Tree::new(self.entries)
+            .map_err(|source| FetchError::Read { path: PathBuf::new(), source: io::Error::other(source) })?;
         let id = tree.id();
         if let Some(batch) = self.batch {
             batch.add_tree(&tree)?;
@@ -208,7 +213,8 @@ pub(super) fn entry_of(path: Vec<u8>, mode: u32, node: Node) -> Entry {
 }
 
 fn fingerprint(stat: &Stat) -> StatFingerprint {
-    let nanoseconds = |secs: i64, rest: u64| secs.saturating_mul(1_000_000_000).saturating_add(i64::try_from(rest).unwrap_or(0));
+    let nanoseconds =
+        |secs: i64, rest: u64| secs.saturating_mul(1_000_000_000).saturating_add(i64::try_from(rest).unwrap_or(0));
     StatFingerprint {
         device: stat.st_dev,
         inode: stat.st_ino,
@@ -224,14 +230,23 @@ struct Rules {
     repository: Option<(PathBuf, PathBuf)>,
     matchers: Vec<Gitignore>,
     /// What is tracked; read when something is ignored.
-    tracked: Option<Option<git2::Index>>,
+    tracked: Tracked,
+}
+
+/// What git's index says.
+enum Tracked {
+    Unread,
+    Nothing,
+    Index(git2::Index),
 }
 
 impl Rules {
     /// Collects the rules that hold for `directory` from outside of it.
     fn above(directory: &Path) -> Self {
-        let mut rules = Self { repository: None, matchers: Vec::new(), tracked: None };
-        let Some((top, git)) = directory.ancestors().find_map(|top| Some((top, git_directory(top)?))) else { return rules };
+        let mut rules = Self { repository: None, matchers: Vec::new(), tracked: Tracked::Unread };
+        let Some((top, git)) = directory.ancestors().find_map(|top| Some((top, git_directory(top)?))) else {
+            return rules;
+        };
         let mut exclude = GitignoreBuilder::new(top);
         if exclude.add(git.join("info/exclude")).is_none() {
             rules.matchers.extend(exclude.build().ok());
@@ -268,15 +283,18 @@ impl Rules {
 
     /// Whether git would pass over a path.
     fn ignores(&mut self, path: &Path, is_directory: bool) -> bool {
-        let rule = self.matchers.iter().rev().map(|rules| rules.matched(path, is_directory)).find(|found| !found.is_none());
+        let rule =
+            self.matchers.iter().rev().map(|rules| rules.matched(path, is_directory)).find(|found| !found.is_none());
         matches!(rule, Some(Match::Ignore(_))) && !self.is_tracked(path, is_directory)
     }
 
     fn is_tracked(&mut self, path: &Path, is_directory: bool) -> bool {
         let Some((top, git)) = &self.repository else { return false };
         let Ok(relative) = path.strip_prefix(top) else { return false };
-        let index = self.tracked.get_or_insert_with(|| git2::Index::open(&git.join("index")).ok());
-        let Some(index) = index else { return false };
+        if matches!(self.tracked, Tracked::Unread) {
+            self.tracked = git2::Index::open(&git.join("index")).map_or(Tracked::Nothing, Tracked::Index);
+        }
+        let Tracked::Index(index) = &self.tracked else { return false };
         if is_directory {
             let mut prefix = relative.as_os_str().to_owned();
             prefix.push("/");

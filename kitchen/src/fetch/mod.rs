@@ -77,7 +77,7 @@ impl Default for Options {
             attempts: 4,
             retry_delay: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(20),
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_mins(1),
             low_speed: LowSpeed { bytes_per_sec: 512, window_secs: 60 },
             max_bytes: 32 << 30,
             max_entries: 1_000_000,
@@ -254,24 +254,24 @@ pub fn all(
     cancel: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<Vec<Fetched>, FetchError> {
-    let fetching = Fetching::new(store, directory, options, cancel, events)?;
+    let sources = Fetching::new(store, directory, options, cancel, events)?;
     let mut fetched = Vec::new();
-    fetched.extend(fetching.main(recipe.source_for(arch))?);
+    fetched.extend(sources.main(recipe.source_for(arch))?);
     for (index, additional) in recipe.additional.iter().enumerate() {
         let which = Which::Additional(index);
         fetched.push(match &additional.from {
             AdditionalFrom::Archive { url, checksums, signature } => {
                 let wanted = Wanted { url, file_name: additional.file_name(), checksums, mirrors: &[] };
-                fetching.archive(which, &wanted, signature.as_ref())?
+                sources.archive(which, &wanted, signature.as_ref())?
             }
             AdditionalFrom::Git { url, commit } => {
-                let commit = Commit { url, commit, tag: None, submodules: false, mirrors: &[] };
-                fetching.commit(which, &commit, additional.file_name())?
+                let commit = Commit { url, id: commit, tag: None, submodules: false, mirrors: &[] };
+                sources.commit(which, &commit, additional.file_name())?
             }
         });
     }
     for (index, patch) in recipe.patches.iter().enumerate() {
-        fetched.push(fetching.patch(Which::Patch(index), patch)?);
+        fetched.push(sources.patch(Which::Patch(index), patch)?);
     }
     Ok(fetched)
 }
@@ -289,7 +289,13 @@ struct Fetching<'a> {
 }
 
 impl<'a> Fetching<'a> {
-    fn new(store: &'a Store, directory: &'a Path, options: &'a Options, cancel: &'a AtomicBool, events: &'a dyn Fn(Event)) -> Result<Self, FetchError> {
+    fn new(
+        store: &'a Store,
+        directory: &'a Path,
+        options: &'a Options,
+        cancel: &'a AtomicBool,
+        events: &'a dyn Fn(Event),
+    ) -> Result<Self, FetchError> {
         let mirrors = store.mirrors()?;
         Ok(Self { store, directory, options, mirrors, http: Http::new(options, cancel, events), cancel, events })
     }
@@ -303,12 +309,12 @@ impl<'a> Fetching<'a> {
                 self.archive(which, &Wanted { url, file_name, checksums, mirrors }, signature.as_ref())?
             }
             Source::Git { url, commit, tag, submodules, mirrors } => {
-                let commit = Commit { url, commit, tag: tag.as_deref(), submodules: *submodules, mirrors };
+                let commit = Commit { url, id: commit, tag: tag.as_deref(), submodules: *submodules, mirrors };
                 self.commit(which, &commit, git::directory_name(url))?
             }
             Source::Path { path } => {
                 let tree = self.local_source(path)?;
-                Fetched {
+                self.report(Fetched {
                     which,
                     content: Content::Tree(tree.tree),
                     file_name: path.clone(),
@@ -316,12 +322,17 @@ impl<'a> Fetching<'a> {
                     origin: path.clone(),
                     how: How::Local,
                     commit_secs: None,
-                }
+                })
             }
         }))
     }
 
-    fn archive(&self, which: Which, wanted: &Wanted, signature: Option<&recipes::Signature>) -> Result<Fetched, FetchError> {
+    fn archive(
+        &self,
+        which: Which,
+        wanted: &Wanted,
+        signature: Option<&recipes::Signature>,
+    ) -> Result<Fetched, FetchError> {
         let obtained = self.file(wanted)?;
         if let Some(signature) = signature {
             self.verify_signature(wanted, &obtained.object, signature)?;
@@ -341,13 +352,16 @@ impl<'a> Fetching<'a> {
     fn patch(&self, which: Which, patch: &recipes::Patch) -> Result<Fetched, FetchError> {
         let file_name = patch.file.rsplit('/').next().unwrap_or(&patch.file);
         if !patch.checksum.is_empty() {
-            let wanted = Wanted { url: &patch.file, file_name, checksums: &patch.checksum, mirrors: &[] };
-            return self.archive(which, &wanted, None);
+            let claimed = Wanted { url: &patch.file, file_name, checksums: &patch.checksum, mirrors: &[] };
+            return self.archive(which, &claimed, None);
         }
-        let Place::Local(path) = Place::of(&patch.file, self.directory)? else {
-            return Err(FetchError::Scheme { url: http::redact(&patch.file), reason: "a patch from elsewhere needs a checksum" });
+        let Place::Local(beside) = Place::of(&patch.file, self.directory)? else {
+            return Err(FetchError::Scheme {
+                url: http::redact(&patch.file),
+                reason: "a patch from elsewhere needs a checksum",
+            });
         };
-        let (object, size_bytes) = self.local_file(&path)?;
+        let (object, size_bytes) = self.local_file(&beside)?;
         Ok(Fetched {
             which,
             content: Content::File(object),
@@ -373,7 +387,7 @@ impl<'a> Fetching<'a> {
     }
 
     fn report(&self, fetched: Fetched) -> Fetched {
-        if matches!(fetched.how, How::Network | How::Distfiles) {
+        if fetched.how != How::Stored {
             (self.events)(Event::Fetched {
                 file: crate::shown::shown(fetched.file_name.as_bytes()),
                 origin: fetched.origin.clone(),

@@ -45,11 +45,15 @@ pub struct PinnedSource {
 #[non_exhaustive]
 pub enum PinError {
     /// It is wrong in another way.
-    #[error("the recipe has errors{}", .0.iter().map(|diagnostic| format!("\n{diagnostic}")).collect::<String>())]
+    #[error("the recipe has errors{}", lines(.0))]
     Recipe(Vec<Diagnostic>),
     /// A source cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().fold(String::new(), |text, diagnostic| text + "\n" + &diagnostic.to_string())
 }
 
 impl PinError {
@@ -62,9 +66,6 @@ impl PinError {
         }
     }
 }
-
-/// Stands for the digest of a file that nobody has fetched yet, so that the recipe can be read.
-const STAND_IN: [u8; 32] = [0x5a; 32];
 
 /// A section without a checksum.
 struct Unpinned {
@@ -84,6 +85,9 @@ enum Step {
 ///
 /// # Errors
 /// [`PinError::Recipe`] when the recipe has other errors than missing checksums; [`PinError::Fetch`].
+///
+/// # Panics
+/// Never: the digest that stands in for the unknown ones has the length of its algorithm.
 #[allow(clippy::too_many_arguments)] // A recipe's text and everything that fetching takes.
 pub fn pin(
     text: &str,
@@ -100,6 +104,7 @@ pub fn pin(
         return Err(PinError::Recipe(recipes::parse(text, file_name).err().unwrap_or_default()));
     };
     let unpinned = find_unpinned(&document);
+    // So that the recipe can be read before its files are fetched.
     let stand_in = Digest::new(Algorithm::Sha256, &[0x5a; 32]).expect("because a SHA-256 has 32 bytes");
     for place in &unpinned {
         set_checksum(&mut document, &place.path, &stand_in);
@@ -134,7 +139,7 @@ pub fn pin(
 impl Fetching<'_> {
     /// Fetches a file of which nothing is known.
     fn unclaimed(&self, wanted: &Wanted) -> Result<super::file::Obtained, FetchError> {
-        let obtained = self.from_anywhere(wanted)?;
+        let obtained = self.find_anywhere(wanted)?;
         let claims = [obtained.digests[&Algorithm::Sha256]];
         self.remember(&Wanted { checksums: &claims, ..*wanted }, &obtained)?;
         Ok(obtained)
@@ -267,7 +272,7 @@ fn section(path: &[Step]) -> String {
         match step {
             Step::Key(name) if text.is_empty() => text.push_str(name),
             Step::Key(name) => text.extend([".", name]),
-            Step::Index(index) => text.push_str(&format!(" {}", index + 1)),
+            Step::Index(index) => text.extend([" ", &(index + 1).to_string()]),
         }
     }
     text

@@ -68,7 +68,9 @@ pub(super) fn decode_percent(text: &str) -> Option<String> {
     let mut rest = text.as_bytes();
     while let [byte, after @ ..] = rest {
         if *byte == b'%' {
-            let hex = std::str::from_utf8(after.get(..2)?).ok().filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+            let hex = std::str::from_utf8(after.get(..2)?)
+                .ok()
+                .filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
             bytes.push(u8::from_str_radix(hex, 16).ok()?);
             rest = &after[2..];
         } else {
@@ -105,13 +107,18 @@ mod tests {
 
     #[test]
     fn configured_mirrors_come_first_and_the_recipes_last() {
-        let configured = [("https://ftp.gnu.org/gnu/", "http://near/gnu/"), ("https://other.org/", "http://near/other/")]
-            .map(|(prefix, url)| MirrorRow { prefix: prefix.to_owned(), url: url.to_owned() });
+        let configured =
+            [("https://ftp.gnu.org/gnu/", "http://near/gnu/"), ("https://other.org/", "http://near/other/")]
+                .map(|(prefix, url)| MirrorRow { prefix: prefix.to_owned(), url: url.to_owned() });
         let own = ["https://mirror.example/pub/".to_owned(), "https://ftp.gnu.org/gnu/hello".to_owned()];
         let found = candidates("https://ftp.gnu.org/gnu/hello/hello-1.tar", "hello-1.tar", &own, &configured);
         assert_eq!(
             found,
-            ["http://near/gnu/hello/hello-1.tar", "https://ftp.gnu.org/gnu/hello/hello-1.tar", "https://mirror.example/pub/hello-1.tar"]
+            [
+                "http://near/gnu/hello/hello-1.tar",
+                "https://ftp.gnu.org/gnu/hello/hello-1.tar",
+                "https://mirror.example/pub/hello-1.tar"
+            ]
         );
     }
 }

@@ -1,6 +1,8 @@
 // kitchen/src/fetch/tests.rs
 //! Fetching from real servers on the loopback, which lie, stall, break and redirect.
 
+#![allow(clippy::disallowed_methods, clippy::similar_names, clippy::items_after_statements)] // Tests move files about as they please.
+
 mod files;
 mod http;
 mod pins;
@@ -87,7 +89,11 @@ impl Bench {
                 store::Node::Directory => format!("{path}/"),
                 store::Node::Symlink { target } => format!("{path} -> {}", String::from_utf8_lossy(target)),
                 store::Node::File { object, .. } => {
-                    format!("{path} {:o} {}", entry.mode, String::from_utf8_lossy(&self.store.read(object).unwrap()).trim_end())
+                    format!(
+                        "{path} {:o} {}",
+                        entry.mode,
+                        String::from_utf8_lossy(&self.store.read(object).unwrap()).trim_end()
+                    )
                 }
                 store::Node::Hardlink { .. } => format!("{path} is a hard link"),
             }
@@ -97,7 +103,12 @@ impl Bench {
 }
 
 fn facts() -> Facts {
-    Facts { jobs: "1".to_owned(), arch: "x86_64".to_owned(), target: "x86_64-unknown-linux-gnu".to_owned(), destdir: "/dest".to_owned() }
+    Facts {
+        jobs: "1".to_owned(),
+        arch: "x86_64".to_owned(),
+        target: "x86_64-unknown-linux-gnu".to_owned(),
+        destdir: "/dest".to_owned(),
+    }
 }
 
 fn digest(algorithm: recipes::Algorithm, bytes: &[u8]) -> String {

@@ -42,16 +42,10 @@ pub(super) struct Failure {
 pub(super) fn apply(old: &[u8], hunks: &[Hunk], fuzz: u32) -> Result<Vec<u8>, Failure> {
     let lines: Vec<&[u8]> = old.split_inclusive(|byte| *byte == b'\n').collect();
     let mut new = Vec::with_capacity(old.len());
-    let mut place = Place {
-        lines: &lines,
-        frozen: 0,
-        moved: 0,
-    };
+    let mut place = Place { lines: &lines, frozen: 0, moved: 0 };
     for (index, hunk) in hunks.iter().enumerate() {
         let pattern = Pattern::of(hunk, Side::Old);
-        let at = place
-            .find_within(&pattern, fuzz)
-            .ok_or_else(|| place.explain(hunk, index, fuzz))?;
+        let at = place.find_within(&pattern, fuzz).ok_or_else(|| place.explain(hunk, index, fuzz))?;
         for line in &lines[place.frozen..at] {
             new.extend_from_slice(line);
         }
@@ -93,9 +87,7 @@ struct Pattern<'p> {
 impl<'p> Pattern<'p> {
     fn of(hunk: &Hunk<'p>, side: Side) -> Self {
         let lines = hunk.lines.iter().filter_map(|line| match (line, side) {
-            (Line::Context(line), _)
-            | (Line::Removed(line), Side::Old)
-            | (Line::Added(line), Side::New) => Some(*line),
+            (Line::Context(line), _) | (Line::Removed(line), Side::Old) | (Line::Added(line), Side::New) => Some(*line),
             _ => None,
         });
         let context = |line: &&Line| matches!(line, Line::Context(_));
@@ -120,9 +112,7 @@ struct Place<'f> {
 impl Place<'_> {
     /// Finds a hunk with as little fuzz as is needed, up to `fuzz`; returns the index of its first line.
     fn find_within(&mut self, pattern: &Pattern, fuzz: u32) -> Option<usize> {
-        let most = usize::try_from(fuzz)
-            .unwrap_or(usize::MAX)
-            .min(pattern.prefix.max(pattern.suffix));
+        let most = usize::try_from(fuzz).unwrap_or(usize::MAX).min(pattern.prefix.max(pattern.suffix));
         (0..=most).find_map(|fuzz| self.find(pattern, fuzz))
     }
 
@@ -131,11 +121,7 @@ impl Place<'_> {
         let count = signed(pattern.lines.len());
         let file = signed(self.lines.len());
         // Lines are counted from 0 from here on; a hunk without old lines stands behind the line it names.
-        let named = if count == 0 {
-            signed(pattern.start)
-        } else {
-            signed(pattern.start) - 1
-        };
+        let named = if count == 0 { signed(pattern.start) } else { signed(pattern.start) - 1 };
         let guess = named.max(0) + self.moved;
         if count == 0 {
             return (guess >= signed(self.frozen) && guess <= file).then(|| guess.unsigned_abs());
@@ -144,13 +130,11 @@ impl Place<'_> {
         let prefix_fuzz = signed(fuzz) + signed(pattern.prefix) - signed(context);
         let suffix_fuzz = signed(fuzz) + signed(pattern.suffix) - signed(context);
         let frozen = signed(self.frozen);
-        let matches =
-            |at: isize, prefix: isize, suffix: isize| self.matches(pattern, at, prefix, suffix);
+        let matches = |at: isize, prefix: isize, suffix: isize| self.matches(pattern, at, prefix, suffix);
         if prefix_fuzz < 0 && pattern.start <= 1 {
             // It starts the file.
             let whole = suffix_fuzz < 0;
-            let fits =
-                frozen == 0 && (!whole || count == file) && matches(0, 0, suffix_fuzz.max(0));
+            let fits = frozen == 0 && (!whole || count == file) && matches(0, 0, suffix_fuzz.max(0));
             return fits.then(|| self.settle(0, guess));
         }
         let prefix_fuzz = prefix_fuzz.max(0);
@@ -174,18 +158,10 @@ impl Place<'_> {
     }
 
     /// Whether the lines at `at` are the pattern's, but for so many at its edges.
-    fn matches(
-        &self,
-        pattern: &Pattern,
-        at: isize,
-        prefix_fuzz: isize,
-        suffix_fuzz: isize,
-    ) -> bool {
-        let (Ok(at), Ok(prefix), Ok(suffix)) = (
-            usize::try_from(at),
-            usize::try_from(prefix_fuzz),
-            usize::try_from(suffix_fuzz),
-        ) else {
+    fn matches(&self, pattern: &Pattern, at: isize, prefix_fuzz: isize, suffix_fuzz: isize) -> bool {
+        let (Ok(at), Ok(prefix), Ok(suffix)) =
+            (usize::try_from(at), usize::try_from(prefix_fuzz), usize::try_from(suffix_fuzz))
+        else {
             return false;
         };
         let prefix = prefix.min(pattern.prefix);

@@ -104,9 +104,7 @@ pub enum PatchError {
         file: String,
     },
     /// A path leads through a symlink, or to something that is no regular file.
-    #[error(
-        "the patch changes {file:?}, which is or lies behind something that is no regular file or directory"
-    )]
+    #[error("the patch changes {file:?}, which is or lies behind something that is no regular file or directory")]
     NotAFile {
         /// The file.
         file: String,
@@ -126,39 +124,21 @@ impl PatchError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::HunkFailed {
-                already_applied: true,
-                ..
+            Self::HunkFailed { already_applied: true, .. } | Self::Exists { .. } => {
+                "the source seems to have this change already: drop the patch from the recipe".to_owned()
             }
-            | Self::Exists { .. } => {
-                "the source seems to have this change already: drop the patch from the recipe"
-                    .to_owned()
-            }
-            Self::HunkFailed {
-                fuzz_needed: Some(fuzz),
-                ..
-            } => {
+            Self::HunkFailed { fuzz_needed: Some(fuzz), .. } => {
                 format!(
                     "make the patch again from this source, or, when the place is right, set `fuzz = {fuzz}` for it"
                 )
             }
-            Self::HunkFailed { .. } => {
-                "make the patch again from this version of the source".to_owned()
-            }
+            Self::HunkFailed { .. } => "make the patch again from this version of the source".to_owned(),
             Self::NotFound { .. } | Self::Outside { .. } => {
-                "check `strip`: it counts the leading names to take off the paths in the patch"
-                    .to_owned()
+                "check `strip`: it counts the leading names to take off the paths in the patch".to_owned()
             }
-            Self::Empty => {
-                "check that the file is a unified, context or git diff and was downloaded whole"
-                    .to_owned()
-            }
-            Self::Unsupported { .. } => {
-                "put that file beside the recipe and copy it in `setup`".to_owned()
-            }
-            Self::Malformed { .. } => {
-                "the patch was edited by hand or damaged on its way: make it again".to_owned()
-            }
+            Self::Empty => "check that the file is a unified, context or git diff and was downloaded whole".to_owned(),
+            Self::Unsupported { .. } => "put that file beside the recipe and copy it in `setup`".to_owned(),
+            Self::Malformed { .. } => "the patch was edited by hand or damaged on its way: make it again".to_owned(),
             Self::NotEmptied { .. } | Self::NotAFile { .. } | Self::Io { .. } => return None,
         })
     }
@@ -168,22 +148,14 @@ impl PatchError {
 ///
 /// # Errors
 /// [`PatchError`]; nothing has been written then, except for [`PatchError::Io`] while writing.
-pub fn apply(
-    directory: BorrowedFd,
-    patch: &[u8],
-    options: &Options,
-) -> Result<Vec<Vec<u8>>, PatchError> {
+pub fn apply(directory: BorrowedFd, patch: &[u8], options: &Options) -> Result<Vec<Vec<u8>>, PatchError> {
     let patch = parse::without_carriage_returns(patch);
     let parsed = parse::parse(&patch)?;
     if parsed.is_empty() {
         return Err(PatchError::Empty);
     }
-    let mut patched = Patched {
-        beneath: Beneath::new(directory),
-        options,
-        files: BTreeMap::new(),
-        base: BTreeMap::new(),
-    };
+    let mut patched =
+        Patched { beneath: Beneath::new(directory), options, files: BTreeMap::new(), base: BTreeMap::new() };
     for part in &parsed {
         match part {
             // Renames and copies of one commit all start from the tree as it was before that commit.
@@ -232,9 +204,7 @@ impl Patched<'_> {
             fuzz_needed: failure.fuzz_needed,
         })?;
         if diff.deletes && !bytes.is_empty() {
-            return Err(PatchError::NotEmptied {
-                file: shown(&target),
-            });
+            return Err(PatchError::NotEmptied { file: shown(&target) });
         }
         let old_mode = old.as_ref().map_or(FileMode::Plain, |old| old.mode);
         let mode = diff.new_mode.unwrap_or(old_mode);
@@ -246,13 +216,7 @@ impl Patched<'_> {
             self.files.insert(source, None);
         }
         let removed = diff.deletes || (bytes.is_empty() && diff.new_side_is_absent);
-        self.files.insert(
-            target,
-            (!removed).then(|| Content {
-                bytes: Rc::new(bytes),
-                mode,
-            }),
-        );
+        self.files.insert(target, (!removed).then(|| Content { bytes: Rc::new(bytes), mode }));
         Ok(())
     }
 
@@ -261,20 +225,13 @@ impl Patched<'_> {
         let strip = self.options.strip;
         if diff.transfer != Transfer::None {
             // These two come without a/ and b/.
-            let name = |name: &Option<Vec<u8>>| {
-                sound(name.as_deref().unwrap_or_default(), strip.saturating_sub(1))
-            };
+            let name = |name: &Option<Vec<u8>>| sound(name.as_deref().unwrap_or_default(), strip.saturating_sub(1));
             let source = name(&diff.old_name).map_err(|file| PatchError::Outside { file })?;
             let target = name(&diff.new_name).map_err(|file| PatchError::Outside { file })?;
-            if target != source
-                && self.exists(&target)?
-                && self.base.get(&target) == self.files.get(&target)
-            {
+            if target != source && self.exists(&target)? && self.base.get(&target) == self.files.get(&target) {
                 // A swap takes its target away in the same commit; anything else would overwrite a file.
                 if !diff.replaces_target {
-                    return Err(PatchError::Exists {
-                        file: shown(&target),
-                    });
+                    return Err(PatchError::Exists { file: shown(&target) });
                 }
             }
             return Ok((Some(source), target));
@@ -289,9 +246,7 @@ impl Patched<'_> {
             }
         }
         if candidates.is_empty() {
-            return Err(PatchError::Outside {
-                file: outside.unwrap_or_default(),
-            });
+            return Err(PatchError::Outside { file: outside.unwrap_or_default() });
         }
         let mut existing = Vec::new();
         for name in &candidates {
@@ -305,9 +260,7 @@ impl Patched<'_> {
             Some(name) => Ok((Some(name.clone()), name)),
             None if diff.creates || diff.old_side_is_empty() => {
                 // The new name where it is sound: that is the last one.
-                let name = candidates
-                    .pop()
-                    .expect("because it was found not to be empty above");
+                let name = candidates.pop().expect("because it was found not to be empty above");
                 Ok((None, name))
             }
             None => {
@@ -336,48 +289,21 @@ impl Patched<'_> {
             Some(None) => return Err(PatchError::NotFound { file: shown(path) }),
             None => {}
         }
-        if self
-            .beneath
-            .kind(path)
-            .map_err(|obstacle| refuse(path, obstacle))?
-            == Some(FileType::Symlink)
-        {
-            let target = self
-                .beneath
-                .read_link(path)
-                .map_err(|obstacle| refuse(path, obstacle))?
-                .unwrap_or_default();
-            return Ok(Content {
-                bytes: Rc::new(target),
-                mode: FileMode::Symlink,
-            });
+        if self.beneath.kind(path).map_err(|obstacle| refuse(path, obstacle))? == Some(FileType::Symlink) {
+            let target = self.beneath.read_link(path).map_err(|obstacle| refuse(path, obstacle))?.unwrap_or_default();
+            return Ok(Content { bytes: Rc::new(target), mode: FileMode::Symlink });
         }
-        let io = |source| PatchError::Io {
-            file: shown(path),
-            source,
-        };
-        let file = self
-            .beneath
-            .read(path)
-            .map_err(|obstacle| refuse(path, obstacle))?;
+        let io = |source| PatchError::Io { file: shown(path), source };
+        let file = self.beneath.read(path).map_err(|obstacle| refuse(path, obstacle))?;
         let file = file.ok_or_else(|| PatchError::NotFound { file: shown(path) })?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| io(errno.into()))?;
         let mut bytes = Vec::new();
-        file.take(LARGEST_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > LARGEST_FILE_BYTES {
             return Err(io(io::Error::from(io::ErrorKind::FileTooLarge)));
         }
-        let mode = if stat.st_mode & 0o111 == 0 {
-            FileMode::Plain
-        } else {
-            FileMode::Executable
-        };
-        Ok(Content {
-            bytes: Rc::new(bytes),
-            mode,
-        })
+        let mode = if stat.st_mode & 0o111 == 0 { FileMode::Plain } else { FileMode::Executable };
+        Ok(Content { bytes: Rc::new(bytes), mode })
     }
 
     /// Puts the overlay on the disk.
@@ -389,8 +315,7 @@ impl Patched<'_> {
         }
         for (path, content) in &files {
             if let Some(content) = content {
-                self.write_file(path, content)
-                    .map_err(|obstacle| refuse(path, obstacle))?;
+                self.write_file(path, content).map_err(|obstacle| refuse(path, obstacle))?;
             }
         }
         Ok(files.into_keys().collect())
@@ -398,11 +323,7 @@ impl Patched<'_> {
 
     fn write_file(&mut self, path: &[u8], content: &Content) -> Result<(), Obstacle> {
         let is_link = content.mode == FileMode::Symlink;
-        let wanted = if is_link {
-            FileType::Symlink
-        } else {
-            FileType::RegularFile
-        };
+        let wanted = if is_link { FileType::Symlink } else { FileType::RegularFile };
         // A parent that does not exist yet, or was a file until now, is made by the write.
         if self.beneath.kind(path)?.is_some_and(|kind| kind != wanted) {
             self.beneath.remove(path)?;
@@ -412,28 +333,17 @@ impl Patched<'_> {
         }
         let mut file = self.beneath.file(path)?;
         file.write_all(&content.bytes).map_err(Obstacle::Io)?;
-        let mode = if content.mode == FileMode::Executable {
-            EXECUTABLE_MODE
-        } else {
-            PLAIN_MODE
-        };
+        let mode = if content.mode == FileMode::Executable { EXECUTABLE_MODE } else { PLAIN_MODE };
         Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
     }
 
     /// Removes a file and, as GNU patch and git do, the directories that are empty without it.
     fn remove(&mut self, path: &[u8]) -> Result<(), PatchError> {
-        if self
-            .beneath
-            .kind(path)
-            .map_err(|obstacle| refuse(path, obstacle))?
-            .is_none()
-        {
+        if self.beneath.kind(path).map_err(|obstacle| refuse(path, obstacle))?.is_none() {
             // Made and removed by the patch itself.
             return Ok(());
         }
-        self.beneath
-            .remove(path)
-            .map_err(|obstacle| refuse(path, obstacle))?;
+        self.beneath.remove(path).map_err(|obstacle| refuse(path, obstacle))?;
         let (mut parent, _) = split(path);
         while !parent.is_empty() {
             match self.beneath.remove_empty_directory(parent) {
@@ -448,7 +358,7 @@ impl Patched<'_> {
 
 /// Which of two existing names GNU patch takes: fewest directories, then the shortest last name, then the shortest.
 fn preference(name: &[u8]) -> (usize, usize, usize) {
-    let directories = name.iter().filter(|byte| **byte == b'/').count();
+    let directories = name.split(|byte| *byte == b'/').count();
     (directories, split(name).1.len(), name.len())
 }
 
@@ -457,10 +367,7 @@ fn sound(name: &[u8], strip: u32) -> Result<Vec<u8>, String> {
     let outside = || shown(name);
     let mut rest = name;
     for _ in 0..strip {
-        let slash = rest
-            .iter()
-            .position(|byte| *byte == b'/')
-            .ok_or_else(outside)?;
+        let slash = rest.iter().position(|byte| *byte == b'/').ok_or_else(outside)?;
         rest = &rest[slash..];
         while let [b'/', after @ ..] = rest {
             rest = after;
@@ -483,11 +390,7 @@ fn sound(name: &[u8], strip: u32) -> Result<Vec<u8>, String> {
             }
         }
     }
-    if path.is_empty() {
-        Err(outside())
-    } else {
-        Ok(path)
-    }
+    if path.is_empty() { Err(outside()) } else { Ok(path) }
 }
 
 fn refuse(path: &[u8], obstacle: Obstacle) -> PatchError {

@@ -60,9 +60,7 @@ impl FileDiff<'_> {
     /// Whether nothing is expected in the old file, so that it may be missing.
     pub(super) fn old_side_is_empty(&self) -> bool {
         match &self.hunks[..] {
-            [hunk] => {
-                hunk.old_start == 0 && hunk.lines.iter().all(|line| matches!(line, Line::Added(_)))
-            }
+            [hunk] => hunk.old_start == 0 && hunk.lines.iter().all(|line| matches!(line, Line::Added(_))),
             _ => false,
         }
     }
@@ -70,10 +68,7 @@ impl FileDiff<'_> {
 
 /// Finds every diff in `patch`, in order.
 pub(super) fn parse(patch: &[u8]) -> Result<Vec<Parsed<'_>>, PatchError> {
-    let mut reader = Reader {
-        lines: patch.split_inclusive(|byte| *byte == b'\n').collect(),
-        at: 0,
-    };
+    let mut reader = Reader { lines: patch.split_inclusive(|byte| *byte == b'\n').collect(), at: 0 };
     let mut parsed = Vec::new();
     while let Some(line) = reader.peek(0) {
         if line.starts_with(b"diff --git ") {
@@ -99,9 +94,8 @@ pub(super) fn parse(patch: &[u8]) -> Result<Vec<Parsed<'_>>, PatchError> {
 
 /// Whether a line starts a commit of `git format-patch`: `From`, forty digits, a date.
 fn is_commit(line: &[u8]) -> bool {
-    line.strip_prefix(b"From ").is_some_and(|rest| {
-        rest.len() > 41 && rest[..40].iter().all(u8::is_ascii_hexdigit) && rest[40] == b' '
-    })
+    line.strip_prefix(b"From ")
+        .is_some_and(|rest| rest.len() > 41 && rest[..40].iter().all(u8::is_ascii_hexdigit) && rest[40] == b' ')
 }
 
 /// Notes which renames and copies move to a place that a rename of the same commit leaves.
@@ -110,16 +104,13 @@ fn mark_swaps(parsed: &mut [Parsed]) {
         let left: Vec<Option<Vec<u8>>> = commit
             .iter()
             .filter_map(|part| match part {
-                Parsed::File(diff) if diff.transfer == Transfer::Rename => {
-                    Some(diff.old_name.clone())
-                }
+                Parsed::File(diff) if diff.transfer == Transfer::Rename => Some(diff.old_name.clone()),
                 _ => None,
             })
             .collect();
         for part in commit {
             if let Parsed::File(diff) = part {
-                diff.replaces_target =
-                    diff.transfer != Transfer::None && left.contains(&diff.new_name);
+                diff.replaces_target = diff.transfer != Transfer::None && left.contains(&diff.new_name);
             }
         }
     }
@@ -137,8 +128,7 @@ impl<'p> Reader<'p> {
     }
 
     fn starts(&self, ahead: usize, prefix: &[u8]) -> bool {
-        self.peek(ahead)
-            .is_some_and(|line| line.starts_with(prefix))
+        self.peek(ahead).is_some_and(|line| line.starts_with(prefix))
     }
 
     fn is_unified(&self) -> bool {
@@ -150,17 +140,11 @@ impl<'p> Reader<'p> {
     }
 
     fn malformed(&self, reason: &'static str) -> PatchError {
-        PatchError::Malformed {
-            line: self.at + 1,
-            reason,
-        }
+        PatchError::Malformed { line: self.at + 1, reason }
     }
 
     fn unsupported(&self, what: &'static str) -> PatchError {
-        PatchError::Unsupported {
-            line: self.at + 1,
-            what,
-        }
+        PatchError::Unsupported { line: self.at + 1, what }
     }
 
     /// Reads what `diff --git` heads.
@@ -192,11 +176,7 @@ impl<'p> Reader<'p> {
             } else if let Some(mode) = after(b"old mode ") {
                 self.mode(mode)?;
             } else if let Some(name) = after(b"rename from ").or_else(|| after(b"copy from ")) {
-                diff.transfer = if line.starts_with(b"rename") {
-                    Transfer::Rename
-                } else {
-                    Transfer::Copy
-                };
+                diff.transfer = if line.starts_with(b"rename") { Transfer::Rename } else { Transfer::Copy };
                 diff.old_name = Some(self.unquote(name)?.into_owned());
             } else if let Some(name) = after(b"rename to ").or_else(|| after(b"copy to ")) {
                 diff.new_name = Some(self.unquote(name)?.into_owned());
@@ -237,21 +217,10 @@ impl<'p> Reader<'p> {
         if names.starts_with(b"\"") {
             let end = closing_quote(names).ok_or_else(unclear)?;
             let new = names.get(end + 2..).ok_or_else(unclear)?;
-            return Ok((
-                self.unquote(&names[..=end])?.into_owned(),
-                self.unquote(new)?.into_owned(),
-            ));
+            return Ok((self.unquote(&names[..=end])?.into_owned(), self.unquote(new)?.into_owned()));
         }
-        let spaces = names
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b' ')
-            .map(|(at, _)| at);
-        let tail = |name: &[u8]| {
-            name.iter()
-                .position(|byte| *byte == b'/')
-                .map(|slash| name[slash + 1..].to_vec())
-        };
+        let spaces = names.iter().enumerate().filter(|(_, byte)| **byte == b' ').map(|(at, _)| at);
+        let tail = |name: &[u8]| name.iter().position(|byte| *byte == b'/').map(|slash| name[slash + 1..].to_vec());
         for space in spaces {
             let (old, new) = (&names[..space], &names[space + 1..]);
             if old == new || (tail(old).is_some() && tail(old) == tail(new)) {
@@ -274,27 +243,13 @@ impl<'p> Reader<'p> {
     /// Reads two lines of names and the hunks below them.
     fn plain(&mut self) -> Result<FileDiff<'p>, PatchError> {
         let is_context = self.is_context();
-        let (old_line, new_line) = (
-            self.peek(0).unwrap_or_default(),
-            self.peek(1).unwrap_or_default(),
-        );
+        let (old_line, new_line) = (self.peek(0).unwrap_or_default(), self.peek(1).unwrap_or_default());
         let old = self.header(&old_line[4..])?;
         let new = self.header(&new_line[4..])?;
         self.at += 2;
         let mut hunks = Vec::new();
-        while self.starts(
-            0,
-            if is_context {
-                b"***************"
-            } else {
-                b"@@ -"
-            },
-        ) {
-            hunks.push(if is_context {
-                self.context_hunk()?
-            } else {
-                self.unified_hunk()?
-            });
+        while self.starts(0, if is_context { b"***************" } else { b"@@ -" }) {
+            hunks.push(if is_context { self.context_hunk()? } else { self.unified_hunk()? });
         }
         Ok(FileDiff {
             creates: old.name.is_none(),
@@ -313,15 +268,12 @@ impl<'p> Reader<'p> {
     fn header(&self, line: &[u8]) -> Result<Header, PatchError> {
         let line = trim(line);
         let (name, time) = if line.starts_with(b"\"") {
-            let end = closing_quote(line)
-                .ok_or_else(|| self.malformed("a quoted name without its end"))?;
+            let end = closing_quote(line).ok_or_else(|| self.malformed("a quoted name without its end"))?;
             line.split_at(end + 1)
         } else {
             // A name with a space in it has a tab behind it.
-            let end = line
-                .iter()
-                .position(|byte| *byte == b'\t')
-                .or_else(|| line.iter().position(|byte| *byte == b' '));
+            let end =
+                line.iter().position(|byte| *byte == b'\t').or_else(|| line.iter().position(|byte| *byte == b' '));
             line.split_at(end.unwrap_or(line.len()))
         };
         let name = self.unquote(name)?;
@@ -329,10 +281,7 @@ impl<'p> Reader<'p> {
             return Err(self.malformed("a file without a name"));
         }
         let is_absent = is_epoch(time.trim_ascii());
-        Ok(Header {
-            name: (*name != *b"/dev/null").then(|| name.into_owned()),
-            is_absent,
-        })
+        Ok(Header { name: (*name != *b"/dev/null").then(|| name.into_owned()), is_absent })
     }
 
     /// Undoes the quoting of names as C does it.
@@ -351,12 +300,9 @@ impl<'p> Reader<'p> {
                 continue;
             }
             let (byte, after) = match after {
-                [
-                    a @ b'0'..=b'3',
-                    b @ b'0'..=b'7',
-                    c @ b'0'..=b'7',
-                    after @ ..,
-                ] => ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after),
+                [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                    ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
+                }
                 [b'a', after @ ..] => (7, after),
                 [b'b', after @ ..] => (8, after),
                 [b't', after @ ..] => (b'\t', after),
@@ -376,15 +322,12 @@ impl<'p> Reader<'p> {
     /// Reads `@@ -START,COUNT +START,COUNT @@` and its lines.
     fn unified_hunk(&mut self) -> Result<Hunk<'p>, PatchError> {
         let heading = self.peek(0).unwrap_or_default();
-        let ranges =
-            unified_ranges(heading).ok_or_else(|| self.malformed("the line numbers of a hunk"))?;
+        let ranges = unified_ranges(heading).ok_or_else(|| self.malformed("the line numbers of a hunk"))?;
         let (old_start, mut old_left, mut new_left) = ranges;
         self.at += 1;
         let mut lines = Vec::new();
         while old_left > 0 || new_left > 0 {
-            let line = self
-                .peek(0)
-                .ok_or_else(|| self.malformed("a hunk is cut off"))?;
+            let line = self.peek(0).ok_or_else(|| self.malformed("a hunk is cut off"))?;
             let (takes_old, takes_new, line) = match line {
                 [b' ', content @ ..] => (true, true, Line::Context(content)),
                 // Mail programs drop spaces at the end of a line.
@@ -394,12 +337,8 @@ impl<'p> Reader<'p> {
                 _ => return Err(self.malformed("a hunk has fewer lines than it says")),
             };
             let too_many = || self.malformed("a hunk has more lines than it says");
-            old_left = old_left
-                .checked_sub(usize::from(takes_old))
-                .ok_or_else(too_many)?;
-            new_left = new_left
-                .checked_sub(usize::from(takes_new))
-                .ok_or_else(too_many)?;
+            old_left = old_left.checked_sub(usize::from(takes_old)).ok_or_else(too_many)?;
+            new_left = new_left.checked_sub(usize::from(takes_new)).ok_or_else(too_many)?;
             lines.push(line);
             self.at += 1;
             self.no_newline(lines.last_mut());
@@ -425,21 +364,12 @@ impl<'p> Reader<'p> {
         self.at += 1;
         let (old_start, old_count) = self.context_range(b"*** ", b" ****")?;
         let is_new_range = |line: &[u8]| context_range(line, b"--- ", b" ----").is_some();
-        let old = if self.peek(0).is_some_and(is_new_range) {
-            None
-        } else {
-            Some(self.context_lines(old_count)?)
-        };
+        let old = if self.peek(0).is_some_and(is_new_range) { None } else { Some(self.context_lines(old_count)?) };
         let (_, new_count) = self.context_range(b"--- ", b" ----")?;
         let next = self.peek(0);
-        let has_new = next.is_some_and(|line| {
-            matches!(line, [b' ' | b'+' | b'!', b' ', ..]) || (new_count > 0 && old.is_none())
-        });
-        let new = if new_count > 0 && has_new {
-            Some(self.context_lines(new_count)?)
-        } else {
-            None
-        };
+        let has_new =
+            next.is_some_and(|line| matches!(line, [b' ' | b'+' | b'!', b' ', ..]) || (new_count > 0 && old.is_none()));
+        let new = if new_count > 0 && has_new { Some(self.context_lines(new_count)?) } else { None };
         let lines = merge(old.unwrap_or_default(), new.unwrap_or_default())
             .ok_or_else(|| self.malformed("the halves of a hunk differ in their context"))?;
         if lines.is_empty() {
@@ -450,8 +380,7 @@ impl<'p> Reader<'p> {
 
     fn context_range(&mut self, before: &[u8], after: &[u8]) -> Result<(usize, usize), PatchError> {
         let line = self.peek(0).unwrap_or_default();
-        let range = context_range(line, before, after)
-            .ok_or_else(|| self.malformed("the line numbers of a hunk"))?;
+        let range = context_range(line, before, after).ok_or_else(|| self.malformed("the line numbers of a hunk"))?;
         self.at += 1;
         Ok(range)
     }
@@ -460,9 +389,7 @@ impl<'p> Reader<'p> {
     fn context_lines(&mut self, count: usize) -> Result<Vec<(u8, Line<'p>)>, PatchError> {
         let mut lines = Vec::new();
         for _ in 0..count {
-            let line = self
-                .peek(0)
-                .ok_or_else(|| self.malformed("a hunk is cut off"))?;
+            let line = self.peek(0).ok_or_else(|| self.malformed("a hunk is cut off"))?;
             let (mark, content) = match line {
                 [mark @ (b' ' | b'-' | b'+' | b'!'), b' ', content @ ..] => (*mark, content),
                 b"\n" | b" \n" => (b' ', &b"\n"[..]),
@@ -500,12 +427,9 @@ impl Line<'_> {
 pub(super) fn without_carriage_returns(patch: &[u8]) -> Cow<'_, [u8]> {
     let lines: Vec<&[u8]> = patch.split_inclusive(|byte| *byte == b'\n').collect();
     let is_header = |at: usize| {
-        let starts =
-            |at: usize, prefix: &[u8]| lines.get(at).is_some_and(|line| line.starts_with(prefix));
+        let starts = |at: usize, prefix: &[u8]| lines.get(at).is_some_and(|line| line.starts_with(prefix));
         (starts(at, b"--- ") && starts(at + 1, b"+++ ") && starts(at + 2, b"@@ -"))
-            || (starts(at, b"*** ")
-                && starts(at + 1, b"--- ")
-                && starts(at + 2, b"***************"))
+            || (starts(at, b"*** ") && starts(at + 1, b"--- ") && starts(at + 2, b"***************"))
     };
     let ends = |at: usize| lines.get(at).is_some_and(|line| line.ends_with(b"\r\n"));
     if !(0..lines.len()).any(|at| ends(at) && ends(at + 1) && is_header(at)) {
@@ -555,22 +479,14 @@ fn merge<'p>(old: Vec<(u8, Line<'p>)>, new: Vec<(u8, Line<'p>)>) -> Option<Vec<L
 
 /// `@@ -START,COUNT +START,COUNT @@`: the old start and both counts. A count that is left out is 1.
 fn unified_ranges(line: &[u8]) -> Option<(usize, usize, usize)> {
-    let text = std::str::from_utf8(
-        line.strip_prefix(b"@@ -")?
-            .split(|byte| *byte == b'@')
-            .next()?,
-    )
-    .ok()?;
+    let text = std::str::from_utf8(line.strip_prefix(b"@@ -")?.split(|byte| *byte == b'@').next()?).ok()?;
     let (old, new) = text.trim_end().split_once(" +")?;
     let range = |text: &str| match text.split_once(',') {
         Some((start, count)) => Some((digits(start)?, digits(count)?)),
         None => Some((digits(text)?, 1)),
     };
     let ((old_start, old_count), (_, new_count)) = (range(old)?, range(new)?);
-    line.windows(3)
-        .skip(3)
-        .any(|part| part == b" @@")
-        .then_some((old_start, old_count, new_count))
+    line.windows(3).skip(3).any(|part| part == b" @@").then_some((old_start, old_count, new_count))
 }
 
 /// `*** START,END ****`: the start and how many lines there are.
@@ -590,8 +506,7 @@ fn context_range(line: &[u8], before: &[u8], after: &[u8]) -> Option<(usize, usi
 
 /// A line number: no sign, and small enough to count with.
 fn digits(text: &str) -> Option<usize> {
-    let is_plain =
-        !text.is_empty() && text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = !text.is_empty() && text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok())?
 }
 
@@ -613,22 +528,10 @@ fn is_epoch(time: &[u8]) -> bool {
         Some(hours?.parse::<i32>().ok()? * 60 + minutes?.parse::<i32>().ok()?)
     };
     let local = minutes(clock.get(0..2), clock.get(3..5));
-    let offset = minutes(zone.get(1..3), zone.get(3..5)).map(|offset| {
-        if zone.starts_with('-') {
-            -offset
-        } else {
-            offset
-        }
-    });
-    let is_whole = clock.get(5..).is_some_and(|seconds| {
-        seconds
-            .bytes()
-            .all(|byte| matches!(byte, b':' | b'0' | b'.'))
-    });
-    is_whole
-        && local
-            .zip(offset)
-            .is_some_and(|(local, offset)| day + local == offset)
+    let offset =
+        minutes(zone.get(1..3), zone.get(3..5)).map(|offset| if zone.starts_with('-') { -offset } else { offset });
+    let is_whole = clock.get(5..).is_some_and(|seconds| seconds.bytes().all(|byte| matches!(byte, b':' | b'0' | b'.')));
+    is_whole && local.zip(offset).is_some_and(|(local, offset)| day + local == offset)
 }
 
 /// Where the quote that opens `text` is closed.

@@ -1,6 +1,8 @@
 // kitchen/src/patch/tests.rs
 //! GNU patch and git are the oracles: what they apply, applies here with the same result.
 
+#![allow(clippy::disallowed_methods, clippy::similar_names, clippy::items_after_statements)] // Tests move files about as they please.
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -19,17 +21,8 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     place
 }
 
-fn apply_to(
-    directory: &Path,
-    patch: &[u8],
-    strip: u32,
-    fuzz: u32,
-) -> Result<Vec<Vec<u8>>, PatchError> {
-    apply(
-        File::open(directory).unwrap().as_fd(),
-        patch,
-        &Options { strip, fuzz },
-    )
+fn apply_to(directory: &Path, patch: &[u8], strip: u32, fuzz: u32) -> Result<Vec<Vec<u8>>, PatchError> {
+    apply(File::open(directory).unwrap().as_fd(), patch, &Options { strip, fuzz })
 }
 
 /// Every file below, with its content and whether it can be executed.
@@ -49,18 +42,11 @@ fn listing(directory: &Path) -> Vec<(String, Vec<u8>, bool)> {
             } else if metadata.is_symlink() {
                 found.push((
                     name + "@",
-                    std::fs::read_link(&path)
-                        .unwrap()
-                        .into_os_string()
-                        .into_encoded_bytes(),
+                    std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes(),
                     false,
                 ));
             } else {
-                found.push((
-                    name,
-                    std::fs::read(&path).unwrap(),
-                    metadata.permissions().mode() & 0o111 != 0,
-                ));
+                found.push((name, std::fs::read(&path).unwrap(), metadata.permissions().mode() & 0o111 != 0));
             }
         }
     }
@@ -69,27 +55,12 @@ fn listing(directory: &Path) -> Vec<(String, Vec<u8>, bool)> {
 }
 
 /// Whether GNU patch and we agree on a patch of `files`, and what the tree is then; `None` when both refuse it.
-fn with_oracle(
-    files: &[(&str, &str)],
-    patch: &str,
-    strip: u32,
-    fuzz: u32,
-) -> Option<Vec<(String, Vec<u8>, bool)>> {
+fn with_oracle(files: &[(&str, &str)], patch: &str, strip: u32, fuzz: u32) -> Option<Vec<(String, Vec<u8>, bool)>> {
     let (theirs, ours) = (tree(files), tree(files));
-    let input = theirs.path().parent().unwrap().join(format!(
-        "{}.patch",
-        theirs.path().file_name().unwrap().display()
-    ));
+    let input = theirs.path().parent().unwrap().join(format!("{}.patch", theirs.path().file_name().unwrap().display()));
     std::fs::write(&input, patch).unwrap();
     let output = Command::new("patch")
-        .args([
-            "--batch",
-            "--forward",
-            "--no-backup-if-mismatch",
-            &format!("-p{strip}"),
-            &format!("-F{fuzz}"),
-            "-i",
-        ])
+        .args(["--batch", "--forward", "--no-backup-if-mismatch", &format!("-p{strip}"), &format!("-F{fuzz}"), "-i"])
         .arg(&input)
         .current_dir(theirs.path())
         .output()
@@ -98,32 +69,21 @@ fn with_oracle(
     let before = listing(ours.path());
     let result = apply_to(ours.path(), patch.as_bytes(), strip, fuzz);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(
-        output.status.success(),
-        result.is_ok(),
-        "GNU patch says {told}, we say {result:?} of\n{patch}"
-    );
+    assert_eq!(output.status.success(), result.is_ok(), "GNU patch says {told}, we say {result:?} of\n{patch}");
     if result.is_err() {
-        assert_eq!(
-            listing(ours.path()),
-            before,
-            "a patch that does not apply changes nothing"
-        );
+        assert_eq!(listing(ours.path()), before, "a patch that does not apply changes nothing");
         return None;
     }
-    assert_eq!(
-        listing(ours.path()),
-        listing(theirs.path()),
-        "{told}\n{patch}"
-    );
+    assert_eq!(listing(ours.path()), listing(theirs.path()), "{told}\n{patch}");
     Some(listing(ours.path()))
 }
 
 fn numbers(range: std::ops::RangeInclusive<u32>) -> String {
-    range.map(|number| format!("line {number}\n")).collect()
+    range.fold(String::new(), |text, number| text + "line " + &number.to_string() + "\n")
 }
 
-const CHANGE_10: &str = "--- a/f\n+++ b/f\n@@ -7,7 +7,7 @@\n line 7\n line 8\n line 9\n-line 10\n+changed\n line 11\n line 12\n line 13\n";
+const CHANGE_10: &str =
+    "--- a/f\n+++ b/f\n@@ -7,7 +7,7 @@\n line 7\n line 8\n line 9\n-line 10\n+changed\n line 11\n line 12\n line 13\n";
 
 #[test]
 fn hunks_land_where_gnu_patch_puts_them() {
@@ -135,9 +95,7 @@ fn hunks_land_where_gnu_patch_puts_them() {
     for file in [&plain, &shifted, &earlier, &twice, &far] {
         assert!(with_oracle(&[("f", file)], CHANGE_10, 1, 0).is_some());
     }
-    let worn = plain
-        .replace("line 7\n", "seven\n")
-        .replace("line 13\n", "thirteen\n");
+    let worn = plain.replace("line 7\n", "seven\n").replace("line 13\n", "thirteen\n");
     assert!(with_oracle(&[("f", &worn)], CHANGE_10, 1, 0).is_none());
     assert!(with_oracle(&[("f", &worn)], CHANGE_10, 1, 1).is_some());
     let worse = worn.replace("line 8\n", "eight\n");
@@ -171,18 +129,9 @@ fn the_ends_of_a_file_are_ends() {
 #[test]
 fn a_missing_newline_is_kept_or_made() {
     let cases = [
-        (
-            "a\nb",
-            "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n\\ No newline at end of file\n+b\n",
-        ),
-        (
-            "a\nb\n",
-            "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n",
-        ),
-        (
-            "a\nb",
-            "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n-a\n+A\n b\n\\ No newline at end of file\n",
-        ),
+        ("a\nb", "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n\\ No newline at end of file\n+b\n"),
+        ("a\nb\n", "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n"),
+        ("a\nb", "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n-a\n+A\n b\n\\ No newline at end of file\n"),
     ];
     for (file, patch) in cases {
         assert!(with_oracle(&[("f", file)], patch, 1, 0).is_some());
@@ -193,15 +142,9 @@ fn a_missing_newline_is_kept_or_made() {
 #[test]
 fn carriage_returns_are_kept_in_the_file_and_dropped_from_a_converted_patch() {
     let dos = "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\r\n-b\r\n+c\r\n";
-    assert_eq!(
-        with_oracle(&[("f", "a\r\nb\r\n")], dos, 1, 0).unwrap()[0].1,
-        b"a\r\nc\r\n"
-    );
+    assert_eq!(with_oracle(&[("f", "a\r\nb\r\n")], dos, 1, 0).unwrap()[0].1, b"a\r\nc\r\n");
     let converted = "--- a/f\r\n+++ b/f\r\n@@ -1,2 +1,2 @@\r\n a\r\n-b\r\n+c\r\n";
-    assert_eq!(
-        with_oracle(&[("f", "a\nb\n")], converted, 1, 0).unwrap()[0].1,
-        b"a\nc\n"
-    );
+    assert_eq!(with_oracle(&[("f", "a\nb\n")], converted, 1, 0).unwrap()[0].1, b"a\nc\n");
     assert!(with_oracle(&[("f", "a\nb\n")], dos, 1, 0).is_none());
 }
 
@@ -211,63 +154,32 @@ fn files_come_and_go() {
     assert!(with_oracle(&[], create, 1, 0).is_some());
     assert!(with_oracle(&[("new/deep/f", "there")], create, 1, 0).is_none());
     let delete = "--- a/old/deep/f\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-a\n-b\n";
-    assert_eq!(
-        with_oracle(&[("old/deep/f", "a\nb\n"), ("x", "")], delete, 1, 0)
-            .unwrap()
-            .len(),
-        1
-    );
-    assert_eq!(
-        with_oracle(&[("old/deep/f", "a\nb\n"), ("old/x", "")], delete, 1, 0)
-            .unwrap()
-            .len(),
-        2
-    );
-    let by_time = "--- a/f\t1970-01-01 01:00:00.000000000 +0100\n+++ b/f\t2024-01-01 00:00:00 +0000\n@@ -0,0 +1 @@\n+a\n";
+    assert_eq!(with_oracle(&[("old/deep/f", "a\nb\n"), ("x", "")], delete, 1, 0).unwrap().len(), 1);
+    assert_eq!(with_oracle(&[("old/deep/f", "a\nb\n"), ("old/x", "")], delete, 1, 0).unwrap().len(), 2);
+    let by_time =
+        "--- a/f\t1970-01-01 01:00:00.000000000 +0100\n+++ b/f\t2024-01-01 00:00:00 +0000\n@@ -0,0 +1 @@\n+a\n";
     assert!(with_oracle(&[], by_time, 1, 0).is_some());
     let gone = "--- a/f\t2024-01-01 00:00:00 +0000\n+++ b/f\t1969-12-31 19:00:00.000000000 -0500\n@@ -1 +0,0 @@\n-a\n";
     assert_eq!(with_oracle(&[("f", "a\n")], gone, 1, 0).unwrap(), []);
     let emptied = "--- a/f\t2024-01-01 00:00:00 +0000\n+++ b/f\t2024-01-01 00:00:00 +0000\n@@ -1 +0,0 @@\n-a\n";
-    assert_eq!(
-        with_oracle(&[("f", "a\n")], emptied, 1, 0).unwrap().len(),
-        1
-    );
+    assert_eq!(with_oracle(&[("f", "a\n")], emptied, 1, 0).unwrap().len(), 1);
     // GNU patch keeps what is left of such a file and fails; so do we, and keep all of it.
-    assert!(
-        with_oracle(
-            &[("f", "a\nb\n")],
-            "--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n",
-            1,
-            0
-        )
-        .is_none()
-    );
+    assert!(with_oracle(&[("f", "a\nb\n")], "--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", 1, 0).is_none());
 }
 
 #[test]
 fn names_are_chosen_and_stripped_as_gnu_patch_does() {
     let patch = |old: &str, new: &str| format!("--- {old}\n+++ {new}\n@@ -1 +1 @@\n-a\n+b\n");
-    let cases: [(&[(&str, &str)], String, u32); 8] = [
+    type Case<'c> = (&'c [(&'c str, &'c str)], String, u32);
+    let cases: [Case; 8] = [
         (&[("f", "a\n")], patch("f.orig", "f"), 0),
         (&[("f.orig", "a\n"), ("f", "a\n")], patch("f.orig", "f"), 0),
         (&[("d/f", "a\n")], patch("x/d/f", "y/d/f"), 1),
         (&[("f", "a\n")], patch("x/d/f", "y/d/f"), 2),
         (&[("f", "a\n")], patch("x//d///f", "y/d/f"), 2),
-        (
-            &[("d/f", "a\n")],
-            patch("pkg-1.0/d/f\t2020-01-01", "pkg-1.1/d/f\t2020-01-02"),
-            1,
-        ),
-        (
-            &[("with space", "a\n")],
-            patch("a/with space\t", "b/with space\t"),
-            1,
-        ),
-        (
-            &[("ü", "a\n")],
-            patch("\"a/\\303\\274\"", "\"b/\\303\\274\""),
-            1,
-        ),
+        (&[("d/f", "a\n")], patch("pkg-1.0/d/f\t2020-01-01", "pkg-1.1/d/f\t2020-01-02"), 1),
+        (&[("with space", "a\n")], patch("a/with space\t", "b/with space\t"), 1),
+        (&[("ü", "a\n")], patch("\"a/\\303\\274\"", "\"b/\\303\\274\""), 1),
     ];
     for (files, patch, strip) in cases {
         assert!(with_oracle(files, &patch, strip, 0).is_some(), "{patch}");
@@ -316,17 +228,11 @@ fn context_diffs_are_read() {
         .replace("line 20\n", "line 20\nadded\n");
     text.push_str("no newline");
     let new = tree(&[("f", &text), ("made", "m\n")]);
-    let output = Command::new("diff")
-        .args(["-rcN", "old", "new"])
-        .current_dir(link_pair(&old, &new).path())
-        .output()
-        .unwrap();
+    let output =
+        Command::new("diff").args(["-rcN", "old", "new"]).current_dir(link_pair(&old, &new).path()).output().unwrap();
     let patch = String::from_utf8(output.stdout).unwrap();
     let files: Vec<(&str, String)> = vec![("f", numbers(1..=30)), ("gone", "x\ny\n".to_owned())];
-    let files: Vec<(&str, &str)> = files
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let after = with_oracle(&files, &patch, 1, 0).unwrap();
     assert_eq!(after, listing(new.path()));
 }
@@ -341,24 +247,13 @@ fn link_pair(old: &tempfile::TempDir, new: &tempfile::TempDir) -> tempfile::Temp
 
 fn git(directory: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new("git")
-        .args([
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@example.org",
-            "-c",
-            "init.defaultBranch=main",
-        ])
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
         .args(arguments)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .current_dir(directory)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
@@ -378,11 +273,7 @@ fn repository() -> (tempfile::TempDir, tempfile::TempDir) {
     git(path, &["add", "."]);
     git(path, &["commit", "-qm", "first"]);
     std::fs::create_dir(path.join("sub")).unwrap();
-    std::fs::write(
-        path.join("sub/moved"),
-        numbers(1..=40).replace("line 9\n", "nine\n"),
-    )
-    .unwrap();
+    std::fs::write(path.join("sub/moved"), numbers(1..=40).replace("line 9\n", "nine\n")).unwrap();
     std::fs::remove_file(path.join("moved")).unwrap();
     std::fs::set_permissions(path.join("script"), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::write(path.join("empty"), "").unwrap();
@@ -395,11 +286,7 @@ fn repository() -> (tempfile::TempDir, tempfile::TempDir) {
     std::fs::rename(path.join("one"), path.join("three")).unwrap();
     std::fs::rename(path.join("two"), path.join("one")).unwrap();
     std::fs::rename(path.join("three"), path.join("two")).unwrap();
-    std::fs::write(
-        path.join("sub/moved"),
-        numbers(1..=40).replace("line 9\n", "nine again\n"),
-    )
-    .unwrap();
+    std::fs::write(path.join("sub/moved"), numbers(1..=40).replace("line 9\n", "nine again\n")).unwrap();
     std::fs::remove_file(path.join("link")).unwrap();
     std::os::unix::fs::symlink("empty", path.join("link")).unwrap();
     git(path, &["add", "-A"]);
@@ -411,18 +298,14 @@ fn repository() -> (tempfile::TempDir, tempfile::TempDir) {
 fn git_diffs_rename_copy_and_change_modes() {
     let (repository, before) = repository();
     let diff = git(repository.path(), &["diff", "-M", "-C", "HEAD~2", "HEAD"]);
-    apply_to(before.path(), &diff, 1, 0)
-        .unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(&diff)));
+    apply_to(before.path(), &diff, 1, 0).unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(&diff)));
     assert_eq!(listing(before.path()), listing(repository.path()));
 }
 
 #[test]
 fn a_series_of_commits_applies_in_order() {
     let (repository, before) = repository();
-    let series = git(
-        repository.path(),
-        &["format-patch", "-M", "-B", "--stdout", "HEAD~2"],
-    );
+    let series = git(repository.path(), &["format-patch", "-M", "-B", "--stdout", "HEAD~2"]);
     apply_to(before.path(), &series, 1, 0)
         .unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(&series)));
     assert_eq!(listing(before.path()), listing(repository.path()));
@@ -437,10 +320,7 @@ fn what_git_says_about_binaries_and_submodules_is_refused() {
         "diff --git a/m b/m\nnew file mode 160000\n--- /dev/null\n+++ b/m\n@@ -0,0 +1 @@\n+Subproject commit 1\n",
     ] {
         assert!(
-            matches!(
-                apply_to(place.path(), patch.as_bytes(), 1, 0),
-                Err(PatchError::Unsupported { .. })
-            ),
+            matches!(apply_to(place.path(), patch.as_bytes(), 1, 0), Err(PatchError::Unsupported { .. })),
             "{patch}"
         );
     }
@@ -453,10 +333,7 @@ fn malformed_patches_are_named_by_their_line() {
         ("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n", 6),
         ("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\nxb\n+c\n", 5),
         ("--- a/f\n+++ b/f\n@@ -1,1 +1,1 @@\n a\n@@ -x +1 @@\n", 5),
-        (
-            "--- a/f\n+++ b/f\n@@ -99999999999999999999,1 +1 @@\n-a\n",
-            3,
-        ),
+        ("--- a/f\n+++ b/f\n@@ -99999999999999999999,1 +1 @@\n-a\n", 3),
         ("--- a/f\n+++ b/f\n@@ -1,1 +1,0 @@\n a\n", 4),
         ("--- a/f\n+++ b/f\n@@ -1,0 +1,0 @@\n", 4),
         ("@@ -1 +1 @@\n-a\n+b\n", 1),
@@ -469,10 +346,7 @@ fn malformed_patches_are_named_by_their_line() {
         }
     }
     for empty in ["", "hello\n", "From here on\n"] {
-        assert!(matches!(
-            apply_to(place.path(), empty.as_bytes(), 1, 0),
-            Err(PatchError::Empty)
-        ));
+        assert!(matches!(apply_to(place.path(), empty.as_bytes(), 1, 0), Err(PatchError::Empty)));
     }
 }
 
@@ -480,26 +354,14 @@ fn malformed_patches_are_named_by_their_line() {
 fn a_patch_that_is_there_already_is_recognised() {
     let place = tree(&[("f", &numbers(1..=20).replace("line 10\n", "changed\n"))]);
     match apply_to(place.path(), CHANGE_10.as_bytes(), 1, 0).unwrap_err() {
-        error @ PatchError::HunkFailed {
-            hunk: 1,
-            line: 7,
-            already_applied: true,
-            ..
-        } => assert!(error.hint().unwrap().contains("already")),
+        error @ PatchError::HunkFailed { hunk: 1, line: 7, already_applied: true, .. } => {
+            assert!(error.hint().unwrap().contains("already"));
+        }
         other => panic!("{other:?}"),
     }
     let worn = tree(&[("f", &numbers(1..=20).replace("line 7\n", "seven\n"))]);
     let error = apply_to(worn.path(), CHANGE_10.as_bytes(), 1, 0).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            PatchError::HunkFailed {
-                fuzz_needed: Some(1),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, PatchError::HunkFailed { fuzz_needed: Some(1), .. }), "{error:?}");
 }
 
 #[test]
@@ -514,10 +376,7 @@ fn all_or_nothing() {
 #[test]
 fn one_file_twice_in_a_patch_is_patched_twice() {
     let patch = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-b\n+c\n";
-    assert_eq!(
-        with_oracle(&[("f", "a\n")], patch, 1, 0).unwrap()[0].1,
-        b"c\n"
-    );
+    assert_eq!(with_oracle(&[("f", "a\n")], patch, 1, 0).unwrap()[0].1, b"c\n");
 }
 
 #[test]
@@ -525,18 +384,13 @@ fn random_edits_apply_as_gnu_patch_applies_them() {
     // A small linear congruential generator: the cases are many and the same in every run.
     let mut state = 12_345_u64;
     let mut random = move |below: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     let mut applied = 0;
     for _ in 0..60 {
-        let lines = |random: &mut dyn FnMut(u64) -> u64| {
-            (0..40)
-                .map(|_| format!("{}\n", random(7)))
-                .collect::<Vec<_>>()
-        };
+        let lines =
+            |random: &mut dyn FnMut(u64) -> u64| (0..40).map(|_| format!("{}\n", random(7))).collect::<Vec<_>>();
         let old = lines(&mut random);
         let mut new = old.clone();
         let mut upstream = old.clone();
@@ -544,32 +398,18 @@ fn random_edits_apply_as_gnu_patch_applies_them() {
             let at = usize::try_from(random(38)).unwrap();
             new[at] = format!("new {}\n", random(9));
             let at = usize::try_from(random(38)).unwrap();
-            if random(2) == 0 {
-                upstream.insert(at, "up\n".to_owned())
-            } else {
-                upstream[at] = "changed\n".to_owned()
-            }
+            if random(2) == 0 { upstream.insert(at, "up\n".to_owned()) } else { upstream[at] = "changed\n".to_owned() }
         }
         let pair = tree(&[("old/f", &old.concat()), ("new/f", &new.concat())]);
         let format = ["-u", "-c", "-U0", "-U1"][usize::try_from(random(4)).unwrap()];
-        let output = Command::new("diff")
-            .args(["-r", format, "old", "new"])
-            .current_dir(pair.path())
-            .output()
-            .unwrap();
+        let output = Command::new("diff").args(["-r", format, "old", "new"]).current_dir(pair.path()).output().unwrap();
         let patch = String::from_utf8(output.stdout).unwrap();
         if patch.is_empty() {
             continue;
         }
         assert!(with_oracle(&[("f", &old.concat())], &patch, 1, 0).is_some());
         applied += u32::from(
-            with_oracle(
-                &[("f", &upstream.concat())],
-                &patch,
-                1,
-                u32::try_from(random(3)).unwrap(),
-            )
-            .is_some(),
+            with_oracle(&[("f", &upstream.concat())], &patch, 1, u32::try_from(random(3)).unwrap()).is_some(),
         );
     }
     assert!(applied > 10, "{applied} applied to a changed file");

@@ -43,11 +43,7 @@ pub(super) fn sniff(head: &[u8]) -> Format {
     let starts = |magic: &[u8]| head.starts_with(magic);
     if starts(&[0x1f, 0x8b]) {
         Format::Gzip
-    } else if starts(b"BZh")
-        && head
-            .get(3)
-            .is_some_and(|level| (b'1'..=b'9').contains(level))
-    {
+    } else if starts(b"BZh") && head.get(3).is_some_and(|level| (b'1'..=b'9').contains(level)) {
         Format::Bzip2
     } else if starts(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
         Format::Xz
@@ -119,16 +115,8 @@ pub(super) fn open<'a, R: Read + 'a>(
     cancel: &'a AtomicBool,
 ) -> io::Result<Meter<'a>> {
     let consumed = Rc::new(Cell::new(0));
-    let counted = BufReader::with_capacity(
-        1 << 16,
-        Counting {
-            input,
-            consumed: Rc::clone(&consumed),
-        },
-    );
-    let lzma = |stream: Result<liblzma::stream::Stream, liblzma::stream::Error>| {
-        stream.map_err(io::Error::from)
-    };
+    let counted = BufReader::with_capacity(1 << 16, Counting { input, consumed: Rc::clone(&consumed) });
+    let lzma = |stream: Result<liblzma::stream::Stream, liblzma::stream::Error>| stream.map_err(io::Error::from);
     let memory = limits.decoder_memory_bytes;
     let flags = liblzma::stream::CONCATENATED | liblzma::stream::TELL_UNSUPPORTED_CHECK;
     let decoder: Box<dyn Read + 'a> = match format {
@@ -244,7 +232,7 @@ fn asks_for_too_much_memory(error: &io::Error) -> bool {
 /// Zero bytes behind the last member are padding, as gzip itself sees them; anything else there is damage.
 enum Members<R: BufRead> {
     Between(R),
-    Within(flate2::bufread::GzDecoder<R>),
+    Within(Box<flate2::bufread::GzDecoder<R>>),
     Ended,
 }
 
@@ -255,7 +243,7 @@ impl<R: BufRead> Read for Members<R> {
                 Self::Ended => return Ok(0),
                 Self::Between(mut input) => match input.fill_buf()?.first() {
                     None => {}
-                    Some(0x1f) => *self = Self::Within(flate2::bufread::GzDecoder::new(input)),
+                    Some(0x1f) => *self = Self::Within(Box::new(flate2::bufread::GzDecoder::new(input))),
                     Some(0) => skip_padding(&mut input)?,
                     Some(_) => return Err(trailing()),
                 },
@@ -287,8 +275,5 @@ fn skip_padding(input: &mut impl BufRead) -> io::Result<()> {
 }
 
 fn trailing() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "unknown data behind the compressed stream",
-    )
+    io::Error::new(io::ErrorKind::InvalidData, "unknown data behind the compressed stream")
 }

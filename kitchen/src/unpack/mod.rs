@@ -263,28 +263,17 @@ pub fn unpack(
     cancel: &AtomicBool,
 ) -> Result<Unpacked, UnpackError> {
     let file = shown(file_name.as_bytes());
-    let mut sink = Sink {
-        beneath: Beneath::new(into),
-        limits,
-        file,
-        top_level: BTreeSet::new(),
-        done: Unpacked::default(),
-    };
-    let format = decode::head(&archive)
-        .map(|head| decode::sniff(&head))
-        .map_err(|error| sink.read_error(error))?;
+    let mut sink =
+        Sink { beneath: Beneath::new(into), limits, file, top_level: BTreeSet::new(), done: Unpacked::default() };
+    let format = decode::head(&archive).map(|head| decode::sniff(&head)).map_err(|error| sink.read_error(error))?;
     io::Seek::rewind(&mut &archive).map_err(|error| sink.read_error(error))?;
     match format {
         Format::Unsupported(what) => {
-            return Err(UnpackError::Unsupported {
-                file: sink.file,
-                what: format!("a {what} archive"),
-            });
+            return Err(UnpackError::Unsupported { file: sink.file, what: format!("a {what} archive") });
         }
         Format::Zip => zip::unpack(archive, &mut sink, cancel)?,
         _ => {
-            let input = decode::open(archive, format, limits, cancel)
-                .map_err(|error| sink.read_error(error))?;
+            let input = decode::open(archive, format, limits, cancel).map_err(|error| sink.read_error(error))?;
             tape::unpack(input, &mut sink)?;
         }
     }
@@ -329,14 +318,8 @@ pub fn decompress(
     let file = || shown(file_name.as_bytes());
     match decode::sniff(&bytes) {
         Format::Plain => Ok(bytes),
-        Format::Zip => Err(UnpackError::Unsupported {
-            file: file(),
-            what: "a zip archive".to_owned(),
-        }),
-        Format::Unsupported(what) => Err(UnpackError::Unsupported {
-            file: file(),
-            what: format!("a {what} archive"),
-        }),
+        Format::Zip => Err(UnpackError::Unsupported { file: file(), what: "a zip archive".to_owned() }),
+        Format::Unsupported(what) => Err(UnpackError::Unsupported { file: file(), what: format!("a {what} archive") }),
         format => {
             let mut content = Vec::new();
             decode::open(&bytes[..], format, limits, cancel)
@@ -361,20 +344,10 @@ pub(crate) fn decompressed<'a>(file: File, limits: &Limits, cancel: &'a AtomicBo
 /// # Errors
 /// An I/O error when something cannot be listed or changed.
 pub fn set_times(directory: BorrowedFd, epoch_secs: i64) -> io::Result<()> {
-    let time = Timespec {
-        tv_sec: epoch_secs,
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    let listing = rustix::fs::openat(
-        directory,
-        c".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let time = Timespec { tv_sec: epoch_secs, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    let listing =
+        rustix::fs::openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // Named first, changed then: a listing that is read while it changes is not defined.
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(&listing)? {
@@ -385,9 +358,9 @@ pub fn set_times(directory: BorrowedFd, epoch_secs: i64) -> io::Result<()> {
     }
     for (name, kind) in names {
         let kind = match kind {
-            FileType::Unknown => FileType::from_raw_mode(
-                rustix::fs::statat(&listing, &name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
-            ),
+            FileType::Unknown => {
+                FileType::from_raw_mode(rustix::fs::statat(&listing, &name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+            }
             known => known,
         };
         if kind == FileType::Directory {
@@ -440,10 +413,7 @@ impl Sink<'_> {
         }
         let refused = |why| Self::refused(&self.file, &member.path, why);
         let path = normalise(&member.path, self.limits).map_err(refused)?;
-        if let Some(mtime) = member
-            .mtime
-            .filter(|mtime| (1..=i64::from(u32::MAX)).contains(mtime))
-        {
+        if let Some(mtime) = member.mtime.filter(|mtime| (1..=i64::from(u32::MAX)).contains(mtime)) {
             self.done.newest_mtime = self.done.newest_mtime.max(Some(mtime));
         }
         if path.is_empty() {
@@ -483,11 +453,8 @@ impl Sink<'_> {
         executable: bool,
         content: &mut dyn Read,
     ) -> Result<(), UnpackError> {
-        let mut file = self
-            .beneath
-            .file(path)
-            .map_err(|obstacle| self.obstacle(&member.path, obstacle))?;
-        let mut buffer = [0; 1 << 16];
+        let mut file = self.beneath.file(path).map_err(|obstacle| self.obstacle(&member.path, obstacle))?;
+        let mut buffer = [0; 1 << 14];
         let mut left = size;
         while left > 0 {
             let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
@@ -499,15 +466,10 @@ impl Sink<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.read_error(error)),
             };
-            file.write_all(&buffer[..count])
-                .map_err(|error| self.write_error(&member.path, error))?;
+            file.write_all(&buffer[..count]).map_err(|error| self.write_error(&member.path, error))?;
             left -= count as u64;
         }
-        let mode = if executable {
-            EXECUTABLE_MODE
-        } else {
-            PLAIN_MODE
-        };
+        let mode = if executable { EXECUTABLE_MODE } else { PLAIN_MODE };
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
             .map_err(|error| self.write_error(&member.path, error.into()))?;
         self.done.bytes += size;
@@ -515,11 +477,7 @@ impl Sink<'_> {
     }
 
     fn refused(file: &str, path: &[u8], why: Refusal) -> UnpackError {
-        UnpackError::Refused {
-            file: file.to_owned(),
-            entry: shown(path),
-            why,
-        }
+        UnpackError::Refused { file: file.to_owned(), entry: shown(path), why }
     }
 
     fn obstacle(&self, path: &[u8], obstacle: Obstacle) -> UnpackError {
@@ -535,25 +493,15 @@ impl Sink<'_> {
     }
 
     fn write_error(&self, path: &[u8], source: io::Error) -> UnpackError {
-        UnpackError::Write {
-            file: self.file.clone(),
-            entry: shown(path),
-            source,
-        }
+        UnpackError::Write { file: self.file.clone(), entry: shown(path), source }
     }
 
     fn damaged(&self, reason: impl Into<String>) -> UnpackError {
-        UnpackError::Damaged {
-            file: self.file.clone(),
-            reason: reason.into(),
-        }
+        UnpackError::Damaged { file: self.file.clone(), reason: reason.into() }
     }
 
     fn unsupported(&self, what: impl Into<String>) -> UnpackError {
-        UnpackError::Unsupported {
-            file: self.file.clone(),
-            what: what.into(),
-        }
+        UnpackError::Unsupported { file: self.file.clone(), what: what.into() }
     }
 
     fn read_error(&self, error: io::Error) -> UnpackError {
@@ -565,23 +513,12 @@ impl Sink<'_> {
 fn read_error(file: String, error: io::Error) -> UnpackError {
     match Halt::find(&error) {
         Some(Halt::Cancelled) => UnpackError::Cancelled,
-        Some(Halt::Bound(bound, allowed)) => UnpackError::Limit {
-            file,
-            bound,
-            allowed,
-        },
-        None if error.raw_os_error().is_some() => UnpackError::Read {
-            file,
-            source: error,
-        },
-        None if error.kind() == io::ErrorKind::UnexpectedEof => UnpackError::Damaged {
-            file,
-            reason: "it ends too early".to_owned(),
-        },
-        None => UnpackError::Damaged {
-            file,
-            reason: shown(error.to_string().as_bytes()),
-        },
+        Some(Halt::Bound(bound, allowed)) => UnpackError::Limit { file, bound, allowed },
+        None if error.raw_os_error().is_some() => UnpackError::Read { file, source: error },
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            UnpackError::Damaged { file, reason: "it ends too early".to_owned() }
+        }
+        None => UnpackError::Damaged { file, reason: shown(error.to_string().as_bytes()) },
     }
 }
 
@@ -635,11 +572,7 @@ fn check_target(target: &[u8], limits: &Limits) -> Result<(), Refusal> {
 
 /// Stops when the caller wants it.
 fn check_cancel(cancel: &AtomicBool) -> Result<(), UnpackError> {
-    if cancel.load(Ordering::Relaxed) {
-        Err(UnpackError::Cancelled)
-    } else {
-        Ok(())
-    }
+    if cancel.load(Ordering::Relaxed) { Err(UnpackError::Cancelled) } else { Ok(()) }
 }
 
 #[cfg(test)]

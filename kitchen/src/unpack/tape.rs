@@ -39,9 +39,7 @@ pub(super) fn unpack(mut input: Meter, sink: &mut Sink) -> Result<(), UnpackErro
         let start = input.produced();
         let filled = fill(&mut input, &mut block).map_err(|error| sink.read_error(error))?;
         if first && (filled < BLOCK || !is_header(&block)) {
-            return Err(UnpackError::NotAnArchive {
-                file: sink.file.clone(),
-            });
+            return Err(UnpackError::NotAnArchive { file: sink.file.clone() });
         }
         first = false;
         if filled < BLOCK {
@@ -54,20 +52,18 @@ pub(super) fn unpack(mut input: Meter, sink: &mut Sink) -> Result<(), UnpackErro
             return Err(sink.damaged(format!("a member's header is broken at byte {start}")));
         }
         let header = Header::from_byte_slice(&block);
-        let stored_size = number(&header.as_old().size)
-            .ok_or_else(|| sink.damaged("a member's size is not a number"))?;
+        let stored_size =
+            number(&header.as_old().size).ok_or_else(|| sink.damaged("a member's size is not a number"))?;
         match header.entry_type() {
             EntryType::XHeader => {
                 let records = content(&mut input, stored_size, sink)?;
-                parse_pax(&records, &mut extension).map_err(|reason| refuse_pax(sink, reason))?;
+                parse_pax(&records, &mut extension).map_err(|reason| refuse_pax(sink, &reason))?;
             }
             EntryType::XGlobalHeader => {
                 let records = content(&mut input, stored_size, sink)?;
-                parse_pax(&records, &mut global).map_err(|reason| refuse_pax(sink, reason))?;
+                parse_pax(&records, &mut global).map_err(|reason| refuse_pax(sink, &reason))?;
                 if global.path.is_some() || global.link.is_some() || global.size.is_some() {
-                    return Err(
-                        sink.damaged("a global header gives one name or size to all members")
-                    );
+                    return Err(sink.damaged("a global header gives one name or size to all members"));
                 }
             }
             EntryType::GNULongName => {
@@ -86,8 +82,7 @@ pub(super) fn unpack(mut input: Meter, sink: &mut Sink) -> Result<(), UnpackErro
             kind if kind.as_byte() == b'V' => skip(&mut input, stored_size, sink)?,
             kind => {
                 let said = std::mem::take(&mut extension);
-                let size = member_size(stored_size, said.size)
-                    .ok_or_else(|| sink.damaged("a member has two sizes"))?;
+                let size = member_size(stored_size, said.size).ok_or_else(|| sink.damaged("a member has two sizes"))?;
                 let member = member(header, kind, said, global.mtime, size, sink)?;
                 sink.add(&member, &mut input)?;
                 skip_padding(&mut input, size, sink)?;
@@ -111,12 +106,7 @@ fn has_checksum(block: &[u8; BLOCK]) -> bool {
     let Some(expected) = octal(&block[FIELD]) else {
         return false;
     };
-    let summed = || {
-        block
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| if FIELD.contains(&at) { b' ' } else { *byte })
-    };
+    let summed = || block.iter().enumerate().map(|(at, byte)| if FIELD.contains(&at) { b' ' } else { *byte });
     let unsigned: u64 = summed().map(u64::from).sum();
     let signed: i64 = summed().map(|byte| i64::from(byte.cast_signed())).sum();
     expected == unsigned || i64::try_from(expected) == Ok(signed)
@@ -131,13 +121,8 @@ fn member(
     size: u64,
     sink: &Sink,
 ) -> Result<Member, UnpackError> {
-    let path = said
-        .path
-        .unwrap_or_else(|| header.path_bytes().into_owned());
-    let link = said
-        .link
-        .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
-        .unwrap_or_default();
+    let path = said.path.unwrap_or_else(|| header.path_bytes().into_owned());
+    let link = said.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
     let stored_mtime = number(&header.as_old().mtime).and_then(|mtime| i64::try_from(mtime).ok());
     let mtime = said.mtime.or(global_mtime).or(stored_mtime);
     let is_directory_by_name = path.ends_with(b"/");
@@ -145,10 +130,7 @@ fn member(
         EntryType::Regular | EntryType::Continuous if is_directory_by_name => MemberKind::Directory,
         EntryType::Regular | EntryType::Continuous => {
             let mode = number(&header.as_old().mode).unwrap_or(0o644);
-            MemberKind::File {
-                size,
-                executable: mode & 0o111 != 0,
-            }
+            MemberKind::File { size, executable: mode & 0o111 != 0 }
         }
         EntryType::Directory => MemberKind::Directory,
         EntryType::Symlink => MemberKind::Symlink { target: link },
@@ -156,9 +138,7 @@ fn member(
         EntryType::Char | EntryType::Block | EntryType::Fifo => MemberKind::Special,
         EntryType::GNUSparse => return Err(sink.unsupported("a sparse file")),
         other => {
-            return Err(
-                sink.unsupported(format!("a member of kind {:?}", shown(&[other.as_byte()])))
-            );
+            return Err(sink.unsupported(format!("a member of kind {:?}", shown(&[other.as_byte()]))));
         }
     };
     if size != 0 && !matches!(kind, MemberKind::File { .. }) {
@@ -179,11 +159,7 @@ fn member_size(stored: u64, said: Option<u64>) -> Option<u64> {
 /// Reads the records of a pax header: `LENGTH KEY=VALUE\n`, the length counting all of it.
 fn parse_pax(mut records: &[u8], extension: &mut Extension) -> Result<(), PaxError> {
     while !records.is_empty() {
-        let space = records
-            .iter()
-            .take(20)
-            .position(|byte| *byte == b' ')
-            .ok_or(PaxError::Malformed)?;
+        let space = records.iter().take(20).position(|byte| *byte == b' ').ok_or(PaxError::Malformed)?;
         let length = decimal(&records[..space]).ok_or(PaxError::Malformed)?;
         let length = usize::try_from(length).map_err(|_| PaxError::Malformed)?;
         if length <= space + 1 || length > records.len() || records[length - 1] != b'\n' {
@@ -191,18 +167,12 @@ fn parse_pax(mut records: &[u8], extension: &mut Extension) -> Result<(), PaxErr
         }
         let record = &records[space + 1..length - 1];
         records = &records[length..];
-        let equals = record
-            .iter()
-            .position(|byte| *byte == b'=')
-            .ok_or(PaxError::Malformed)?;
+        let equals = record.iter().position(|byte| *byte == b'=').ok_or(PaxError::Malformed)?;
         let (key, value) = (&record[..equals], &record[equals + 1..]);
         match key {
             b"path" => set_once(&mut extension.path, value.to_vec())?,
             b"linkpath" => set_once(&mut extension.link, value.to_vec())?,
-            b"size" => set_once(
-                &mut extension.size,
-                decimal(value).ok_or(PaxError::Malformed)?,
-            )?,
+            b"size" => set_once(&mut extension.size, decimal(value).ok_or(PaxError::Malformed)?)?,
             b"mtime" => extension.mtime = seconds(value),
             key if key.starts_with(b"GNU.sparse.") => return Err(PaxError::Sparse),
             _ => {}
@@ -219,7 +189,7 @@ enum PaxError {
     Sparse,
 }
 
-fn refuse_pax(sink: &Sink, error: PaxError) -> UnpackError {
+fn refuse_pax(sink: &Sink, error: &PaxError) -> UnpackError {
     match error {
         PaxError::Malformed => sink.damaged("a pax header is malformed"),
         PaxError::Twice => sink.damaged("a member has two names or sizes"),
@@ -228,26 +198,15 @@ fn refuse_pax(sink: &Sink, error: PaxError) -> UnpackError {
 }
 
 fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), PaxError> {
-    if slot.replace(value).is_some() {
-        Err(PaxError::Twice)
-    } else {
-        Ok(())
-    }
+    if slot.replace(value).is_some() { Err(PaxError::Twice) } else { Ok(()) }
 }
 
 /// A number of a header: octal text, or base 256 when the first bit is set. Negative ones are none.
 fn number(field: &[u8]) -> Option<u64> {
     match field {
         [0x80, rest @ ..] => {
-            let significant = rest
-                .iter()
-                .position(|byte| *byte != 0)
-                .map_or(&[][..], |at| &rest[at..]);
-            (significant.len() <= 8).then(|| {
-                significant
-                    .iter()
-                    .fold(0, |value, byte| value << 8 | u64::from(*byte))
-            })
+            let significant = rest.iter().position(|byte| *byte != 0).map_or(&[][..], |at| &rest[at..]);
+            (significant.len() <= 8).then(|| significant.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
         }
         _ => octal(field),
     }
@@ -255,19 +214,11 @@ fn number(field: &[u8]) -> Option<u64> {
 
 /// Octal digits between spaces and NUL bytes; an empty field is zero, as tars read it.
 fn octal(field: &[u8]) -> Option<u64> {
-    let start = field
-        .iter()
-        .position(|byte| *byte != b' ')
-        .unwrap_or(field.len());
+    let start = field.iter().position(|byte| *byte != b' ').unwrap_or(field.len());
     let digits = &field[start..];
-    let end = digits
-        .iter()
-        .position(|byte| matches!(byte, b' ' | 0))
-        .unwrap_or(digits.len());
+    let end = digits.iter().position(|byte| matches!(byte, b' ' | 0)).unwrap_or(digits.len());
     digits[..end].iter().try_fold(0_u64, |value, byte| {
-        (b'0'..=b'7')
-            .contains(byte)
-            .then(|| value.checked_mul(8)?.checked_add(u64::from(byte - b'0')))?
+        (b'0'..=b'7').contains(byte).then(|| value.checked_mul(8)?.checked_add(u64::from(byte - b'0')))?
     })
 }
 
@@ -276,16 +227,13 @@ fn decimal(text: &[u8]) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0_u64, |value, byte| {
-        byte.is_ascii_digit()
-            .then(|| value.checked_mul(10)?.checked_add(u64::from(byte - b'0')))?
+        byte.is_ascii_digit().then(|| value.checked_mul(10)?.checked_add(u64::from(byte - b'0')))?
     })
 }
 
 /// The whole seconds of a pax time, rounded down; a time that is malformed is none.
 fn seconds(text: &[u8]) -> Option<i64> {
-    let (negative, text) = text
-        .strip_prefix(b"-")
-        .map_or((false, text), |rest| (true, rest));
+    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
     let mut parts = text.splitn(2, |byte| *byte == b'.');
     let whole = i64::try_from(decimal(parts.next()?)?).ok()?;
     Some(if negative { -whole } else { whole })
@@ -311,11 +259,7 @@ fn content(input: &mut Meter, size: u64, sink: &Sink) -> Result<Vec<u8>, UnpackE
         return Err(sink.damaged("an extension header is larger than 1 MiB"));
     }
     let mut content = Vec::new();
-    input
-        .by_ref()
-        .take(size)
-        .read_to_end(&mut content)
-        .map_err(|error| sink.read_error(error))?;
+    input.by_ref().take(size).read_to_end(&mut content).map_err(|error| sink.read_error(error))?;
     if content.len() as u64 != size {
         return Err(sink.damaged("it ends within an extension header"));
     }
@@ -333,8 +277,8 @@ fn long_name(input: &mut Meter, size: u64, sink: &Sink) -> Result<Vec<u8>, Unpac
 }
 
 fn skip(input: &mut Meter, size: u64, sink: &Sink) -> Result<(), UnpackError> {
-    let skipped = std::io::copy(&mut input.by_ref().take(size), &mut std::io::sink())
-        .map_err(|error| sink.read_error(error))?;
+    let skipped =
+        std::io::copy(&mut input.by_ref().take(size), &mut std::io::sink()).map_err(|error| sink.read_error(error))?;
     if skipped < size {
         return Err(sink.damaged("it ends within a member"));
     }
@@ -347,16 +291,12 @@ fn skip_padding(input: &mut Meter, size: u64, sink: &Sink) -> Result<(), UnpackE
         return Ok(());
     }
     let mut padding = [0; BLOCK];
-    input
-        .read_exact(&mut padding[beyond..])
-        .map_err(|error| sink.read_error(error))
+    input.read_exact(&mut padding[beyond..]).map_err(|error| sink.read_error(error))
 }
 
 /// Reads what follows the end marker, so that a compressed stream's own checksum is checked.
 fn drain(input: &mut Meter, sink: &Sink) -> Result<(), UnpackError> {
-    std::io::copy(input, &mut std::io::sink())
-        .map(drop)
-        .map_err(|error| sink.read_error(error))
+    std::io::copy(input, &mut std::io::sink()).map(drop).map_err(|error| sink.read_error(error))
 }
 
 #[cfg(test)]
@@ -385,15 +325,7 @@ mod tests {
     fn pax_records_are_read_strictly() {
         let mut good = Extension::default();
         parse_pax(b"12 path=a/b\n20 mtime=-12.500000\n10 size=7\n", &mut good).unwrap();
-        assert_eq!(
-            good,
-            Extension {
-                path: Some(b"a/b".to_vec()),
-                link: None,
-                size: Some(7),
-                mtime: Some(-12)
-            }
-        );
+        assert_eq!(good, Extension { path: Some(b"a/b".to_vec()), link: None, size: Some(7), mtime: Some(-12) });
         for bad in [
             &b"12 path=a/"[..],
             b"3 \n",
@@ -404,18 +336,9 @@ mod tests {
             b"9999999999999999999999 path=a\n",
             b"11 size=-7\n",
         ] {
-            assert!(
-                parse_pax(bad, &mut Extension::default()).is_err(),
-                "{bad:?}"
-            );
+            assert!(parse_pax(bad, &mut Extension::default()).is_err(), "{bad:?}");
         }
-        assert_eq!(
-            parse_pax(b"9 size=1\n9 size=2\n", &mut Extension::default()),
-            Err(PaxError::Twice)
-        );
-        assert_eq!(
-            parse_pax(b"22 GNU.sparse.major=1\n", &mut Extension::default()),
-            Err(PaxError::Sparse)
-        );
+        assert_eq!(parse_pax(b"9 size=1\n9 size=2\n", &mut Extension::default()), Err(PaxError::Twice));
+        assert_eq!(parse_pax(b"22 GNU.sparse.major=1\n", &mut Extension::default()), Err(PaxError::Sparse));
     }
 }

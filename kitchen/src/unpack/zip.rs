@@ -15,17 +15,9 @@ use super::{Bound, Member, MemberKind, Sink, UnpackError, check_cancel};
 use crate::shown::shown;
 
 /// Unpacks the zip in `archive`.
-pub(super) fn unpack(
-    archive: File,
-    sink: &mut Sink,
-    cancel: &AtomicBool,
-) -> Result<(), UnpackError> {
-    let packed = archive
-        .metadata()
-        .map_err(|error| sink.read_error(error))?
-        .len();
-    let mut archive =
-        ZipArchive::new(std::io::BufReader::new(archive)).map_err(|error| refuse(sink, error))?;
+pub(super) fn unpack(archive: File, sink: &mut Sink, cancel: &AtomicBool) -> Result<(), UnpackError> {
+    let packed = archive.metadata().map_err(|error| sink.read_error(error))?.len();
+    let mut archive = ZipArchive::new(std::io::BufReader::new(archive)).map_err(|error| refuse(sink, error))?;
     if archive.has_duplicate_names() {
         return Err(sink.damaged("two members have one name"));
     }
@@ -38,9 +30,7 @@ pub(super) fn unpack(
     }
     for index in 0..archive.len() {
         check_cancel(cancel)?;
-        let mut entry = archive
-            .by_index(index)
-            .map_err(|error| refuse(sink, error))?;
+        let mut entry = archive.by_index(index).map_err(|error| refuse(sink, error))?;
         let size = entry.size();
         check_size(size, packed, sink)?;
         let path = entry.name_raw().to_vec();
@@ -51,36 +41,17 @@ pub(super) fn unpack(
             Some(0o120_000) => {
                 let mut target = Vec::new();
                 let limit = sink.limits.path_bytes as u64 + 1;
-                entry
-                    .by_ref()
-                    .take(limit)
-                    .read_to_end(&mut target)
-                    .map_err(|error| sink.read_error(error))?;
+                entry.by_ref().take(limit).read_to_end(&mut target).map_err(|error| sink.read_error(error))?;
                 MemberKind::Symlink { target }
             }
             Some(0o040_000) => MemberKind::Directory,
-            None | Some(0 | 0o100_000) => MemberKind::File {
-                size,
-                executable: mode.unwrap_or(0) & 0o111 != 0,
-            },
+            None | Some(0 | 0o100_000) => MemberKind::File { size, executable: mode.unwrap_or(0) & 0o111 != 0 },
             Some(_) => MemberKind::Special,
         };
         let is_file = matches!(kind, MemberKind::File { .. });
-        sink.add(
-            &Member {
-                path: path.clone(),
-                mtime,
-                kind,
-            },
-            &mut entry,
-        )?;
+        sink.add(&Member { path: path.clone(), mtime, kind }, &mut entry)?;
         // The checksum of a member is compared where its content ends.
-        if is_file
-            && entry
-                .read(&mut [0])
-                .map_err(|error| sink.read_error(error))?
-                != 0
-        {
+        if is_file && entry.read(&mut [0]).map_err(|error| sink.read_error(error))? != 0 {
             return Err(sink.damaged(format!("{:?} is longer than its size", shown(&path))));
         }
     }
@@ -89,17 +60,11 @@ pub(super) fn unpack(
 
 /// Keeps the sum of all files within the limits, before the next one is written.
 fn check_size(size: u64, packed: u64, sink: &Sink) -> Result<(), UnpackError> {
-    let limit = |bound, allowed| UnpackError::Limit {
-        file: sink.file.clone(),
-        bound,
-        allowed,
-    };
+    let limit = |bound, allowed| UnpackError::Limit { file: sink.file.clone(), bound, allowed };
     let total = sink.done.bytes.saturating_add(size);
     if total > sink.limits.bytes {
         Err(limit(Bound::Bytes, sink.limits.bytes))
-    } else if total > sink.limits.ratio_from_bytes
-        && total > packed.saturating_mul(sink.limits.ratio)
-    {
+    } else if total > sink.limits.ratio_from_bytes && total > packed.saturating_mul(sink.limits.ratio) {
         Err(limit(Bound::Ratio, sink.limits.ratio))
     } else {
         Ok(())
@@ -109,9 +74,7 @@ fn check_size(size: u64, packed: u64, sink: &Sink) -> Result<(), UnpackError> {
 fn refuse(sink: &Sink, error: ZipError) -> UnpackError {
     match error {
         ZipError::Io(error) => sink.read_error(error),
-        ZipError::UnsupportedArchive(what) => {
-            sink.unsupported(format!("a zip archive with a feature ({what})"))
-        }
+        ZipError::UnsupportedArchive(what) => sink.unsupported(format!("a zip archive with a feature ({what})")),
         other => sink.damaged(shown(other.to_string().as_bytes())),
     }
 }
@@ -119,11 +82,7 @@ fn refuse(sink: &Sink, error: ZipError) -> UnpackError {
 /// Seconds since 1970 of a zip's time.
 fn seconds(time: zip::DateTime) -> Option<i64> {
     // Days from civil, after Howard Hinnant's algorithm; a zip's years start at 1980.
-    let (year, month, day) = (
-        i64::from(time.year()),
-        i64::from(time.month()),
-        i64::from(time.day()),
-    );
+    let (year, month, day) = (i64::from(time.year()), i64::from(time.month()), i64::from(time.day()));
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
@@ -132,12 +91,7 @@ fn seconds(time: zip::DateTime) -> Option<i64> {
     let of_era = year.rem_euclid(400);
     let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
     let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    Some(
-        days * 86_400
-            + i64::from(time.hour()) * 3600
-            + i64::from(time.minute()) * 60
-            + i64::from(time.second()),
-    )
+    Some(days * 86_400 + i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! submodules are wanted, else an empty directory, as in a plain clone. Attributes (`export-ignore`, line ends,
 //! filters) are not applied: the tree is what the commit names, byte for byte.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use git2::{ObjectType, Odb};
@@ -32,7 +32,7 @@ pub(super) struct Gitlink {
 
 impl Objects {
     /// Opens the directories that hold objects.
-    pub(super) fn open(directory: &PathBuf) -> Result<Self, GitError> {
+    pub(super) fn open(directory: &Path) -> Result<Self, GitError> {
         let odb = Odb::new()?;
         let path = directory.to_str().ok_or(GitError::BadUrl { reason: "its path is not UTF-8" })?;
         odb.add_disk_alternate(path)?;
@@ -75,7 +75,14 @@ impl Export<'_> {
         Ok(links)
     }
 
-    fn level(&mut self, objects: &Objects, tree: Id, below: &[u8], links: &mut Vec<Gitlink>, depth: usize) -> Result<(), GitError> {
+    fn level(
+        &mut self,
+        objects: &Objects,
+        tree: Id,
+        below: &[u8],
+        links: &mut Vec<Gitlink>,
+        depth: usize,
+    ) -> Result<(), GitError> {
         if depth > DEPTH {
             return Err(GitError::Malformed { what: "a tree is too deep" });
         }
@@ -124,8 +131,11 @@ impl Export<'_> {
     }
 }
 
+/// Mode, name and object.
+pub(super) type TreeEntry<'t> = (&'t [u8], &'t [u8], Id);
+
 /// Reads a tree object: mode, a space, name, a NUL byte and twenty bytes, again and again.
-pub(super) fn tree_entries(mut content: &[u8]) -> Result<Vec<(&[u8], &[u8], Id)>, GitError> {
+pub(super) fn tree_entries(mut content: &[u8]) -> Result<Vec<TreeEntry<'_>>, GitError> {
     let malformed = || GitError::Malformed { what: "a tree is malformed" };
     let mut entries = Vec::new();
     while !content.is_empty() {
@@ -133,7 +143,8 @@ pub(super) fn tree_entries(mut content: &[u8]) -> Result<Vec<(&[u8], &[u8], Id)>
         let (mode, rest) = (&content[..space], &content[space + 1..]);
         let end = rest.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
         let id = rest.get(end + 1..end + 21).ok_or_else(malformed)?;
-        let known = matches!(mode, b"40000" | b"040000" | b"120000" | b"160000") || (mode.len() == 6 && mode.starts_with(b"100"));
+        let known = matches!(mode, b"40000" | b"040000" | b"120000" | b"160000")
+            || (mode.len() == 6 && mode.starts_with(b"100"));
         if !known {
             return Err(malformed());
         }
@@ -145,7 +156,11 @@ pub(super) fn tree_entries(mut content: &[u8]) -> Result<Vec<(&[u8], &[u8], Id)>
 
 /// Refuses what no honest tree names.
 fn check_name(name: &[u8]) -> Result<(), GitError> {
-    let is_bad = name.is_empty() || matches!(name, b"." | b"..") || name.contains(&b'/') || name.len() > 255 || name.eq_ignore_ascii_case(b".git");
+    let is_bad = name.is_empty()
+        || matches!(name, b"." | b"..")
+        || name.contains(&b'/')
+        || name.len() > 255
+        || name.eq_ignore_ascii_case(b".git");
     if is_bad { Err(GitError::UnsafeName { name: shown(name) }) } else { Ok(()) }
 }
 
@@ -214,7 +229,10 @@ mod tests {
     #[test]
     fn modules_are_read() {
         let text = b"[submodule \"a\"]\n\tpath = lib/a\n\turl = ../a.git\n# no\n[submodule \"b \\\"c\"]\n url=\"https://x/b # c\"\n path = b ; comment\n[other]\nurl = x\n";
-        assert_eq!(submodules(text), [(b"lib/a".to_vec(), "../a.git".to_owned()), (b"b".to_vec(), "https://x/b # c".to_owned())]);
+        assert_eq!(
+            submodules(text),
+            [(b"lib/a".to_vec(), "../a.git".to_owned()), (b"b".to_vec(), "https://x/b # c".to_owned())]
+        );
     }
 
     #[test]

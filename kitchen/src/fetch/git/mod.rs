@@ -37,7 +37,7 @@ const NESTING: usize = 16;
 /// A commit that is looked for.
 pub(super) struct Commit<'a> {
     pub(super) url: &'a str,
-    pub(super) commit: &'a str,
+    pub(super) id: &'a str,
     /// A tag that must name it.
     pub(super) tag: Option<&'a str>,
     pub(super) submodules: bool,
@@ -208,8 +208,12 @@ impl GitError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoSsh => "install OpenSSH's client, or use the repository's https address".to_owned(),
-            Self::TagMoved { .. } => "a tag that moves is a warning: look at upstream, then correct `commit` or `tag`".to_owned(),
-            Self::NotFound { .. } => "check the address, and whether the commit was dropped from its branch upstream".to_owned(),
+            Self::TagMoved { .. } => {
+                "a tag that moves is a warning: look at upstream, then correct `commit` or `tag`".to_owned()
+            }
+            Self::NotFound { .. } => {
+                "check the address, and whether the commit was dropped from its branch upstream".to_owned()
+            }
             Self::UnknownSubmodule => "set `submodules = false` if the build does without it".to_owned(),
             Self::Offline | Self::Connection(_) | Self::Http(_) => {
                 "name a mirror with `conary mirror add PREFIX URL`; it may be a local clone".to_owned()
@@ -241,7 +245,8 @@ impl Fetching<'_> {
             GitError::Store(source) => FetchError::Store(source),
             source => FetchError::Git { url: redacted(wanted.url), source: Box::new(source) },
         };
-        let id = Id::parse(wanted.commit.as_bytes()).ok_or_else(|| failed(GitError::BadCommit { commit: wanted.commit.to_owned() }))?;
+        let id = Id::parse(wanted.id.as_bytes())
+            .ok_or_else(|| failed(GitError::BadCommit { commit: wanted.id.to_owned() }))?;
         let stored = self.stored_commit(wanted)?;
         if !self.options.refetch
             && let Some(stored) = stored
@@ -255,14 +260,19 @@ impl Fetching<'_> {
                     if let Some(stored) = &stored
                         && stored.tree != exported.tree
                     {
-                        let differs = GitError::Differs { commit: id.to_string(), expected: stored.tree, actual: exported.tree };
+                        let differs =
+                            GitError::Differs { commit: id.to_string(), expected: stored.tree, actual: exported.tree };
                         return Err(failed(differs));
                     }
                     return Ok(exported);
                 }
                 Err(GitError::Cancelled | GitError::Http(HttpError::Cancelled)) => return Err(FetchError::Cancelled),
                 Err(error) => {
-                    (self.events)(Event::PlaceFailed { file: directory_name(wanted.url).to_owned(), url: redacted(&url), reason: error.to_string() });
+                    (self.events)(Event::PlaceFailed {
+                        file: directory_name(wanted.url).to_owned(),
+                        url: redacted(&url),
+                        reason: error.to_string(),
+                    });
                     // The place that the recipe names says best what is wrong.
                     if first.is_none() || url == wanted.url {
                         first = Some(error);
@@ -276,12 +286,12 @@ impl Fetching<'_> {
     /// What the store has of a commit, if its tag was checked too.
     fn stored_commit(&self, wanted: &Commit) -> Result<Option<Exported>, FetchError> {
         let Some(row) = self.store.source(&claim(wanted))? else { return Ok(None) };
-        let Some(commit) = self.store.source(&commit_claim(wanted.commit))? else { return Ok(None) };
+        let Some(commit) = self.store.source(&commit_claim(wanted.id))? else { return Ok(None) };
         if !self.store.has(&row.object)? || !self.store.has(&commit.object)? {
             return Ok(None);
         }
         if let Some(tag) = wanted.tag
-            && self.store.source(&tag_claim(wanted.commit, tag))?.is_none()
+            && self.store.source(&tag_claim(wanted.id, tag))?.is_none()
         {
             return Ok(None);
         }
@@ -292,37 +302,67 @@ impl Fetching<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(Exported { tree: row.object, size_bytes: row.size_bytes, commit_secs, origin: row.origin, how: How::Stored }))
+        Ok(Some(Exported {
+            tree: row.object,
+            size_bytes: row.size_bytes,
+            commit_secs,
+            origin: row.origin,
+            how: How::Stored,
+        }))
     }
 
     /// Fetches a commit from one place and writes down what it is.
     fn commit_from(&self, url: &str, id: Id, wanted: &Commit) -> Result<Exported, GitError> {
         (self.events)(Event::Started { file: directory_name(wanted.url).to_owned(), url: redacted(url) });
         let batch = self.store.batch()?;
-        let mut export = Export { batch: &batch, cancel: self.cancel, max_bytes: self.options.max_bytes, max_entries: self.options.max_entries, entries: Vec::new(), size_bytes: 0 };
+        let mut export = Export {
+            batch: &batch,
+            cancel: self.cancel,
+            max_bytes: self.options.max_bytes,
+            max_entries: self.options.max_entries,
+            entries: Vec::new(),
+            size_bytes: 0,
+        };
         let (how, commit) = self.repository(&mut export, url, id, wanted.tag, wanted.submodules, b"", 0)?;
         let Export { entries, size_bytes, .. } = export;
-        let tree = Tree::new(entries).map_err(|_| GitError::Malformed { what: "the tree breaks the rules of trees" })?;
+        let tree =
+            Tree::new(entries).map_err(|_| GitError::Malformed { what: "the tree breaks the rules of trees" })?;
         let (_, commit_secs) = commit_of(&commit)?;
         let id_of_tree = batch.add_tree(&tree)?;
         let commit_object = batch.add_bytes(&commit, 0o644)?;
         batch.commit()?;
         let origin = redacted(url);
-        let row = SourceRow { object: id_of_tree, size_bytes, kind: SourceKind::Tree, origin: origin.clone(), file_name: directory_name(wanted.url).to_owned() };
+        let row = SourceRow {
+            object: id_of_tree,
+            size_bytes,
+            kind: SourceKind::Tree,
+            origin: origin.clone(),
+            file_name: directory_name(wanted.url).to_owned(),
+        };
         if !self.options.refetch || self.store.source(&claim(wanted))?.is_none() {
             self.store.record_source(&claim(wanted), &row)?;
         }
         if let Some(tag) = wanted.tag {
-            self.store.record_source(&tag_claim(wanted.commit, tag), &row)?;
+            self.store.record_source(&tag_claim(wanted.id, tag), &row)?;
         }
-        let of_commit = SourceRow { object: commit_object, size_bytes: commit.len() as u64, kind: SourceKind::File, ..row };
-        self.store.record_source(&commit_claim(wanted.commit), &of_commit)?;
+        let of_commit =
+            SourceRow { object: commit_object, size_bytes: commit.len() as u64, kind: SourceKind::File, ..row };
+        self.store.record_source(&commit_claim(wanted.id), &of_commit)?;
         Ok(Exported { tree: id_of_tree, size_bytes, commit_secs, origin, how })
     }
 
     /// Adds a repository's commit at `below`, and its submodules; returns where it was and the commit object.
     #[allow(clippy::too_many_arguments)] // One recursive step: what is walked, where to, and how deep.
-    fn repository(&self, export: &mut Export, url: &str, id: Id, tag: Option<&str>, with_submodules: bool, below: &[u8], depth: usize) -> Result<(How, Vec<u8>), GitError> {
+    fn repository(
+        &self,
+        export: &mut Export,
+        url: &str,
+        id: Id,
+        tag: Option<&str>,
+        with_submodules: bool,
+        below: &[u8],
+        depth: usize,
+    ) -> Result<(How, Vec<u8>), GitError> {
         if depth > NESTING {
             return Err(GitError::TooDeep);
         }
@@ -354,14 +394,20 @@ impl Fetching<'_> {
                 let inner = link.path.strip_prefix(below).unwrap_or(&link.path);
                 let inner = inner.strip_prefix(b"/").unwrap_or(inner);
                 let fetched = match modules.iter().find(|(path, _)| path == inner) {
-                    Some((_, address)) => submodule_url(url, address, &location, self.directory)
-                        .and_then(|address| self.repository(export, &address, link.commit, None, true, &link.path, depth + 1)),
+                    Some((_, address)) => submodule_url(url, address, &location, self.directory).and_then(|address| {
+                        self.repository(export, &address, link.commit, None, true, &link.path, depth + 1)
+                    }),
                     None => Err(GitError::UnknownSubmodule),
                 };
                 match fetched {
                     Ok(_) => {}
                     Err(GitError::Cancelled) => return Err(GitError::Cancelled),
-                    Err(source) => return Err(GitError::Submodule { path: crate::shown::shown(&link.path), source: Box::new(source) }),
+                    Err(source) => {
+                        return Err(GitError::Submodule {
+                            path: crate::shown::shown(&link.path),
+                            source: Box::new(source),
+                        });
+                    }
                 }
             }
         }
@@ -373,7 +419,10 @@ impl Fetching<'_> {
         let mut attempt = 1;
         loop {
             let result = self.receive_once(location, want, work, url);
-            let again = matches!(&result, Err(GitError::Connection(_) | GitError::Protocol("the server closed the connection too early")));
+            let again = matches!(
+                &result,
+                Err(GitError::Connection(_) | GitError::Protocol("the server closed the connection too early"))
+            );
             if !again || attempt >= self.options.attempts {
                 return result;
             }
@@ -394,18 +443,28 @@ impl Fetching<'_> {
     fn receive_once(&self, location: &Location, want: &Want, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
         match self.receive_pack(location, want, false, work, url) {
             // Such a server gives nothing but what a reference names, and is gone after saying so.
-            Err(GitError::Remote { message }) if message.contains("not our ref") || message.contains("unadvertised") => {
+            Err(GitError::Remote { message })
+                if message.contains("not our ref") || message.contains("unadvertised") =>
+            {
                 self.receive_pack(location, want, true, work, url)
             }
             done => done,
         }
     }
 
-    fn receive_pack(&self, location: &Location, want: &Want, everything: bool, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
+    fn receive_pack(
+        &self,
+        location: &Location,
+        want: &Want,
+        everything: bool,
+        work: &WorkDirectory,
+        url: &str,
+    ) -> Result<(), GitError> {
         let mut talk = connect(self, location)?;
         let indexer = Indexer::new(None, &work.objects.join("pack"), 0o600, false)?;
         let name = directory_name(url).to_owned();
-        let progress = |done_bytes| (self.events)(Event::Progress { file: name.clone(), done_bytes, total_bytes: None });
+        let progress =
+            |done_bytes| (self.events)(Event::Progress { file: name.clone(), done_bytes, total_bytes: None });
         let mut pack = Pack { indexer, received: 0, limit: self.options.max_bytes, progress: &progress };
         wire::fetch(&mut *talk, want, everything, &mut pack)?;
         pack.indexer.commit()?;
@@ -427,7 +486,9 @@ impl Write for Pack<'_> {
         if self.received > self.limit {
             return Err(io::Error::other(GitError::TooLarge { limit_bytes: self.limit }));
         }
-        self.indexer.write_all(bytes).map_err(|_| io::Error::other(GitError::Malformed { what: "the pack is damaged" }))?;
+        self.indexer
+            .write_all(bytes)
+            .map_err(|_| io::Error::other(GitError::Malformed { what: "the pack is damaged" }))?;
         (self.progress)(self.received);
         Ok(bytes.len())
     }
@@ -462,7 +523,10 @@ impl WorkDirectory {
 fn modules_of(objects: &Objects, tree: Id) -> Result<Vec<(Vec<u8>, String)>, GitError> {
     let content = objects.read(tree, ObjectType::Tree, 256 << 20)?;
     let entries = export::tree_entries(&content)?;
-    let Some((_, _, id)) = entries.iter().find(|(mode, name, _)| *name == b".gitmodules" && mode.starts_with(b"100")) else { return Ok(Vec::new()) };
+    let Some((_, _, id)) = entries.iter().find(|(mode, name, _)| *name == b".gitmodules" && mode.starts_with(b"100"))
+    else {
+        return Ok(Vec::new());
+    };
     Ok(submodules(&objects.read(*id, ObjectType::Blob, 1 << 20)?))
 }
 
@@ -471,16 +535,12 @@ fn submodule_url(parent: &str, address: &str, location: &Location, directory: &P
     let mut base = parent.trim_end_matches('/').to_owned();
     let mut rest = address;
     let is_relative = rest.starts_with("./") || rest.starts_with("../");
-    while is_relative {
-        if let Some(after) = rest.strip_prefix("./") {
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix("../") {
+    while let Some((up, after)) = is_relative.then(|| leading_dots(rest)).flatten() {
+        if up {
             let end = base.rfind(['/', ':']).ok_or(GitError::BadUrl { reason: "it leads above its repository" })?;
             base.truncate(end);
-            rest = after;
-        } else {
-            break;
         }
+        rest = after;
     }
     let url = if is_relative { format!("{base}/{rest}") } else { rest.to_owned() };
     if url.starts_with('-') {
@@ -492,6 +552,12 @@ fn submodule_url(parent: &str, address: &str, location: &Location, directory: &P
         return Err(GitError::BadUrl { reason: "it is a path on this machine" });
     }
     Ok(url)
+}
+
+/// Takes `./` or `../` off a path, and says whether it was the second.
+fn leading_dots(path: &str) -> Option<(bool, &str)> {
+    let up = path.strip_prefix("../").map(|after| (true, after));
+    up.or_else(|| path.strip_prefix("./").map(|after| (false, after)))
 }
 
 /// Where a repository on this machine keeps its objects and references.
@@ -507,7 +573,8 @@ fn local_git_directory(path: &Path) -> Result<PathBuf, GitError> {
         path.to_owned()
     };
     // A linked working tree shares its objects.
-    let common = std::fs::read_to_string(git.join("commondir")).map_or(git.clone(), |common| git.join(common.trim_end()));
+    let common =
+        std::fs::read_to_string(git.join("commondir")).map_or(git.clone(), |common| git.join(common.trim_end()));
     if common.join("objects").is_dir() { Ok(common) } else { Err(none()) }
 }
 
@@ -541,7 +608,7 @@ pub fn git_claim(commit: &str, submodules: bool) -> String {
 }
 
 fn claim(wanted: &Commit) -> String {
-    git_claim(wanted.commit, wanted.submodules)
+    git_claim(wanted.id, wanted.submodules)
 }
 
 fn commit_claim(commit: &str) -> String {

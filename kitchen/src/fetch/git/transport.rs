@@ -155,12 +155,18 @@ pub(super) fn locate(url: &str, directory: &std::path::Path) -> Result<Location,
             }
             "git" | "ssh" => {
                 let (authority, path) = rest.split_once('/').ok_or_else(|| bad("it has no path"))?;
-                let path = super::super::place::decode_percent(&format!("/{path}")).ok_or_else(|| bad("its path is wrongly encoded"))?;
+                let path = super::super::place::decode_percent(&format!("/{path}"))
+                    .ok_or_else(|| bad("its path is wrongly encoded"))?;
                 let (host, port) = split_port(authority).ok_or_else(|| bad("its port is not a number"))?;
                 check_host(&host)?;
                 // `/~user/repository` is how a URL says `~user/repository`.
-                let path = path.strip_prefix('/').filter(|path| path.starts_with('~')).map_or(path.clone(), str::to_owned);
-                Ok(if scheme == "git" { Location::Daemon { host, port, path } } else { Location::Ssh { host, port, path } })
+                let path =
+                    path.strip_prefix('/').filter(|path| path.starts_with('~')).map_or(path.clone(), str::to_owned);
+                Ok(if scheme == "git" {
+                    Location::Daemon { host, port, path }
+                } else {
+                    Location::Ssh { host, port, path }
+                })
             }
             _ => Err(bad("its scheme is not known")),
         };
@@ -212,8 +218,14 @@ mod tests {
         let ssh = |host: &str, port, path: &str| Location::Ssh { host: host.to_owned(), port, path: path.to_owned() };
         let table = [
             ("https://example.org/a.git", Location::Web("https://example.org/a.git".to_owned())),
-            ("git://example.org/a", Location::Daemon { host: "example.org".to_owned(), port: None, path: "/a".to_owned() }),
-            ("git://[::1]:1234/a", Location::Daemon { host: "[::1]".to_owned(), port: Some(1234), path: "/a".to_owned() }),
+            (
+                "git://example.org/a",
+                Location::Daemon { host: "example.org".to_owned(), port: None, path: "/a".to_owned() },
+            ),
+            (
+                "git://[::1]:1234/a",
+                Location::Daemon { host: "[::1]".to_owned(), port: Some(1234), path: "/a".to_owned() },
+            ),
             ("ssh://git@example.org:22/~me/a", ssh("git@example.org", Some(22), "~me/a")),
             ("git@example.org:a/b.git", ssh("git@example.org", None, "a/b.git")),
             ("file:///srv/a%20b", Location::Local("/srv/a b".into())),
@@ -223,7 +235,18 @@ mod tests {
         for (url, location) in table {
             assert_eq!(locate(url, here).unwrap(), location, "{url}");
         }
-        for bad in ["ext://sh", "git:///a", "git://h:x/a", "ssh://h", "file://other/a", "https://a\nb/c", "ssh://-oProxyCommand=x/a", "-oProxyCommand=x:a", "me@-x:a", ":a"] {
+        for bad in [
+            "ext://sh",
+            "git:///a",
+            "git://h:x/a",
+            "ssh://h",
+            "file://other/a",
+            "https://a\nb/c",
+            "ssh://-oProxyCommand=x/a",
+            "-oProxyCommand=x:a",
+            "me@-x:a",
+            ":a",
+        ] {
             assert!(locate(bad, here).is_err(), "{bad}");
         }
     }

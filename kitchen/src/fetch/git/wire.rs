@@ -83,7 +83,8 @@ pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, everything: bool, pack: &m
             let mut request = Vec::new();
             let ofs = if can(b"ofs-delta") { " ofs-delta" } else { "" };
             for (index, id) in wants.iter().enumerate() {
-                let tail = if index == 0 { format!(" side-band-64k no-progress{ofs} agent=conary") } else { String::new() };
+                let tail =
+                    if index == 0 { format!(" side-band-64k no-progress{ofs} agent=conary") } else { String::new() };
                 line(&mut request, format!("want {id}{tail}\n").as_bytes());
             }
             if shallow {
@@ -148,7 +149,8 @@ fn greet(talk: &mut dyn Talk) -> Result<Server, GitError> {
         if let Some(text) = parts.next() {
             capabilities = text.trim_ascii().split(|byte| *byte == b' ').map(<[u8]>::to_vec).collect();
         }
-        let (id, name) = reference_of(reference).ok_or(GitError::Protocol("the server does not speak git's protocol"))?;
+        let (id, name) =
+            reference_of(reference).ok_or(GitError::Protocol("the server does not speak git's protocol"))?;
         // An empty repository names its capabilities behind this.
         if name != b"capabilities^{}" {
             references.push((id, name.to_vec()));
@@ -202,7 +204,9 @@ pub(super) fn check_tag(references: &[(Id, Vec<u8>)], tag: &str, commit: Id) -> 
     let find = |name: &str| references.iter().find(|(_, found)| found == name.as_bytes()).map(|(id, _)| *id);
     match find(&peeled).or_else(|| find(&full)) {
         Some(found) if found == commit => Ok(()),
-        Some(found) => Err(GitError::TagMoved { tag: tag.to_owned(), expected: commit.to_string(), actual: found.to_string() }),
+        Some(found) => {
+            Err(GitError::TagMoved { tag: tag.to_owned(), expected: commit.to_string(), actual: found.to_string() })
+        }
         None => Err(GitError::NoTag { tag: tag.to_owned() }),
     }
 }

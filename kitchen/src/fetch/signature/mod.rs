@@ -104,11 +104,17 @@ impl SignatureError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::OtherKey { .. } | Self::Invalid { .. } => {
-                "if upstream changed its key, get the new one from a place that you trust and put it into `keys`".to_owned()
+                "if upstream changed its key, get the new one from a place that you trust and put it into `keys`"
+                    .to_owned()
             }
             Self::Wrong => "do not use this file: ask upstream, or take a release whose signature holds".to_owned(),
-            Self::Weak { .. } => "leave `signature` and `keys` out: the checksum still pins the file, and this signature adds nothing".to_owned(),
-            Self::Key { .. } => "export it with `gpg --armor --export`, or use the `.pub` file of minisign or SSH".to_owned(),
+            Self::Weak { .. } => {
+                "leave `signature` and `keys` out: the checksum still pins the file, and this signature adds nothing"
+                    .to_owned()
+            }
+            Self::Key { .. } => {
+                "export it with `gpg --armor --export`, or use the `.pub` file of minisign or SSH".to_owned()
+            }
             Self::Missing(source) => return source.hint(),
             _ => return None,
         })
@@ -130,7 +136,12 @@ pub(super) trait Signed {
 
 impl Fetching<'_> {
     /// Holds a file of the store against the signature that the recipe names.
-    pub(super) fn verify_signature(&self, wanted: &Wanted, object: &Digest, signature: &recipes::Signature) -> Result<(), FetchError> {
+    pub(super) fn verify_signature(
+        &self,
+        wanted: &Wanted,
+        object: &Digest,
+        signature: &recipes::Signature,
+    ) -> Result<(), FetchError> {
         let file = shown(wanted.file_name.as_bytes());
         let failed = |source| FetchError::Signature { file: file.clone(), source: Box::new(source) };
         let name = signature.location.rsplit('/').next().unwrap_or(&signature.location).to_owned();
@@ -150,14 +161,26 @@ impl Fetching<'_> {
         }
         let signed = Stored { fetching: self, object: *object, uncompressed };
         let made_by = verify(&name, &bytes, &keys, &signed).map_err(failed)?;
-        let row = SourceRow { object: *object, size_bytes: 0, kind: SourceKind::File, origin: made_by.clone(), file_name: wanted.file_name.to_owned() };
+        let row = SourceRow {
+            object: *object,
+            size_bytes: 0,
+            kind: SourceKind::File,
+            origin: made_by.clone(),
+            file_name: wanted.file_name.to_owned(),
+        };
         self.store.record_source(&memory, &row)?;
         (self.events)(Event::Verified { file, key: made_by });
         Ok(())
     }
 
     /// The signature's own bytes: from beside the recipe, from the store, or from where the recipe says.
-    fn signature_bytes(&self, object: &Digest, signature: &recipes::Signature, name: &str, mirrors: &[String]) -> Result<Vec<u8>, FetchError> {
+    fn signature_bytes(
+        &self,
+        object: &Digest,
+        signature: &recipes::Signature,
+        name: &str,
+        mirrors: &[String],
+    ) -> Result<Vec<u8>, FetchError> {
         if let Place::Local(path) = Place::of(&signature.location, self.directory)? {
             return read_small(&path);
         }
@@ -170,7 +193,7 @@ impl Fetching<'_> {
             return Ok(self.store.read(&row.object)?);
         }
         let wanted = Wanted { url: &signature.location, file_name: name, checksums: &[], mirrors };
-        let obtained = self.from_anywhere(&wanted)?;
+        let obtained = self.find_anywhere(&wanted)?;
         let row = SourceRow {
             object: obtained.object,
             size_bytes: obtained.size_bytes,
@@ -195,9 +218,13 @@ impl Fetching<'_> {
             || text.starts_with("untrusted comment:")
             || (text.starts_with("RW") && text.len() == 56 && !text.contains('.'));
         if is_text {
-            return Ok(Key { name: shown(text.lines().next().unwrap_or_default().as_bytes()), bytes: text.as_bytes().to_vec() });
+            return Ok(Key {
+                name: shown(text.lines().next().unwrap_or_default().as_bytes()),
+                bytes: text.as_bytes().to_vec(),
+            });
         }
-        let bytes = read_small(&self.directory.join(text)).map_err(|error| SignatureError::Key { key: text.to_owned(), reason: error.to_string() })?;
+        let bytes = read_small(&self.directory.join(text))
+            .map_err(|error| SignatureError::Key { key: text.to_owned(), reason: error.to_string() })?;
         Ok(Key { name: text.to_owned(), bytes })
     }
 }
@@ -213,7 +240,7 @@ impl Key {
         std::str::from_utf8(&self.bytes).ok()
     }
 
-    fn unusable(&self, reason: impl ToString) -> SignatureError {
+    fn unusable(&self, reason: &dyn std::fmt::Display) -> SignatureError {
         SignatureError::Key { key: self.name.clone(), reason: shown(reason.to_string().as_bytes()) }
     }
 }
@@ -227,9 +254,14 @@ struct Stored<'a> {
 
 impl Signed for Stored<'_> {
     fn open(&self) -> Result<Box<dyn Read + '_>, SignatureError> {
-        let file = self.fetching.store.open_object(&self.object).map_err(|error| SignatureError::Read(std::io::Error::other(error)))?;
+        let file = self
+            .fetching
+            .store
+            .open_object(&self.object)
+            .map_err(|error| SignatureError::Read(std::io::Error::other(error)))?;
         if self.uncompressed {
-            let reader = unpack::decompressed(file, &Limits::default(), self.fetching.cancel).map_err(SignatureError::Read)?;
+            let reader =
+                unpack::decompressed(file, &Limits::default(), self.fetching.cancel).map_err(SignatureError::Read)?;
             return Ok(Box::new(reader));
         }
         Ok(Box::new(file))
@@ -291,9 +323,16 @@ fn verify_minisign(text: &str, keys: &[Key], signed: &dyn Signed) -> Result<Stri
     let signature = Signature::decode(text).map_err(malformed)?;
     let mut other = None;
     for key in keys {
-        let Some(content) = key.text().map(str::trim).filter(|content| content.starts_with("RW") || content.starts_with("untrusted comment:")) else { continue };
-        let public = if content.starts_with("RW") { PublicKey::from_base64(content) } else { PublicKey::decode(content) };
-        let public = public.map_err(|error| key.unusable(error))?;
+        let Some(content) = key
+            .text()
+            .map(str::trim)
+            .filter(|content| content.starts_with("RW") || content.starts_with("untrusted comment:"))
+        else {
+            continue;
+        };
+        let public =
+            if content.starts_with("RW") { PublicKey::from_base64(content) } else { PublicKey::decode(content) };
+        let public = public.map_err(|error| key.unusable(&error))?;
         let result = match public.verify_stream(&signature) {
             Ok(mut stream) => {
                 let mut reader = signed.open()?;
@@ -352,6 +391,8 @@ fn read_small(path: &std::path::Path) -> Result<Vec<u8>, FetchError> {
         return Err(FetchError::Kind { path: path.to_owned(), wanted: "as small as a key or a signature" });
     }
     let mut bytes = Vec::new();
-    file.take(SMALL_BYTES).read_to_end(&mut bytes).map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
+    file.take(SMALL_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|source| FetchError::Read { path: path.to_owned(), source })?;
     Ok(bytes)
 }

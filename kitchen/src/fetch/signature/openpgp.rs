@@ -15,12 +15,13 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag};
 
-use super::{Key, Signed, SignatureError};
+use super::{Key, SignatureError, Signed};
 use crate::shown::shown;
 
 /// Verifies a detached signature; where there are several in it, one that holds is enough.
 pub(super) fn verify(bytes: &[u8], keys: &[Key], signed: &dyn Signed) -> Result<String, SignatureError> {
-    let malformed = |error: pgp::errors::Error| SignatureError::Malformed { reason: shown(error.to_string().as_bytes()) };
+    let malformed =
+        |error: pgp::errors::Error| SignatureError::Malformed { reason: shown(error.to_string().as_bytes()) };
     let (parsed, _) = DetachedSignature::from_reader_many(Cursor::new(bytes)).map_err(malformed)?;
     let signatures = parsed.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
     let certificates = certificates(keys)?;
@@ -43,26 +44,35 @@ fn certificates(keys: &[Key]) -> Result<Vec<SignedPublicKey>, SignatureError> {
         if !is_armored && !is_binary {
             continue;
         }
-        let (found, _) = SignedPublicKey::from_reader_many(Cursor::new(&key.bytes[..])).map_err(|error| key.unusable(error))?;
+        let (found, _) =
+            SignedPublicKey::from_reader_many(Cursor::new(&key.bytes[..])).map_err(|error| key.unusable(&error))?;
         for certificate in found {
-            certificates.push(certificate.map_err(|error| key.unusable(error))?);
+            certificates.push(certificate.map_err(|error| key.unusable(&error))?);
         }
     }
     Ok(certificates)
 }
 
-fn verify_one(signature: &Signature, certificates: &[SignedPublicKey], signed: &dyn Signed) -> Result<String, SignatureError> {
+fn verify_one(
+    signature: &Signature,
+    certificates: &[SignedPublicKey],
+    signed: &dyn Signed,
+) -> Result<String, SignatureError> {
     if signature.typ() != Some(SignatureType::Binary) {
         return Err(SignatureError::Malformed { reason: "it is not a signature over binary data".to_owned() });
     }
     let algorithm = signature.hash_alg();
     if !algorithm.is_some_and(is_strong) {
-        return Err(SignatureError::Weak { algorithm: algorithm.map_or_else(|| "an unknown digest".to_owned(), |algorithm| algorithm.to_string()) });
+        return Err(SignatureError::Weak {
+            algorithm: algorithm.map_or_else(|| "an unknown digest".to_owned(), |algorithm| algorithm.to_string()),
+        });
     }
     if has_unknown_demand(signature) {
         return Err(SignatureError::Malformed { reason: "it makes a demand that is not understood".to_owned() });
     }
-    let created = signature.created().ok_or_else(|| SignatureError::Malformed { reason: "it does not say when it was made".to_owned() })?;
+    let created = signature
+        .created()
+        .ok_or_else(|| SignatureError::Malformed { reason: "it does not say when it was made".to_owned() })?;
     let created = SystemTime::from(created);
     if signature.signature_expiration_time().is_some_and(|lifetime| !Duration::from(lifetime).is_zero()) {
         return Err(SignatureError::Malformed { reason: "it expires, and nothing here knows the time".to_owned() });
@@ -85,7 +95,9 @@ fn verify_one(signature: &Signature, certificates: &[SignedPublicKey], signed: &
     }
     let issuer = signature.issuer_fingerprint().first().map(ToString::to_string);
     let issuer = issuer.or_else(|| signature.issuer_key_id().first().map(ToString::to_string));
-    Err(SignatureError::OtherKey { made_by: issuer.map_or_else(|| "an unnamed OpenPGP key".to_owned(), |key| format!("OpenPGP key {key}")) })
+    Err(SignatureError::OtherKey {
+        made_by: issuer.map_or_else(|| "an unnamed OpenPGP key".to_owned(), |key| format!("OpenPGP key {key}")),
+    })
 }
 
 /// Whether a signature names a key as the one that made it.
@@ -102,20 +114,36 @@ fn check_primary(certificate: &SignedPublicKey, at: SystemTime, signs: bool) -> 
     let key = &certificate.primary_key;
     let invalid = |why| SignatureError::Invalid { key: name_of(certificate), why };
     let details = &certificate.details;
-    if details.revocation_signatures.iter().any(|revocation| is_usable(revocation) && revocation.verify_key(key).is_ok()) {
+    if details
+        .revocation_signatures
+        .iter()
+        .any(|revocation| is_usable(revocation) && revocation.verify_key(key).is_ok())
+    {
         return Err(invalid("is revoked"));
     }
-    let direct = details.direct_signatures.iter().filter(|own| is_usable(own) && own.typ() == Some(SignatureType::Key) && own.verify_key(key).is_ok());
+    let direct = details
+        .direct_signatures
+        .iter()
+        .filter(|own| is_usable(own) && own.typ() == Some(SignatureType::Key) && own.verify_key(key).is_ok());
     let of_users = details.users.iter().flat_map(|user| {
         user.signatures.iter().filter(|own| {
             let is_certification = matches!(
                 own.typ(),
-                Some(SignatureType::CertGeneric | SignatureType::CertPersona | SignatureType::CertCasual | SignatureType::CertPositive)
+                Some(
+                    SignatureType::CertGeneric
+                        | SignatureType::CertPersona
+                        | SignatureType::CertCasual
+                        | SignatureType::CertPositive
+                )
             );
-            is_certification && is_usable(own) && is_by(own, key) && own.verify_certification(key, Tag::UserId, &user.id).is_ok()
+            is_certification
+                && is_usable(own)
+                && is_by(own, key)
+                && own.verify_certification(key, Tag::UserId, &user.id).is_ok()
         })
     });
-    let newest = direct.chain(of_users).max_by_key(|own| own.created()).ok_or_else(|| invalid("has not signed itself"))?;
+    let newest =
+        direct.chain(of_users).max_by_key(|own| own.created()).ok_or_else(|| invalid("has not signed itself"))?;
     check_times(key, newest, at).map_err(invalid)?;
     // A key without flags is as old as keys that may do everything.
     if signs && has_flags(newest) && !newest.key_flags().sign() {
@@ -125,21 +153,35 @@ fn check_primary(certificate: &SignedPublicKey, at: SystemTime, signs: bool) -> 
 }
 
 /// Whether a subkey belonged to the certificate at a time, for signing.
-fn check_subkey(certificate: &SignedPublicKey, subkey: &SignedPublicSubKey, at: SystemTime) -> Result<(), SignatureError> {
+fn check_subkey(
+    certificate: &SignedPublicKey,
+    subkey: &SignedPublicSubKey,
+    at: SystemTime,
+) -> Result<(), SignatureError> {
     let primary = &certificate.primary_key;
-    let invalid = |why| SignatureError::Invalid { key: format!("{} (subkey {})", name_of(certificate), subkey.key.fingerprint()), why };
-    let valid = subkey.signatures.iter().filter(|own| is_usable(own) && own.verify_subkey_binding(primary, &subkey.key).is_ok());
-    let (revocations, bindings): (Vec<&Signature>, Vec<&Signature>) = valid.partition(|own| own.typ() == Some(SignatureType::SubkeyRevocation));
+    let invalid = |why| SignatureError::Invalid {
+        key: format!("{} (subkey {})", name_of(certificate), subkey.key.fingerprint()),
+        why,
+    };
+    let valid = subkey
+        .signatures
+        .iter()
+        .filter(|own| is_usable(own) && own.verify_subkey_binding(primary, &subkey.key).is_ok());
+    let (revocations, bindings): (Vec<&Signature>, Vec<&Signature>) =
+        valid.partition(|own| own.typ() == Some(SignatureType::SubkeyRevocation));
     if !revocations.is_empty() {
         return Err(invalid("is revoked"));
     }
-    let newest = bindings.into_iter().max_by_key(|own| own.created()).ok_or_else(|| invalid("is not bound to its certificate"))?;
+    let newest = bindings
+        .into_iter()
+        .max_by_key(|own| own.created())
+        .ok_or_else(|| invalid("is not bound to its certificate"))?;
     if !newest.key_flags().sign() {
         return Err(invalid("may not sign"));
     }
     // Else anyone could adopt a stranger's key and claim its signatures.
     let back = newest.embedded_signature().filter(|back| is_usable(back));
-    if !back.is_some_and(|back| back.verify_primary_key_binding(&subkey.key, primary).is_ok()) {
+    if back.is_none_or(|back| back.verify_primary_key_binding(&subkey.key, primary).is_err()) {
         return Err(invalid("has not agreed to its certificate"));
     }
     check_times(&subkey.key, newest, at).map_err(invalid)
@@ -167,19 +209,25 @@ fn is_strong(algorithm: HashAlgorithm) -> bool {
 
 /// Whether a certificate's own signature may be looked at.
 fn is_usable(own: &Signature) -> bool {
-    own.hash_alg().is_some_and(|algorithm| is_strong(algorithm) || algorithm == HashAlgorithm::Sha1) && !has_unknown_demand(own)
+    own.hash_alg().is_some_and(|algorithm| is_strong(algorithm) || algorithm == HashAlgorithm::Sha1)
+        && !has_unknown_demand(own)
 }
 
 /// Whether a part that must be understood is not.
 fn has_unknown_demand(signature: &Signature) -> bool {
     let Some(config) = signature.config() else { return true };
-    config
-        .hashed_subpackets()
-        .any(|part| part.is_critical && matches!(part.data, SubpacketData::Other(..) | SubpacketData::Experimental(..) | SubpacketData::Notation(..)))
+    config.hashed_subpackets().any(|part| {
+        part.is_critical
+            && matches!(
+                part.data,
+                SubpacketData::Other(..) | SubpacketData::Experimental(..) | SubpacketData::Notation(..)
+            )
+    })
 }
 
 fn has_flags(own: &Signature) -> bool {
-    own.config().is_some_and(|config| config.hashed_subpackets().any(|part| matches!(part.data, SubpacketData::KeyFlags(..))))
+    own.config()
+        .is_some_and(|config| config.hashed_subpackets().any(|part| matches!(part.data, SubpacketData::KeyFlags(..))))
 }
 
 /// A certificate's fingerprint and its first name.

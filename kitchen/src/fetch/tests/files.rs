@@ -12,7 +12,10 @@ fn what_does_not_match_is_shown_and_not_kept() {
     let server = Server::files(&[("/hello-2.12.1.tar.gz", b"other bytes")]);
     let expected = sha256(b"the right bytes");
     let error = bench.archive(&server.url("/hello-2.12.1.tar.gz"), &expected).unwrap_err();
-    let text = format!("source hello-2.12.1.tar.gz does not match its digest\n  expected {expected}  got {}", sha256(b"other bytes"));
+    let text = format!(
+        "source hello-2.12.1.tar.gz does not match its digest\n  expected {expected}  got {}",
+        sha256(b"other bytes")
+    );
     assert_eq!(error.to_string(), text);
     assert!(error.hint().unwrap().contains("re-released"));
     let object = Digest::blake3(*::blake3::hash(b"other bytes").as_bytes());
@@ -39,7 +42,9 @@ fn every_checksum_of_a_list_must_hold() {
     // Any of them alone finds the file again, without the server.
     drop(server);
     for claim in all_of {
-        let mut offline = bench.fetch(&format!("[source]\narchive = \"http://127.0.0.1:1/elsewhere/a\"\nchecksum = \"{claim}\"")).unwrap();
+        let mut offline = bench
+            .fetch(&format!("[source]\narchive = \"http://127.0.0.1:1/elsewhere/a\"\nchecksum = \"{claim}\""))
+            .unwrap();
         assert_eq!(offline.remove(0).how, How::Stored, "{claim}");
     }
 }
@@ -61,7 +66,10 @@ fn a_file_on_this_machine_is_read_and_checked() {
     assert!(matches!(bench.archive("directory", &sha256(b"x")), Err(FetchError::Kind { .. })));
     let made = Command::new("mkfifo").arg(bench.directory().join("fifo")).status().unwrap();
     assert!(made.success());
-    assert!(matches!(bench.archive("fifo", &sha256(b"x")), Err(FetchError::Kind { .. })), "and nobody waits for a writer");
+    assert!(
+        matches!(bench.archive("fifo", &sha256(b"x")), Err(FetchError::Kind { .. })),
+        "and nobody waits for a writer"
+    );
 }
 
 #[test]
@@ -114,7 +122,10 @@ fn mirrors_are_tried_in_order() {
     bench.store.add_mirror(&upstream.url("/pub/"), &near.url("/gnu/")).unwrap();
     let mirrors = format!("mirrors = [\"{}\"]", own.url("/mirror/"));
     let fetch = |bench: &Bench, name: &str, salt: &str| {
-        bench.fetch(&format!("[source]\narchive = \"{}\"\nchecksum = \"{salt}\"\n{mirrors}", upstream.url(&format!("/pub/{name}"))))
+        bench.fetch(&format!(
+            "[source]\narchive = \"{}\"\nchecksum = \"{salt}\"\n{mirrors}",
+            upstream.url(&format!("/pub/{name}"))
+        ))
     };
     let origin = |bench: &Bench, name| fetch(bench, name, &sha256(&content)).unwrap().remove(0).origin;
     assert_eq!(origin(&bench, "a"), upstream.url("/pub/a"));
@@ -126,7 +137,10 @@ fn mirrors_are_tried_in_order() {
     let third = Bench::new();
     third.store.add_mirror(&upstream.url("/pub/"), &near.url("/gnu/")).unwrap();
     assert_eq!(origin(&third, "wrong"), upstream.url("/pub/wrong"));
-    let said = third.events().iter().any(|event| matches!(event, Event::PlaceFailed { reason, .. } if reason.contains("does not match")));
+    let said = third
+        .events()
+        .iter()
+        .any(|event| matches!(event, Event::PlaceFailed { reason, .. } if reason.contains("does not match")));
     assert!(said);
     // When nobody has the right ones, that is the error.
     let error = fetch(&Bench::new(), "wrong", &sha256(b"nobody's")).unwrap_err();
@@ -188,7 +202,9 @@ fn refetching_compares_with_the_place() {
     let mut bench = Bench::new();
     let content = noise(1000);
     let served = content.clone();
-    let server = Server::new(move |_, number, stream| send(stream, "200 OK", &[], if number < 2 { &served } else { b"re-released" }));
+    let server = Server::new(move |_, number, stream| {
+        send(stream, "200 OK", &[], if number < 2 { &served } else { b"re-released" });
+    });
     let claim = sha256(&content);
     bench.archive(&server.url("/a"), &claim).unwrap();
     bench.options.refetch = true;
@@ -214,7 +230,12 @@ fn all_sources_come_in_the_recipes_order() {
         ))
         .unwrap();
     let list: Vec<(Which, Vec<u8>)> = fetched.iter().map(|one| (one.which, bench.content(one))).collect();
-    let expected = [(Which::Main, &b"main"[..]), (Which::Additional(0), b"more"), (Which::Patch(0), b"near"), (Which::Patch(1), b"far")];
+    let expected = [
+        (Which::Main, &b"main"[..]),
+        (Which::Additional(0), b"more"),
+        (Which::Patch(0), b"near"),
+        (Which::Patch(1), b"far"),
+    ];
     assert_eq!(list, expected.map(|(which, content)| (which, content.to_vec())));
     // An edited patch is another content at once.
     bench.write("near.patch", b"NEAR");

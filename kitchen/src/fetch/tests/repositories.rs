@@ -10,9 +10,25 @@ use std::process::{Child, Stdio};
 use super::server::{Server, send};
 use super::*;
 
+/// A bench with patience: every answer takes a few processes.
+fn patient() -> Bench {
+    let mut bench = Bench::new();
+    bench.options.stall_timeout = Duration::from_mins(1);
+    bench
+}
+
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
-        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "protocol.file.allow=always",
+        ])
         .args(arguments)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
@@ -163,30 +179,37 @@ fn a_commit_comes_from_every_kind_of_place_as_one_tree() {
     let bare = repositories.path("hello.git").display().to_string();
     let linked = repositories.path("linked/hello").display().to_string();
     for url in [&path, &format!("file://{path}"), &bare, &linked] {
-        check_two(&Bench::new(), url, commit, How::Local);
+        check_two(&patient(), url, commit, How::Local);
     }
     let two = repositories.over_http(true);
     let zero = repositories.over_http(false);
     let daemon = Daemon::new(repositories.place.path());
-    for url in [two.url("/hello"), zero.url("/hello"), two.url("/hello.git/"), format!("git://127.0.0.1:{}/hello", daemon.port)] {
-        let bench = Bench::new();
+    for url in [
+        two.url("/hello"),
+        zero.url("/hello"),
+        two.url("/hello.git/"),
+        format!("git://127.0.0.1:{}/hello", daemon.port),
+    ] {
+        let bench = patient();
         check_two(&bench, &url, commit, How::Network);
         let network = two.requests().len() + zero.requests().len();
         check_two(&bench, &url, commit, How::Stored);
         assert_eq!(two.requests().len() + zero.requests().len(), network, "what is in the store is not asked for");
     }
     // Version 2 gives the one commit alone; a server of version 0 that gives only what references name, gives all.
-    let shallow = |server: &Server| server.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains("deepen 1"));
+    let shallow = |server: &Server| {
+        server.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains("deepen 1"))
+    };
     assert!(shallow(&two));
     assert!(shallow(&zero), "a commit that a reference names comes alone");
     let old = repositories.over_http(false);
-    assert!(Bench::new().fetch(&source(&old.url("/hello"), &repositories.commits[0], "")).is_ok());
+    assert!(patient().fetch(&source(&old.url("/hello"), &repositories.commits[0], "")).is_ok());
     assert!(!shallow(&old));
     // Named by a tag object alone.
     git(&repositories.path("hello"), &["tag", "-d", "light"]);
     git(&repositories.path("hello"), &["worktree", "remove", "-f", "../linked/hello"]);
     let tagged = repositories.over_http(false);
-    check_two(&Bench::new(), &tagged.url("/hello"), commit, How::Network);
+    check_two(&patient(), &tagged.url("/hello"), commit, How::Network);
     assert!(shallow(&tagged));
 }
 
@@ -199,18 +222,26 @@ fn a_tag_must_be_the_commit() {
     let path = repositories.path("hello").display().to_string();
     let (two, zero) = (repositories.over_http(true), repositories.over_http(false));
     for url in [path.clone(), two.url("/hello"), zero.url("/hello")] {
-        let fetch = |commit: usize, tag: &str| Bench::new().fetch(&source(&url, &repositories.commits[commit], &format!("tag = \"{tag}\"")));
+        let fetch = |commit: usize, tag: &str| {
+            patient().fetch(&source(&url, &repositories.commits[commit], &format!("tag = \"{tag}\"")))
+        };
         assert!(fetch(1, "v2").is_ok(), "an annotated tag, {url}");
         assert!(fetch(1, "light").is_ok(), "a light tag, {url}");
         let moved = fetch(2, "v2").unwrap_err();
-        assert!(matches!(&moved, FetchError::Git { source, .. } if matches!(**source, GitError::TagMoved { .. })), "{moved:?}");
+        assert!(
+            matches!(&moved, FetchError::Git { source, .. } if matches!(**source, GitError::TagMoved { .. })),
+            "{moved:?}"
+        );
         assert!(moved.hint().unwrap().contains("moves"));
         let missing = fetch(1, "v9").unwrap_err();
-        assert!(matches!(&missing, FetchError::Git { source, .. } if matches!(**source, GitError::NoTag { .. })), "{missing:?}");
+        assert!(
+            matches!(&missing, FetchError::Git { source, .. } if matches!(**source, GitError::NoTag { .. })),
+            "{missing:?}"
+        );
     }
     // A tag that is asked for later is looked at then, and packed references count.
     git(&repositories.path("hello"), &["pack-refs", "--all"]);
-    let bench = Bench::new();
+    let bench = patient();
     bench.fetch(&source(&path, &repositories.commits[2], "")).unwrap();
     assert!(bench.fetch(&source(&path, &repositories.commits[2], "tag = \"v2\"")).is_err());
     assert!(bench.fetch(&source(&path, &repositories.commits[1], "tag = \"v2\"")).is_ok());
@@ -225,22 +256,37 @@ fn what_is_not_there_is_named() {
     let (two, zero) = (repositories.over_http(true), repositories.over_http(false));
     let daemon = Daemon::new(repositories.place.path());
     let nobody = "0123456789012345678901234567890123456789";
-    for url in [repositories.path("hello").display().to_string(), two.url("/hello"), zero.url("/hello"), format!("git://127.0.0.1:{}/hello", daemon.port)] {
-        let error = Bench::new().fetch(&source(&url, nobody, "")).unwrap_err();
-        assert!(matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::NotFound { .. })), "{url}: {error:?}");
+    for url in [
+        repositories.path("hello").display().to_string(),
+        two.url("/hello"),
+        zero.url("/hello"),
+        format!("git://127.0.0.1:{}/hello", daemon.port),
+    ] {
+        let error = patient().fetch(&source(&url, nobody, "")).unwrap_err();
+        assert!(
+            matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::NotFound { .. })),
+            "{url}: {error:?}"
+        );
     }
-    for url in [repositories.path("none").display().to_string(), two.url("/none"), format!("git://127.0.0.1:{}/none", daemon.port), "git://127.0.0.1:1/none".to_owned()] {
-        let error = Bench::new().fetch(&source(&url, nobody, "")).unwrap_err();
+    for url in [
+        repositories.path("none").display().to_string(),
+        two.url("/none"),
+        format!("git://127.0.0.1:{}/none", daemon.port),
+        "git://127.0.0.1:1/none".to_owned(),
+    ] {
+        let error = patient().fetch(&source(&url, nobody, "")).unwrap_err();
         assert!(matches!(error, FetchError::Git { .. }), "{url}: {error:?}");
     }
     let page = Server::new(|_, _, stream| send(stream, "200 OK", &[], b"<html>welcome</html>"));
-    let error = Bench::new().fetch(&source(&page.url("/hello"), nobody, "")).unwrap_err();
+    let error = patient().fetch(&source(&page.url("/hello"), nobody, "")).unwrap_err();
     assert!(matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::Protocol(_))), "{error:?}");
-    let mut offline = Bench::new();
+    let mut offline = patient();
     offline.options.offline = true;
     let error = offline.fetch(&source(&two.url("/hello"), &repositories.commits[0], "")).unwrap_err();
     assert!(matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::Offline)), "{error:?}");
-    assert!(offline.fetch(&source(&repositories.path("hello").display().to_string(), &repositories.commits[0], "")).is_ok());
+    assert!(
+        offline.fetch(&source(&repositories.path("hello").display().to_string(), &repositories.commits[0], "")).is_ok()
+    );
 }
 
 #[test]
@@ -264,7 +310,7 @@ fn submodules_come_as_the_tree_names_them() {
     let commit = git(&top, &["rev-parse", "HEAD"]);
     let server = repositories.over_http(true);
     for url in [top.display().to_string(), server.url("/top")] {
-        let bench = Bench::new();
+        let bench = patient();
         let with = bench.fetch(&source(&url, &commit, "submodules = true")).unwrap().remove(0);
         let lines = bench.tree(&with);
         assert!(lines.iter().any(|line| line == "o/lib/hello/src/hello.c 644 two"), "{lines:?}");
@@ -280,9 +326,12 @@ fn submodules_come_as_the_tree_names_them() {
     git(&spy, &["submodule", "--quiet", "add", &format!("file://{}", repositories.path("hello").display()), "x"]);
     git(&spy, &["commit", "-qm", "spy"]);
     let commit = git(&spy, &["rev-parse", "HEAD"]);
-    let error = Bench::new().fetch(&source(&server.url("/spy"), &commit, "submodules = true")).unwrap_err();
-    assert!(matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::Submodule { .. })), "{error:?}");
-    assert!(Bench::new().fetch(&source(&spy.display().to_string(), &commit, "submodules = true")).is_ok());
+    let error = patient().fetch(&source(&server.url("/spy"), &commit, "submodules = true")).unwrap_err();
+    assert!(
+        matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::Submodule { .. })),
+        "{error:?}"
+    );
+    assert!(patient().fetch(&source(&spy.display().to_string(), &commit, "submodules = true")).is_ok());
 }
 
 #[test]
@@ -292,13 +341,14 @@ fn trees_that_no_honest_git_makes_are_refused() {
     }
     let repositories = Repositories::new();
     let hello = repositories.path("hello");
+    let repository = git2::Repository::open(&hello).unwrap();
+    let objects = repository.odb().unwrap();
     let store = |kind: &str, content: &[u8]| {
-        let file = repositories.place.path().join("object");
-        std::fs::write(&file, content).unwrap();
-        git(&hello, &["hash-object", "-w", "--literally", "-t", kind, &file.display().to_string()])
+        objects.write(git2::ObjectType::from_str(kind).unwrap(), content).unwrap().to_string()
     };
     let blob = store("blob", b"owned");
-    let raw = |hex: &str| (0..20).map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap()).collect::<Vec<u8>>();
+    let raw =
+        |hex: &str| (0..20).map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap()).collect::<Vec<u8>>();
     let tree = |entries: &[(&str, &str, &str)]| {
         let mut content = Vec::new();
         for (mode, name, id) in entries {
@@ -331,15 +381,16 @@ fn trees_that_no_honest_git_makes_are_refused() {
         wide,
     ];
     for tree in trees {
-        let commit = store("commit", format!("tree {tree}\nauthor t <t> 1 +0000\ncommitter t <t> 1 +0000\n\nx\n").as_bytes());
-        let error = Bench::new().fetch(&source(&hello.display().to_string(), &commit, "")).unwrap_err();
+        let commit =
+            store("commit", format!("tree {tree}\nauthor t <t> 1 +0000\ncommitter t <t> 1 +0000\n\nx\n").as_bytes());
+        let error = patient().fetch(&source(&hello.display().to_string(), &commit, "")).unwrap_err();
         assert!(matches!(error, FetchError::Git { .. }), "{error:?}");
     }
     for commit in ["author t <t> 1 +0000\n\nno tree\n".to_owned(), format!("tree {git_config}\n\nno committer\n")] {
         let commit = store("commit", commit.as_bytes());
-        assert!(Bench::new().fetch(&source(&hello.display().to_string(), &commit, "")).is_err());
+        assert!(patient().fetch(&source(&hello.display().to_string(), &commit, "")).is_err());
     }
-    assert!(Bench::new().fetch(&source(&hello.display().to_string(), &blob, "")).is_err(), "a file is no commit");
+    assert!(patient().fetch(&source(&hello.display().to_string(), &blob, "")).is_err(), "a file is no commit");
 }
 
 #[test]
@@ -378,7 +429,7 @@ fn a_server_that_lies_or_breaks_is_survived() {
             bend(&mut body);
             send(stream, "200 OK", &[("Content-Type", "application/x-git-upload-pack-result")], &body);
         });
-        let bench = Bench::new();
+        let bench = patient();
         let error = bench.fetch(&source(&server.url("/hello"), &commit, "")).unwrap_err();
         assert!(matches!(error, FetchError::Git { .. }), "{error:?}");
         assert!(bench.store.sources().unwrap().is_empty());
@@ -390,20 +441,26 @@ fn a_server_that_lies_or_breaks_is_survived() {
         request.body = String::from_utf8_lossy(&request.body).replace(&commit, &other).into_bytes();
         backend(&honest, &request, true, stream);
     });
-    let error = Bench::new().fetch(&source(&lying.url("/hello"), &repositories.commits[1], "")).unwrap_err();
-    assert!(matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::NotFound { .. })), "{error:?}");
+    let error = patient().fetch(&source(&lying.url("/hello"), &repositories.commits[1], "")).unwrap_err();
+    assert!(
+        matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::NotFound { .. })),
+        "{error:?}"
+    );
     // One break is forgiven, and a limit is a limit.
     let whole = root.clone();
     let flaky = Server::new(move |request, number, stream| match number {
         0 | 2 => drop(stream.shutdown(std::net::Shutdown::Both)),
         _ => backend(&whole, request, true, stream),
     });
-    check_two(&Bench::new(), &flaky.url("/hello"), &repositories.commits[1], How::Network);
-    let mut small = Bench::new();
+    check_two(&patient(), &flaky.url("/hello"), &repositories.commits[1], How::Network);
+    let mut small = patient();
     small.options.max_bytes = 100;
     let server = repositories.over_http(true);
     let error = small.fetch(&source(&server.url("/hello"), &repositories.commits[1], "")).unwrap_err();
-    assert!(matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::TooLarge { .. })), "{error:?}");
+    assert!(
+        matches!(&error, FetchError::Git { source, .. } if matches!(**source, GitError::TooLarge { .. })),
+        "{error:?}"
+    );
     assert_eq!(std::fs::read_dir(small.store.directory().join("tmp")).unwrap().count(), 0, "nothing is left behind");
 }
 
@@ -413,15 +470,16 @@ fn a_mirror_serves_for_a_repository_and_ssh_needs_its_program() {
         return;
     }
     let repositories = Repositories::new();
-    let bench = Bench::new();
+    let bench = patient();
     bench.store.add_mirror("https://upstream.invalid/", &format!("{}/", repositories.place.path().display())).unwrap();
     check_two(&bench, "https://upstream.invalid/hello", &repositories.commits[1], How::Local);
-    let second = Bench::new();
+    let second = patient();
     let mirrors = format!("mirrors = [\"file://{}\"]", repositories.path("hello").display());
-    let fetched = second.fetch(&source("git://127.0.0.1:1/hello", &repositories.commits[1], &mirrors)).unwrap().remove(0);
+    let fetched =
+        second.fetch(&source("git://127.0.0.1:1/hello", &repositories.commits[1], &mirrors)).unwrap().remove(0);
     assert_eq!(second.tree(&fetched), TREE_OF_TWO);
     // Whether ssh is here or not, nobody answers on that port.
-    let error = Bench::new().fetch(&source("ssh://127.0.0.1:1/hello", &repositories.commits[1], "")).unwrap_err();
+    let error = patient().fetch(&source("ssh://127.0.0.1:1/hello", &repositories.commits[1], "")).unwrap_err();
     assert!(matches!(error, FetchError::Git { .. }), "{error:?}");
 }
 
@@ -432,8 +490,12 @@ fn an_additional_repository_is_named_after_its_url() {
     }
     let repositories = Repositories::new();
     git(repositories.place.path(), &["clone", "-q", "--bare", "hello", "extra.git"]);
-    let bench = Bench::new();
-    let text = format!("[[source.additional]]\ngit = \"{}\"\ncommit = \"{}\"\n", repositories.path("extra.git").display(), repositories.commits[0]);
+    let bench = patient();
+    let text = format!(
+        "[[source.additional]]\ngit = \"{}\"\ncommit = \"{}\"\n",
+        repositories.path("extra.git").display(),
+        repositories.commits[0]
+    );
     let fetched = bench.fetch(&text).unwrap().remove(0);
     assert_eq!((fetched.which, &*fetched.file_name), (Which::Additional(0), "extra"));
 }

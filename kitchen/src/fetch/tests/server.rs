@@ -2,7 +2,7 @@
 //! A small web server that does whatever a test wants of it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -86,7 +86,8 @@ impl Server {
 
     /// A server with files, which knows ranges and validators.
     pub(super) fn files(files: &[(&str, &[u8])]) -> Self {
-        let files: BTreeMap<String, Vec<u8>> = files.iter().map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();
+        let files: BTreeMap<String, Vec<u8>> =
+            files.iter().map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();
         Self::new(move |request, _, stream| match files.get(&request.path) {
             Some(content) => send_file(request, content, "\"tag\"", content.len(), stream),
             None => send(stream, "404 Not Found", &[], b"no"),
@@ -121,7 +122,7 @@ pub(super) fn send(stream: &mut impl Write, status: &str, headers: &[(&str, &str
 pub(super) fn send_head(stream: &mut impl Write, status: &str, headers: &[(&str, &str)]) {
     let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
 }
@@ -134,7 +135,11 @@ pub(super) fn send_file(request: &Request, content: &[u8], tag: &str, most: usiz
     let length = rest.len().to_string();
     let range = format!("bytes {}-{}/{}", start.unwrap_or(0), content.len() - 1, content.len());
     match start {
-        Some(_) => send_head(stream, "206 Partial Content", &[("Content-Length", &length), ("Content-Range", &range), ("ETag", tag)]),
+        Some(_) => send_head(
+            stream,
+            "206 Partial Content",
+            &[("Content-Length", &length), ("Content-Range", &range), ("ETag", tag)],
+        ),
         None => send_head(stream, "200 OK", &[("Content-Length", &length), ("ETag", tag)]),
     }
     let _ = stream.write_all(&rest[..rest.len().min(most)]);
