@@ -232,17 +232,17 @@ impl<'a> Apply<'a> {
         }
     }
 
-    /// Makes durable what the steps did.
-    pub fn sync(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+    /// Makes durable what was done in the directories of some paths.
+    pub fn sync<'p>(&mut self, paths: impl Iterator<Item = &'p [u8]>) -> Result<(), CommitError> {
         let mut file_systems: BTreeMap<u64, Arc<OwnedFd>> = BTreeMap::new();
         let mut last: Option<&[u8]> = None;
-        for step in steps {
-            let parent = paths::split(step.path()).0;
+        for path in paths {
+            let parent = paths::split(path).0;
             if last == Some(parent) {
                 continue;
             }
             last = Some(parent);
-            if let Some(directory) = self.directory(step.path())? {
+            if let Some(directory) = self.directory(path)? {
                 let found = beneath::stat_open(&*directory).map_err(|source| apply_error("look at", parent, source))?;
                 file_systems.entry(found.device).or_insert(directory);
             }
@@ -321,7 +321,25 @@ impl<'a> Apply<'a> {
                 }
             }
         }
-        self.restore_modes(touched, &[])
+        self.restore_modes(touched, &[])?;
+        // Nothing knows these names any more once the transaction is forgotten.
+        let mut file_systems: BTreeMap<u64, Arc<OwnedFd>> = BTreeMap::new();
+        for Touched { path, .. } in touched {
+            let fail = |source| CommitError::Stage { action: "sync", path: path.clone(), source };
+            match self.directories.get(path) {
+                Ok(directory) => {
+                    let found = beneath::stat_open(&*directory).map_err(fail)?;
+                    file_systems.entry(found.device).or_insert(directory);
+                }
+                Err(error) if beneath::is_absence(&error) => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        sync_file_systems(file_systems.values()).map_err(|source| CommitError::Stage {
+            action: "sync",
+            path: Vec::new(),
+            source,
+        })
     }
 
     /// Opens up directories of our own that we may not write in.

@@ -334,15 +334,22 @@ fn finish(
     if !clean_up {
         apply.restore_modes(touched, &journal.steps)?;
     }
-    apply.sync(&journal.steps)?;
+    apply.sync(journal.steps.iter().map(Step::path))?;
     db.settle(&journal.settlement, clean_up)?;
     if clean_up {
-        apply.clean_up(&journal.steps)?;
-        apply.restore_modes(touched, &journal.steps)?;
-        db.clear()?;
+        clean_up_all(&mut apply, db, &journal.steps, touched)?;
     }
     events(Event::Settled { number });
     Ok(())
+}
+
+/// Removes what was exchanged out and forgets the transaction, in that order also on the disk.
+fn clean_up_all(apply: &mut Apply<'_>, db: &RootDb, steps: &[Step], touched: &[Touched]) -> Result<(), CommitError> {
+    apply.clean_up(steps)?;
+    apply.restore_modes(touched, steps)?;
+    let replaced = steps.iter().filter(|step| matches!(step, Step::Replace { .. }));
+    apply.sync(replaced.map(Step::path))?;
+    Ok(db.clear()?)
 }
 
 /// Brings the transaction of an interrupted command to its end, back or forward.
@@ -371,9 +378,7 @@ pub(crate) fn recover(root: &Beneath, db: &mut RootDb, events: &dyn Fn(Event)) -
             let journal = journal()?;
             let mut apply = Apply::new(root, events);
             apply.open_up(&touched)?;
-            apply.clean_up(&journal.steps)?;
-            apply.restore_modes(&touched, &journal.steps)?;
-            db.clear()?;
+            clean_up_all(&mut apply, db, &journal.steps, &touched)?;
             true
         }
     };

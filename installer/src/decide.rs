@@ -697,6 +697,10 @@ impl<'a> Decider<'a> {
         let Some(db) = self.scene.db else {
             return Ok(Vec::new());
         };
+        if self.names.len() == self.leaving_rows.len() {
+            // No trove stays as it is.
+            return Ok(Vec::new());
+        }
         let mut rows = db.rows_at(path)?;
         rows.retain(|row| !self.leaving_rows.contains(&row.trove));
         Ok(rows)

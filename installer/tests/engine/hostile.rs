@@ -141,7 +141,7 @@ fn a_parent_that_is_swapped_for_a_link_is_never_followed() {
                 if fs::rename(&real, &hidden).is_ok() {
                     let _ = symlink("../../outside", &real);
                     let _ = fs::remove_file(&real);
-                    while fs::rename(&hidden, &real).is_err() {}
+                    while fs::rename(&hidden, &real).is_err() && !stop.load(Ordering::Relaxed) {}
                 }
             }
         });
@@ -152,9 +152,12 @@ fn a_parent_that_is_swapped_for_a_link_is_never_followed() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    let _ = fs::remove_file(&real);
+    let _ = fs::rename(&hidden, &real);
     drop(open(&lab.root()).unwrap());
-    let _ = change(&lab.root(), &[install(&file)], &[], PlanOptions::default());
-    assert_eq!(fs::read_to_string(real.join("mine")).unwrap(), "mine");
+    // Perhaps moved aside, because it came back where the package's directory was about to be; never lost.
+    let mine = lab.listing().into_iter().filter(|line| line.contains("/mine ") && line.ends_with(" mine"));
+    assert_eq!(mine.count(), 1, "{:?}", lab.listing());
 }
 
 #[test]
@@ -167,13 +170,12 @@ fn a_damaged_package_changes_nothing() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x41;
         fs::write(&file, &bytes).unwrap();
-        match lab.run(&[install(&file)]) {
-            Err(error) => assert_ne!(error.kind(), ErrorKind::Other, "{at}: {error:?}"),
+        if let Err(error) = lab.run(&[install(&file)]) {
+            assert_ne!(error.kind(), ErrorKind::Other, "{at}: {error:?}");
+        } else {
             // Padding that nothing depends on.
-            Ok(_) => {
-                lab.assert_verified();
-                lab.remove(&["p"]);
-            }
+            lab.assert_verified();
+            lab.remove(&["p"]);
         }
         assert_eq!(lab.listing(), before, "{at}");
     }

@@ -1,6 +1,9 @@
 // installer/tests/engine/main.rs
 //! The engine at work on real packages and real roots.
 
+// Tests move and link files about as users do.
+#![allow(clippy::disallowed_methods, clippy::wildcard_imports)]
+
 mod basic;
 mod hostile;
 mod kill;

@@ -48,8 +48,8 @@ fn against_tar() {
         let mut text = String::with_capacity(20_000);
         while text.len() < 20_000 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            text.push_str(&format!("{:x} ", state >> 40));
-            text.push_str("some words that come again ");
+            text += &(state >> 40).to_string();
+            text.push_str(" some words that come again ");
         }
         recipe = recipe.file(&format!("usr/share/big/{}/{number}", number % 200), &text);
     }
