@@ -76,8 +76,8 @@ pub fn section(codes: &[Code]) -> String {
     all.extend_from_slice(codes);
     all.sort_unstable();
     all.dedup();
-    let rows: String = all.iter().map(|code| format!("\n  {:>3}  {}", *code as u8, code.meaning())).collect();
-    format!("Exit codes:{rows}")
+    let rows: Vec<String> = all.iter().map(|code| format!("\n  {:>3}  {}", *code as u8, code.meaning())).collect();
+    format!("Exit codes:{}", rows.concat())
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ impl Ui {
         if let Some(hint) = &failure.hint {
             lines.push(format!("{}: {}", self.paint(Style::Hint, "hint"), text::safe_lines(hint)));
         }
-        self.stderr(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+        self.stderr(&text::lines(lines));
     }
 
     /// A live line without a known end, with the time that it takes.

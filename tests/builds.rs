@@ -67,7 +67,7 @@ fn a_daemon_does_not_outlive_its_step() {
         env.write("x/recipe.toml", plain("x", fork));
         let started = Instant::now();
         env.cook(["cook", "x"]).success();
-        assert!(started.elapsed() < Duration::from_secs(60), "the cook waited for the daemon");
+        assert!(started.elapsed() < Duration::from_mins(1), "the cook waited for the daemon");
         let left = env.run(env.shell("ps -eo args | grep '[s]leep 4321.5' || true")).success();
         assert_eq!(left.stdout, "", "the daemon lives");
     });

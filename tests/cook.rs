@@ -131,7 +131,7 @@ fn an_interrupted_cook_ends_within_a_second_and_loses_nothing() {
             let waited = Instant::now();
             while !fs::read_to_string(env.path("story")).unwrap().contains("started") {
                 assert!(
-                    waited.elapsed() < Duration::from_secs(60),
+                    waited.elapsed() < Duration::from_mins(1),
                     "{}",
                     fs::read_to_string(env.path("story")).unwrap()
                 );
@@ -173,6 +173,9 @@ fn two_hundred_megabytes_of_output_neither_block_nor_fill_memory() {
 #[test]
 fn a_cook_that_does_nothing_is_small_and_quick() {
     let env = TestEnv::ordinary();
+    if env.run(env.shell("strace -V")).code != 0 {
+        return crate::support::skip("no strace");
+    }
     env.copy_in("recipes/cookbook/hello", "hello");
     env.cook(["cook", "hello"]).success();
     let traced = env.run(env.shell(&format!(

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::recipe::{Member, archive_recipe, one_file, sha256_of, tar_of, with_archive, zstd_of};
+use crate::support::recipe::{Member, archive_recipe, one_file, sha256_of, tar_of, with_archive};
 use crate::support::server::{Manner, Server};
 use crate::support::{TestEnv, each_identity};
 

@@ -68,11 +68,11 @@ pub fn change(
     root: &Root,
     requests: &[Request],
     sources: &[&Store],
-    options: &PlanOptions,
+    options: PlanOptions,
     arguments: &ChangeArgs,
     context: &Context<'_>,
 ) -> Outcome {
-    let plan = root.plan(requests, sources, options)?;
+    let plan = root.plan(requests, sources, &options)?;
     let story = Story::new(context.ui);
     for warning in &plan.warnings {
         story.warn(warning);
@@ -120,18 +120,17 @@ fn confirm(plan: &Plan, context: &Context<'_>) -> Result<(), Failure> {
 
 /// One line for each trove.
 fn summary(plan: &Plan) -> String {
-    plan.troves.iter().map(|change| format!("{}\n", intention(change))).collect()
+    text::lines(plan.troves.iter().map(intention))
 }
 
 /// One line for each trove and each path.
 fn outline(plan: &Plan) -> String {
-    let mut lines = summary(plan);
-    for change in &plan.paths {
+    let paths = plan.paths.iter().map(|change| {
         let (word, more) = path_words(&change.action);
         let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
-        lines.push_str(&format!("  {word:8} {}{more}\n", show_path(&change.path)));
-    }
-    lines
+        format!("  {word:8} {}{more}", show_path(&change.path))
+    });
+    summary(plan) + &text::lines(paths)
 }
 
 /// A trove as people write it: `hello-1.0-1`.

@@ -168,7 +168,7 @@ fn failed(recipe: &Recipe, error: CookError, context: &Context<'_>) -> Failure {
         return Failure::from(error);
     };
     if !context.ui.is_verbose() {
-        let lines: String = tail.iter().map(|line| format!("  | {line}\n")).collect();
+        let lines = text::lines(tail.iter().map(|line| format!("  | {line}")));
         context.ui.quote(lines.as_bytes());
     }
     let log = format!("the whole log: conary log {} ({})", recipe.name(), log.display());

@@ -120,7 +120,7 @@ impl<'a> Story<'a> {
                 bar.get_or_insert_with(|| self.ui.bar("Fetching", &file, total_bytes)).position(done_bytes);
             }
             Event::Resumed { file, at_bytes } => {
-                self.ui.story("Resumed", &format!("{file} at {}", text::size(at_bytes)))
+                self.ui.story("Resumed", &format!("{file} at {}", text::size(at_bytes)));
             }
             Event::Retrying { file, url, reason, delay } => {
                 *bar = None;

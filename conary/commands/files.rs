@@ -11,6 +11,7 @@ use crate::commands::changes::{self, Access};
 use crate::commands::install;
 use crate::exit::Code;
 use crate::failure::Outcome;
+use crate::ui::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,8 +39,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     if arguments.json.json {
         context.ui.json(&json!({ "files": files.iter().map(describe).collect::<Vec<_>>() }))?;
     } else {
-        let lines: String = files.iter().map(|file| format!("{}\n", show_path(&file.path))).collect();
-        context.ui.lines(&lines)?;
+        context.ui.lines(&text::lines(files.iter().map(|file| show_path(&file.path))))?;
     }
     Ok(Code::Success)
 }
@@ -52,7 +52,7 @@ pub fn describe(file: &FileRow) -> Value {
         "config": file.has(store::root_db::FLAG_CONFIG),
     });
     if std::str::from_utf8(&file.path).is_err() {
-        row["path_hex"] = json!(file.path.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        row["path_hex"] = json!(file.path.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat());
     }
     match file.kind {
         Kind::File => {

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     };
     let root = changes::open(&arguments.root, access, context)?;
     let options = PlanOptions { replace: arguments.replace };
-    changes::change(&root, &requests, &sources, &options, &arguments.change, context)
+    changes::change(&root, &requests, &sources, options, &arguments.change, context)
 }
 
 /// What a word of the command line asks for.

@@ -37,5 +37,5 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let requests = specs.map(|spec| spec.map(Request::Remove)).collect::<Result<Vec<_>, _>>()?;
     let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
     let root = changes::open(&arguments.root, access, context)?;
-    changes::change(&root, &requests, &[], &PlanOptions::default(), &arguments.change, context)
+    changes::change(&root, &requests, &[], PlanOptions::default(), &arguments.change, context)
 }

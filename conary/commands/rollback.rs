@@ -37,5 +37,5 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let to = arguments.number.map_or(Rollback::Last, |number| Rollback::To(number.into()));
     let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
     let root = changes::open(&arguments.root, access, context)?;
-    changes::change(&root, &[Request::Rollback(to)], &[], &PlanOptions::default(), &arguments.change, context)
+    changes::change(&root, &[Request::Rollback(to)], &[], PlanOptions::default(), &arguments.change, context)
 }

@@ -43,7 +43,8 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     // Asking makes no store; where there is one, what was read of local files is remembered in it.
     drop(context.read_store(&arguments.store)?);
     let store = context.store(&arguments.store)?;
-    let mut options = context.kitchen_options(kitchen::fetch::Options { offline: true, ..kitchen::fetch::Options::default() });
+    let mut options =
+        context.kitchen_options(kitchen::fetch::Options { offline: true, ..kitchen::fetch::Options::default() });
     options.with_check = !arguments.no_check;
     let title = format!("{}-{}", recipe.name(), recipe.version());
     let Some(plan) = kitchen::cook::plan_offline(&recipe, &directory, &store, &options)? else {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const ORDINARY: u32 = 12_345;
 
 /// The longest that any command of a test may take.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Directories, environment and identity of one test.
 pub struct TestEnv {
@@ -249,6 +249,7 @@ impl TestEnv {
 
     /// Every path below a directory with its kind and mode, sorted: what a test compares.
     pub fn listing(&self, directory: &Path) -> Vec<String> {
+        assert!(directory.starts_with(self.directory.path()), "{} is not of this world", directory.display());
         let mut lines = Vec::new();
         list(directory, directory, &mut lines);
         lines.sort();
