@@ -112,17 +112,14 @@ impl Classifier {
     /// The component of one path.
     fn component(&self, path: &str, node: &Node) -> &str {
         // A link `libz.so` to `libz.so.1` is for the linker; a plain file of that name is a library.
-        if matches!(node, Node::Symlink { .. }) && path.ends_with(".so") && is_library_directory(path) {
+        if matches!(node, Node::Symlink { .. }) && path.as_bytes().ends_with(b".so") && is_library_directory(path) {
             let own = self.rules.iter().take(self.rules.len() - DEFAULTS.len());
             return own
                 .clone()
                 .find(|(_, glob)| glob.is_match(path))
                 .map_or("devel", |(component, _)| component.as_str());
         }
-        self.rules
-            .iter()
-            .find(|(_, glob)| glob.is_match(path))
-            .map_or("runtime", |(component, _)| component.as_str())
+        self.rules.iter().find(|(_, glob)| glob.is_match(path)).map_or("runtime", |(component, _)| component.as_str())
     }
 }
 
@@ -205,9 +202,7 @@ mod tests {
 
     fn component_of(classifier: &Classifier, all: &Tree, path: &str) -> Option<String> {
         classifier.split(all).into_iter().find_map(|(name, part)| {
-            let has = part.entries().iter().any(|e| {
-                e.path == path.as_bytes() && !matches!(e.node, Node::Directory)
-            });
+            let has = part.entries().iter().any(|e| e.path == path.as_bytes() && !matches!(e.node, Node::Directory));
             has.then_some(name)
         })
     }

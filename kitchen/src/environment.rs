@@ -44,8 +44,6 @@ pub fn constant(recipe: &Recipe) -> BTreeMap<String, String> {
 pub fn full(recipe: &Recipe, jobs: u32, epoch_secs: i64) -> BTreeMap<String, String> {
     let mut variables = constant(recipe);
     variables.entry("MAKEFLAGS".to_owned()).or_insert_with(|| format!("-j{jobs}"));
-    variables
-        .entry("SOURCE_DATE_EPOCH".to_owned())
-        .or_insert_with(|| epoch_secs.to_string());
+    variables.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch_secs.to_string());
     variables
 }

@@ -91,8 +91,7 @@ impl Host {
             None => store.put_bytes(self.walk_usr()?.as_bytes())?,
         };
         inputs.add(InputKind::Host, "packages", packages.to_string());
-        let links = list_links(&self.root)
-            .map_err(|source| HostError::Read { path: self.root.clone(), source })?;
+        let links = list_links(&self.root).map_err(|source| HostError::Read { path: self.root.clone(), source })?;
         inputs.add(InputKind::Host, "links", keep(store, &links)?.to_string());
         if self.root.join(ALTERNATIVES).exists() {
             let alternatives = self.remembered(store, Path::new(ALTERNATIVES), list_links)?;
@@ -131,8 +130,8 @@ impl Host {
         let mut lines = Vec::new();
         let mut waiting = vec![self.root.join("usr")];
         while let Some(directory) = waiting.pop() {
-            let entries = fs::read_dir(&directory)
-                .map_err(|source| HostError::Read { path: directory.clone(), source })?;
+            let entries =
+                fs::read_dir(&directory).map_err(|source| HostError::Read { path: directory.clone(), source })?;
             for entry in entries.flatten() {
                 let path = entry.path();
                 let Ok(about) = entry.metadata() else { continue };

@@ -115,11 +115,7 @@ impl Inputs {
     pub fn to_list(&self) -> Vec<Input> {
         self.lines
             .iter()
-            .map(|((kind, name), value)| Input {
-                kind: *kind,
-                name: name.clone(),
-                value: value.clone(),
-            })
+            .map(|((kind, name), value)| Input { kind: *kind, name: name.clone(), value: value.clone() })
             .collect()
     }
 
@@ -133,11 +129,8 @@ impl Inputs {
             hasher.update(text.as_bytes());
         };
         // By the words, not by the order in which the enum happens to list them.
-        let mut lines: Vec<_> = self
-            .lines
-            .iter()
-            .map(|((kind, name), value)| (kind.as_str(), name.as_str(), value.as_str()))
-            .collect();
+        let mut lines: Vec<_> =
+            self.lines.iter().map(|((kind, name), value)| (kind.as_str(), name.as_str(), value.as_str())).collect();
         lines.sort_unstable();
         for (kind, name, value) in lines {
             put(kind);

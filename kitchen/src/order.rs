@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use petgraph::algo::toposort;
+use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::DiGraph;
 use recipes::{Capability, Name, Recipe};
 
@@ -52,20 +52,13 @@ pub fn of(recipes: &[&Recipe]) -> Result<Vec<usize>, CycleError> {
             }
         }
     }
-    match toposort(&graph, None) {
-        Ok(sorted) => Ok(sorted.into_iter().map(|node| graph[node]).collect()),
-        Err(_) => {
-            let mut names: Vec<Name> = petgraph::algo::tarjan_scc(&graph)
-                .into_iter()
-                .find(|group| group.len() > 1)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|node| recipes[graph[node]].name().clone())
-                .collect();
-            names.sort_unstable();
-            Err(CycleError { names })
-        }
+    if let Ok(sorted) = toposort(&graph, None) {
+        return Ok(sorted.into_iter().map(|node| graph[node]).collect());
     }
+    let cycle = tarjan_scc(&graph).into_iter().find(|group| group.len() > 1).unwrap_or_default();
+    let mut names: Vec<Name> = cycle.into_iter().map(|node| recipes[graph[node]].name().clone()).collect();
+    names.sort_unstable();
+    Err(CycleError { names })
 }
 
 #[cfg(test)]
@@ -88,7 +81,10 @@ mod tests {
     #[test]
     fn needed_first_else_as_given() {
         assert_eq!(order(&[("b", ""), ("a", ""), ("c", "")]).unwrap(), ["b", "a", "c"]);
-        assert_eq!(order(&[("less", "\"ncurses\""), ("ncurses", ""), ("sed", "")]).unwrap(), ["ncurses", "less", "sed"]);
+        assert_eq!(
+            order(&[("less", "\"ncurses\""), ("ncurses", ""), ("sed", "")]).unwrap(),
+            ["ncurses", "less", "sed"]
+        );
     }
 
     #[test]

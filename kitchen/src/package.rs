@@ -82,11 +82,8 @@ pub fn put(
     {
         return Ok(PackageFile { path, digest: *known, written: false });
     }
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".conary-")
-        .suffix(".tmp")
-        .tempfile_in(directory)
-        .map_err(failed(directory))?;
+    let mut temporary =
+        tempfile::Builder::new().prefix(".conary-").suffix(".tmp").tempfile_in(directory).map_err(failed(directory))?;
     let mut output = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     let written = ccs::write(store, manifest, &mut output, &ccs::WriteOptions::default(), cancel)?;
     output.flush().map_err(failed(&path))?;

@@ -63,7 +63,7 @@ pub struct Kitchen<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum PhaseError {
     /// A step ended with another status than 0, or was ended.
-    #[error("{phase} failed: {}", describe(status))]
+    #[error("{phase} failed: {}", describe(*status))]
     Failed {
         /// Which step.
         phase: Phase,
@@ -83,7 +83,7 @@ pub enum PhaseError {
 }
 
 /// How a step ended, in words.
-fn describe(status: &Status) -> String {
+fn describe(status: Status) -> String {
     match status {
         Status::Exited(code) => format!("exit status {code}"),
         Status::Signaled(signal) => format!("killed by signal {signal}"),
@@ -105,9 +105,7 @@ impl PhaseError {
             Self::Failed { status: Status::OutOfMemory, .. } => {
                 Some("raise `build.memory` in the recipe, or cook with fewer `--jobs`".to_owned())
             }
-            Self::Failed { .. } => {
-                Some("cook with `--keep-failed` to look at the tree that the step left".to_owned())
-            }
+            Self::Failed { .. } => Some("cook with `--keep-failed` to look at the tree that the step left".to_owned()),
             Self::Sandbox(error) => error.hint(),
             Self::Workspace(error) => error.hint(),
         }
@@ -195,11 +193,7 @@ impl Kitchen<'_> {
                 bind(self.workspace.steps(), STEPS, false),
             ],
             command: ["/bin/sh", "-eu", &script].iter().map(OsString::from).collect(),
-            environment: self
-                .environment
-                .iter()
-                .map(|(name, value)| (name.clone(), OsString::from(value)))
-                .collect(),
+            environment: self.environment.iter().map(|(name, value)| (name.clone(), OsString::from(value))).collect(),
             directory: self.directory.clone(),
             limits: Limits {
                 memory_bytes: self.recipe.build.memory_bytes,

@@ -77,6 +77,9 @@ impl Statement {
     }
 
     /// The statement as it stands on an action row.
+    ///
+    /// # Panics
+    /// Never: strings, numbers and lists of them always encode.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("because strings, numbers and lists of them always encode")

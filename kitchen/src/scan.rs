@@ -64,7 +64,7 @@ pub fn scan(store: &Store, components: &BTreeMap<String, Tree>) -> Result<BTreeM
 fn look(store: &Store, entry: &Entry, findings: &mut Findings) -> Result<(), StoreError> {
     let Node::File { object, size } = &entry.node else { return Ok(()) };
     let path = String::from_utf8_lossy(&entry.path).into_owned();
-    if path.ends_with(".pc") && path.contains("/pkgconfig/") {
+    if path.as_bytes().ends_with(b".pc") && path.contains("/pkgconfig/") {
         let text = String::from_utf8_lossy(&store.read(object)?).into_owned();
         pkg_config(&path, &text, findings);
         return Ok(());
@@ -202,12 +202,9 @@ fn pkg_config(path: &str, text: &str, findings: &mut Findings) {
             variables.insert(name.trim(), value.trim());
         }
     }
-    let constraint = version
-        .filter(|v| !v.is_empty() && !v.contains(char::is_whitespace))
-        .map(|v| (Comparison::Equal, v));
-    findings
-        .provides
-        .insert(Capability::PkgConfig { module: module.to_owned(), constraint }.to_string());
+    let constraint =
+        version.filter(|v| !v.is_empty() && !v.contains(char::is_whitespace)).map(|v| (Comparison::Equal, v));
+    findings.provides.insert(Capability::PkgConfig { module: module.to_owned(), constraint }.to_string());
     let mut words = requires.split([',', ' ', '\t']).filter(|w| !w.is_empty()).peekable();
     while let Some(module) = words.next() {
         let comparison = match words.peek().copied() {
@@ -222,9 +219,7 @@ fn pkg_config(path: &str, text: &str, findings: &mut Findings) {
             words.next();
             words.next().map(|version| (comparison, version.to_owned()))
         });
-        findings
-            .requires
-            .insert(Capability::PkgConfig { module: module.to_owned(), constraint }.to_string());
+        findings.requires.insert(Capability::PkgConfig { module: module.to_owned(), constraint }.to_string());
     }
 }
 

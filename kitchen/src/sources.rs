@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -282,14 +283,15 @@ impl Lay<'_> {
         let build = self.workspace.open(&self.workspace.build())?;
         let name = self.workspace.source_name();
         let only = match unpacked.top_level.as_slice() {
-            [only] => std::str::from_utf8(only).ok().filter(|only| aside.join(only).is_dir() && !aside.join(only).is_symlink()),
+            [only] => std::str::from_utf8(only)
+                .ok()
+                .filter(|only| aside.join(only).is_dir() && !aside.join(only).is_symlink()),
             _ => None,
         };
         let moved = match only {
             Some(only) => {
                 let inside = self.workspace.open(&aside)?;
-                durable::rename_noreplace(&inside, only, &build, name)
-                    .and_then(|()| fs::remove_dir(&aside))
+                durable::rename_noreplace(&inside, only, &build, name).and_then(|()| fs::remove_dir(&aside))
             }
             None => durable::rename_noreplace(&build, ".unpack", &build, name),
         };
@@ -352,7 +354,6 @@ impl Lay<'_> {
         let mut file = self.store.open_object(&one.content.digest())?;
         let mut copy = File::create_new(&to).map_err(place(&one.file_name))?;
         io::copy(&mut file, &mut copy).map_err(place(&one.file_name))?;
-        use std::os::unix::fs::PermissionsExt;
         copy.set_permissions(fs::Permissions::from_mode(0o644)).map_err(place(&one.file_name))
     }
 

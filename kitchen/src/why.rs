@@ -149,9 +149,7 @@ fn look_inside(store: &Store, kind: InputKind, was: &str, now: &str) -> Vec<Stri
     };
     match kind {
         InputKind::Host => match (store.read(&was), store.read(&now)) {
-            (Ok(was), Ok(now)) => {
-                listing_changes(&String::from_utf8_lossy(&was), &String::from_utf8_lossy(&now))
-            }
+            (Ok(was), Ok(now)) => listing_changes(&String::from_utf8_lossy(&was), &String::from_utf8_lossy(&now)),
             _ => Vec::new(),
         },
         InputKind::Source => match (store.tree(&was), store.tree(&now)) {

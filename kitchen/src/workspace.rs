@@ -11,7 +11,8 @@
 //! ```
 //!
 //! When a build is started by root, everything in `build` and `dest` belongs to the sandbox's build id,
-//! never to root. A workspace is removed when it is dropped, unless it was kept; that of a process that was killed
+//! never to root. Nobody else can reach into the workspace (it is 0700: a set-user-id file that a step makes is of no
+//! use to a passer-by); the sandbox mounts its directories by descriptor. A workspace is removed when it is dropped, unless it was kept; that of a process that was killed
 //! is removed by the next one.
 
 use std::fs::{self, DirBuilder, File};
@@ -75,13 +76,12 @@ impl Workspace {
     /// [`WorkspaceError`] if a directory cannot be made.
     pub fn create(store: &Store, source_name: &str) -> Result<Self, WorkspaceError> {
         let workspace = Self { work: store.work()?, source_name: source_name.to_owned() };
-        // The way to the workspace is open to the build id; the workspace itself has nothing to write.
-        allow_search(&workspace.work.path())?;
         for path in [workspace.build(), workspace.dest(), workspace.steps()] {
-            DirBuilder::new()
-                .mode(0o755)
-                .create(&path)
-                .map_err(|source| WorkspaceError::Io { act: "make", path, source })?;
+            DirBuilder::new().mode(0o755).create(&path).map_err(|source| WorkspaceError::Io {
+                act: "make",
+                path,
+                source,
+            })?;
         }
         Ok(workspace)
     }
@@ -153,8 +153,11 @@ impl Workspace {
         }
         for path in [self.build(), self.dest()] {
             let directory = open_directory(&path)?;
-            give(&directory, uid, gid)
-                .map_err(|source| WorkspaceError::Io { act: "change the owner of", path, source })?;
+            give(&directory, uid, gid).map_err(|source| WorkspaceError::Io {
+                act: "change the owner of",
+                path,
+                source,
+            })?;
         }
         Ok(())
     }
@@ -172,14 +175,11 @@ impl Workspace {
 fn open_directory(path: &Path) -> Result<OwnedFd, WorkspaceError> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|error| WorkspaceError::Io { act: "open", path: path.to_owned(), source: error.into() })
-}
-
-/// Lets other ids pass through a directory without listing it.
-fn allow_search(path: &Path) -> Result<(), WorkspaceError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o711))
-        .map_err(|source| WorkspaceError::Io { act: "open the way through", path: path.to_owned(), source })
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|error| WorkspaceError::Io {
+        act: "open",
+        path: path.to_owned(),
+        source: error.into(),
+    })
 }
 
 /// Changes the owner of a directory and all below it, following nothing.
