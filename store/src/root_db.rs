@@ -21,8 +21,8 @@ mod text;
 
 pub use error::RootDbError;
 pub use rows::{
-    Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FileRow, Fingerprint,
-    Held, Kind, Pending, Reason, Settlement, State, TroveRow,
+    Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FileRow, Fingerprint, Held, Kind, Pending,
+    Reason, Settlement, State, TroveRow,
 };
 pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
 
@@ -150,10 +150,7 @@ impl RootDb {
             Ok(()) => {}
             // Without permission to make the shared-memory file. With no log beside it, the file is all there is.
             Err(RootDbError::Sql(error)) if cannot_share(&error) && log_is_empty(&path)? => {
-                let connection = Connection::open_with_flags(
-                    immutable(&path),
-                    flags | OpenFlags::SQLITE_OPEN_URI,
-                )?;
+                let connection = Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI)?;
                 check_schema(&connection, &path)?;
                 return Ok(Some(RootDb { connection }));
             }
@@ -167,9 +164,9 @@ impl RootDb {
     /// # Errors
     /// [`RootDbError::Sql`].
     pub fn troves(&self) -> Result<Vec<TroveRow>, RootDbError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT id, name, digest, manifest, reason, changeset FROM trove ORDER BY name",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, name, digest, manifest, reason, changeset FROM trove ORDER BY name")?;
         let mut troves = statement
             .query_map([], |row| {
                 Ok(TroveRow {
@@ -177,30 +174,18 @@ impl RootDb {
                     name: row.get(1)?,
                     digest: digest_text(row, 2)?,
                     manifest: row.get(3)?,
-                    reason: if row.get_ref(4)?.as_str()? == "explicit" {
-                        Reason::Explicit
-                    } else {
-                        Reason::Dependency
-                    },
+                    reason: if row.get_ref(4)?.as_str()? == "explicit" { Reason::Explicit } else { Reason::Dependency },
                     changeset: row.get(5)?,
                     components: BTreeMap::new(),
                 })
             })?
             .collect::<Result<Vec<_>, _>>()?;
-        let at: BTreeMap<i64, usize> = troves
-            .iter()
-            .enumerate()
-            .map(|(index, trove)| (trove.row, index))
-            .collect();
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT trove, name, tree FROM component")?;
+        let at: BTreeMap<i64, usize> = troves.iter().enumerate().map(|(index, trove)| (trove.row, index)).collect();
+        let mut statement = self.connection.prepare_cached("SELECT trove, name, tree FROM component")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             if let Some(index) = at.get(&row.get(0)?) {
-                troves[*index]
-                    .components
-                    .insert(row.get(1)?, digest_text(row, 2)?);
+                troves[*index].components.insert(row.get(1)?, digest_text(row, 2)?);
             }
         }
         Ok(troves)
@@ -246,9 +231,7 @@ impl RootDb {
         let (mut first, mut last) = (directory.to_vec(), directory.to_vec());
         first.push(b'/');
         last.push(b'/' + 1);
-        let sql = format!(
-            "SELECT {FILE_COLUMNS} FROM file WHERE path > ?1 AND path < ?2 ORDER BY path, trove"
-        );
+        let sql = format!("SELECT {FILE_COLUMNS} FROM file WHERE path > ?1 AND path < ?2 ORDER BY path, trove");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map([first, last], read_file)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -259,9 +242,9 @@ impl RootDb {
     /// # Errors
     /// [`RootDbError::Sql`].
     pub fn changesets(&self) -> Result<Vec<ChangesetRow>, RootDbError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT id, at_unix_secs, actor, command_line, returns_to FROM changeset ORDER BY id",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, at_unix_secs, actor, command_line, returns_to FROM changeset ORDER BY id")?;
         let mut changesets = statement
             .query_map([], |row| {
                 Ok(ChangesetRow {
@@ -274,9 +257,9 @@ impl RootDb {
                 })
             })?
             .collect::<Result<Vec<_>, _>>()?;
-        let mut statement = self.connection.prepare_cached(
-            "SELECT changeset, name, before, after FROM change ORDER BY changeset, name",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT changeset, name, before, after FROM change ORDER BY changeset, name")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
@@ -305,12 +288,11 @@ impl RootDb {
     /// # Errors
     /// [`RootDbError::Sql`].
     pub fn displaced_after(&self, number: i64) -> Result<Vec<Displaced>, RootDbError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT thing FROM displaced WHERE changeset > ?1 ORDER BY changeset, path",
-        )?;
-        let rows = statement.query_map([number], |row| {
-            json_column::<Displaced>(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)
-        })?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT thing FROM displaced WHERE changeset > ?1 ORDER BY changeset, path")?;
+        let rows = statement
+            .query_map([number], |row| json_column::<Displaced>(row, 0)?.ok_or(rusqlite::Error::InvalidQuery))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -319,16 +301,10 @@ impl RootDb {
     /// # Errors
     /// [`RootDbError::Sql`].
     pub fn beside(&self) -> Result<Vec<Beside>, RootDbError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT path, beside, changeset, object FROM beside ORDER BY path")?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT path, beside, changeset, object FROM beside ORDER BY path")?;
         let rows = statement.query_map([], |row| {
-            Ok(Beside {
-                path: row.get(0)?,
-                of: row.get(1)?,
-                changeset: row.get(2)?,
-                object: digest_text(row, 3)?,
-            })
+            Ok(Beside { path: row.get(0)?, of: row.get(1)?, changeset: row.get(2)?, object: digest_text(row, 3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -360,8 +336,7 @@ impl RootDb {
     /// # Errors
     /// [`RootDbError::Sql`], also when another transaction is under way.
     pub fn begin(&self, number: i64, directories: &[u8]) -> Result<(), RootDbError> {
-        let sql =
-            "INSERT INTO pending (one, number, state, directories) VALUES (1, ?1, 'begun', ?2)";
+        let sql = "INSERT INTO pending (one, number, state, directories) VALUES (1, ?1, 'begun', ?2)";
         self.connection.execute(sql, params![number, directories])?;
         Ok(())
     }
@@ -380,10 +355,7 @@ impl RootDb {
     /// # Errors
     /// [`RootDbError::Sql`].
     pub fn commit(&self) -> Result<(), RootDbError> {
-        self.advance(
-            "UPDATE pending SET state = 'committed' WHERE state = 'prepared'",
-            [],
-        )
+        self.advance("UPDATE pending SET state = 'committed' WHERE state = 'prepared'", [])
     }
 
     /// Writes what the transaction changed, in one commit that also drops the journal unless there is something to clean up.
@@ -395,7 +367,13 @@ impl RootDb {
         let changeset = &settlement.changeset;
         transaction.execute(
             "INSERT INTO changeset (id, at_unix_secs, actor, command_line, returns_to) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![changeset.number, changeset.at_unix_secs, changeset.actor, changeset.command_line, changeset.returns_to],
+            params![
+                changeset.number,
+                changeset.at_unix_secs,
+                changeset.actor,
+                changeset.command_line,
+                changeset.returns_to
+            ],
         )?;
         for change in &changeset.changes {
             transaction.execute(
@@ -412,20 +390,13 @@ impl RootDb {
             transaction.execute("DELETE FROM trove WHERE id = ?1", [row])?;
         }
         for (row, reason) in &settlement.reasons {
-            transaction.execute(
-                "UPDATE trove SET reason = ?2 WHERE id = ?1",
-                params![row, reason.as_str()],
-            )?;
+            transaction.execute("UPDATE trove SET reason = ?2 WHERE id = ?1", params![row, reason.as_str()])?;
         }
         for (trove, files) in settlement.troves.iter().zip(&settlement.files) {
             insert_trove(&transaction, trove, files)?;
         }
         insert_record(&transaction, settlement)?;
-        let done = if clean_up {
-            "UPDATE pending SET state = 'settled'"
-        } else {
-            "DELETE FROM pending"
-        };
+        let done = if clean_up { "UPDATE pending SET state = 'settled'" } else { "DELETE FROM pending" };
         transaction.execute(done, [])?;
         Ok(transaction.commit()?)
     }
@@ -470,38 +441,22 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<FileRow> {
         link: row.get(14)?,
         xattrs: match row.get::<_, Option<Vec<u8>>>(15)? {
             None => BTreeMap::new(),
-            Some(bytes) => {
-                serde_json::from_slice::<Xattrs>(&bytes)
-                    .map_err(|error| unreadable(15, error))?
-                    .0
-            }
+            Some(bytes) => serde_json::from_slice::<Xattrs>(&bytes).map_err(|error| unreadable(15, error))?.0,
         },
         flags: row.get(16)?,
         fingerprint: match inode {
             None => None,
-            Some(inode) => Some(Fingerprint {
-                inode: inode.cast_unsigned(),
-                mtime_ns: row.get(18)?,
-                ctime_ns: row.get(19)?,
-            }),
+            Some(inode) => {
+                Some(Fingerprint { inode: inode.cast_unsigned(), mtime_ns: row.get(18)?, ctime_ns: row.get(19)? })
+            }
         },
     })
 }
 
-fn insert_trove(
-    connection: &Connection,
-    trove: &TroveRow,
-    files: &[FileRow],
-) -> Result<(), RootDbError> {
+fn insert_trove(connection: &Connection, trove: &TroveRow, files: &[FileRow]) -> Result<(), RootDbError> {
     connection.execute(
         "INSERT INTO trove (name, digest, manifest, reason, changeset) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            trove.name,
-            trove.digest.to_string(),
-            trove.manifest,
-            trove.reason.as_str(),
-            trove.changeset
-        ],
+        params![trove.name, trove.digest.to_string(), trove.manifest, trove.reason.as_str(), trove.changeset],
     )?;
     let row = connection.last_insert_rowid();
     for (name, tree) in &trove.components {
@@ -571,22 +526,14 @@ fn exists(path: &Path) -> Result<bool, RootDbError> {
 }
 
 fn io(path: &Path, source: std::io::Error) -> RootDbError {
-    RootDbError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    RootDbError::Io { path: path.to_owned(), source }
 }
 
 /// Makes an empty database under another name and moves it into place.
 fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
-    let open = durable::open_directory(rustix::fs::CWD, directory)
-        .map_err(|source| io(directory, source))?;
+    let open = durable::open_directory(rustix::fs::CWD, directory).map_err(|source| io(directory, source))?;
     let temporary = format!("{FILE_NAME}.new");
-    for leftover in [
-        temporary.clone(),
-        format!("{temporary}-wal"),
-        format!("{temporary}-shm"),
-    ] {
+    for leftover in [temporary.clone(), format!("{temporary}-wal"), format!("{temporary}-shm")] {
         match rustix::fs::unlinkat(&open, leftover.as_str(), rustix::fs::AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(source) => return Err(io(path, source.into())),
@@ -617,15 +564,8 @@ fn check_schema(connection: &Connection, path: &Path) -> Result<(), RootDbError>
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
         SCHEMA => Ok(()),
-        newer if newer > SCHEMA => Err(RootDbError::Newer {
-            path: path.to_owned(),
-            found,
-            known: SCHEMA,
-        }),
-        _ => Err(RootDbError::Damaged {
-            path: path.to_owned(),
-            what: format!("its schema is numbered {found}"),
-        }),
+        newer if newer > SCHEMA => Err(RootDbError::Newer { path: path.to_owned(), found, known: SCHEMA }),
+        _ => Err(RootDbError::Damaged { path: path.to_owned(), what: format!("its schema is numbered {found}") }),
     }
 }
 
@@ -634,15 +574,11 @@ fn check_header(path: &Path) -> Result<(), RootDbError> {
     let mut header = [0_u8; 100];
     let mut file = File::open(path).map_err(|source| io(path, source))?;
     let size = file.metadata().map_err(|source| io(path, source))?.len();
-    let damaged = |what: &str| RootDbError::Damaged {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    };
+    let damaged = |what: &str| RootDbError::Damaged { path: path.to_owned(), what: what.to_owned() };
     if size < header.len() as u64 {
         return Err(damaged("it is truncated"));
     }
-    file.read_exact(&mut header)
-        .map_err(|source| io(path, source))?;
+    file.read_exact(&mut header).map_err(|source| io(path, source))?;
     if &header[..16] != b"SQLite format 3\0" {
         return Err(damaged("it is not a database"));
     }
@@ -650,9 +586,7 @@ fn check_header(path: &Path) -> Result<(), RootDbError> {
         1 => 65536,
         bytes => u64::from(bytes),
     };
-    let pages = u64::from(u32::from_be_bytes([
-        header[28], header[29], header[30], header[31],
-    ]));
+    let pages = u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]));
     if size < page * pages && log_is_empty(path)? {
         return Err(damaged("it is truncated"));
     }
@@ -661,10 +595,7 @@ fn check_header(path: &Path) -> Result<(), RootDbError> {
 
 fn cannot_share(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
-    matches!(
-        error.sqlite_error_code(),
-        Some(CannotOpen | PermissionDenied | ReadOnly)
-    )
+    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
 }
 
 fn log_is_empty(path: &Path) -> Result<bool, RootDbError> {
@@ -694,31 +625,19 @@ fn immutable(path: &Path) -> String {
 }
 
 fn digest_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
-    row.get_ref(column)?
-        .as_str()?
-        .parse()
-        .map_err(|error| unreadable(column, error))
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| unreadable(column, error))
 }
 
-fn json_column<T: for<'a> Deserialize<'a>>(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<Option<T>> {
+fn json_column<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
-    text.map(|text| serde_json::from_str(&text).map_err(|error| unreadable(column, error)))
-        .transpose()
+    text.map(|text| serde_json::from_str(&text).map_err(|error| unreadable(column, error))).transpose()
 }
 
 fn to_json<T: Serialize>(value: Option<&T>) -> Result<Option<String>, RootDbError> {
-    value
-        .map(|value| serde_json::to_string(value).map_err(unwritable))
-        .transpose()
+    value.map(|value| serde_json::to_string(value).map_err(unwritable)).transpose()
 }
 
-fn unreadable(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
@@ -730,9 +649,7 @@ fn unwritable(error: serde_json::Error) -> RootDbError {
 struct Xattrs(#[serde(with = "map_text")] BTreeMap<Vec<u8>, Vec<u8>>);
 
 #[derive(Serialize)]
-struct XattrsRef<'a>(
-    #[serde(serialize_with = "map_text::serialize")] &'a BTreeMap<Vec<u8>, Vec<u8>>,
-);
+struct XattrsRef<'a>(#[serde(serialize_with = "map_text::serialize")] &'a BTreeMap<Vec<u8>, Vec<u8>>);
 
 #[cfg(test)]
 mod tests {
@@ -757,11 +674,7 @@ mod tests {
             link: None,
             xattrs: BTreeMap::from([(b"user.a".to_vec(), vec![0, 255])]),
             flags: FLAG_CONFIG,
-            fingerprint: Some(Fingerprint {
-                inode: u64::MAX,
-                mtime_ns: -1,
-                ctime_ns: 2,
-            }),
+            fingerprint: Some(Fingerprint { inode: u64::MAX, mtime_ns: -1, ctime_ns: 2 }),
         }
     }
 
@@ -779,11 +692,7 @@ mod tests {
                 actor: "me".to_owned(),
                 command_line: "conary install x".to_owned(),
                 returns_to: None,
-                changes: vec![ChangeRow {
-                    name: name.to_owned(),
-                    before: None,
-                    after: Some(held),
-                }],
+                changes: vec![ChangeRow { name: name.to_owned(), before: None, after: Some(held) }],
             },
             leaving,
             troves: vec![TroveRow {
@@ -836,19 +745,12 @@ mod tests {
         let reader = RootDb::open_read_only(directory.path()).unwrap().unwrap();
         let troves = reader.troves().unwrap();
         assert_eq!(troves[0].components, given.troves[0].components);
-        let files: Vec<_> = reader
-            .files(troves[0].row)
-            .unwrap()
-            .into_iter()
-            .map(|row| FileRow { trove: 0, ..row })
-            .collect();
+        let files: Vec<_> =
+            reader.files(troves[0].row).unwrap().into_iter().map(|row| FileRow { trove: 0, ..row }).collect();
         assert_eq!(files, given.files[0]);
         assert_eq!(reader.rows_below(b"usr").unwrap().len(), 2);
         assert_eq!(reader.rows_at(b"usr/f").unwrap().len(), 1);
-        assert_eq!(
-            reader.changesets().unwrap(),
-            std::slice::from_ref(&given.changeset)
-        );
+        assert_eq!(reader.changesets().unwrap(), std::slice::from_ref(&given.changeset));
         assert_eq!(reader.displaced_after(0).unwrap(), given.displaced);
         assert!(reader.displaced_after(1).unwrap().is_empty());
         // The next one takes its place, files and all.
@@ -882,22 +784,13 @@ mod tests {
             std::fs::write(&path, &whole[..size]).unwrap();
             let error = RootDb::open(directory.path()).unwrap_err();
             assert!(error.is_damage(), "{size}: {error:?}");
-            assert!(
-                RootDb::open_read_only(directory.path())
-                    .unwrap_err()
-                    .is_damage()
-            );
+            assert!(RootDb::open_read_only(directory.path()).unwrap_err().is_damage());
         }
         std::fs::write(&path, &whole).unwrap();
         let connection = Connection::open(&path).unwrap();
-        connection
-            .pragma_update(None, "user_version", SCHEMA + 1)
-            .unwrap();
+        connection.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
         drop(connection);
-        assert!(matches!(
-            RootDb::open(directory.path()),
-            Err(RootDbError::Newer { .. })
-        ));
+        assert!(matches!(RootDb::open(directory.path()), Err(RootDbError::Newer { .. })));
     }
 
     #[test]

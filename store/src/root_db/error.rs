@@ -42,17 +42,13 @@ impl RootDbError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            RootDbError::Newer { .. } => {
-                Some("use the newer version of conary for this root".to_owned())
+            RootDbError::Newer { .. } => Some("use the newer version of conary for this root".to_owned()),
+            RootDbError::Damaged { .. } => {
+                Some("restore var/lib/conary/root.db from a backup; installed files are untouched".to_owned())
             }
-            RootDbError::Damaged { .. } => Some(
-                "restore var/lib/conary/root.db from a backup; installed files are untouched"
-                    .to_owned(),
-            ),
-            RootDbError::Sql(_) if self.is_full() => Some(
-                "make room on the file system that holds var/lib/conary and run the command again"
-                    .to_owned(),
-            ),
+            RootDbError::Sql(_) if self.is_full() => {
+                Some("make room on the file system that holds var/lib/conary and run the command again".to_owned())
+            }
             RootDbError::Io { .. } | RootDbError::Sql(_) => None,
         }
     }
@@ -64,10 +60,7 @@ impl RootDbError {
         match self {
             RootDbError::Damaged { .. } => true,
             RootDbError::Sql(error) => {
-                matches!(
-                    error.sqlite_error_code(),
-                    Some(DatabaseCorrupt | NotADatabase)
-                )
+                matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
             }
             _ => false,
         }

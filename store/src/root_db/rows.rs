@@ -112,11 +112,7 @@ pub struct FileRow {
     /// Component of the trove.
     pub component: String,
     /// The path in the package, where a link of the root made it another.
-    #[serde(
-        with = "optional_bytes_text",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub packaged: Option<Vec<u8>>,
     /// Kind.
     pub kind: Kind,
@@ -138,18 +134,10 @@ pub struct FileRow {
     /// Its size in bytes.
     pub size: u64,
     /// Target of a symbolic link.
-    #[serde(
-        with = "optional_bytes_text",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub target: Option<Vec<u8>>,
     /// First path of the hard link group that it belongs to, where it is not that one itself.
-    #[serde(
-        with = "optional_bytes_text",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub link: Option<Vec<u8>>,
     /// Extended attributes.
     #[serde(with = "map_text", skip_serializing_if = "BTreeMap::is_empty", default)]
@@ -229,11 +217,7 @@ pub struct Displaced {
     /// Its size in bytes.
     pub size: u64,
     /// Target of a symbolic link.
-    #[serde(
-        with = "optional_bytes_text",
-        skip_serializing_if = "Option::is_none",
-        default
-    )]
+    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub target: Option<Vec<u8>>,
     /// Whether a package owned the path, so that this is an edit.
     pub edit: bool,

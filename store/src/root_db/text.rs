@@ -31,18 +31,11 @@ pub mod bytes_text {
             return Some(text.as_bytes().to_vec());
         };
         let digits = digits.as_bytes();
-        let value = |digit: u8| {
-            char::from(digit)
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        };
+        let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
         if !digits.len().is_multiple_of(2) {
             return None;
         }
-        digits
-            .chunks_exact(2)
-            .map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?))
-            .collect()
+        digits.chunks_exact(2).map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
     }
 
     /// Writes bytes as text.
@@ -72,10 +65,7 @@ pub mod optional_bytes_text {
     ///
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
         match bytes {
             None => serializer.serialize_none(),
             Some(bytes) => serializer.serialize_some(&bytes_text::encode(bytes)),
@@ -86,9 +76,7 @@ pub mod optional_bytes_text {
     ///
     /// # Errors
     /// When the text is none of ours.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Vec<u8>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
         #[derive(Deserialize)]
         struct Text(#[serde(with = "bytes_text")] Vec<u8>);
         Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
@@ -112,15 +100,10 @@ pub mod list_text {
     ///
     /// # Errors
     /// When a text is none of ours.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Vec<u8>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
         #[derive(Deserialize)]
         struct Text(#[serde(with = "bytes_text")] Vec<u8>);
-        Ok(Vec::<Text>::deserialize(deserializer)?
-            .into_iter()
-            .map(|text| text.0)
-            .collect())
+        Ok(Vec::<Text>::deserialize(deserializer)?.into_iter().map(|text| text.0).collect())
     }
 }
 
@@ -134,29 +117,18 @@ pub mod map_text {
     ///
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<S: Serializer>(
-        map: &BTreeMap<Vec<u8>, Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            map.iter()
-                .map(|(key, value)| (bytes_text::encode(key), bytes_text::encode(value))),
-        )
+    pub fn serialize<S: Serializer>(map: &BTreeMap<Vec<u8>, Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(map.iter().map(|(key, value)| (bytes_text::encode(key), bytes_text::encode(value))))
     }
 
     /// Reads a map from texts.
     ///
     /// # Errors
     /// When a text is none of ours.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, D::Error> {
         #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
         struct Text(#[serde(with = "bytes_text")] Vec<u8>);
         let map = BTreeMap::<Text, Text>::deserialize(deserializer)?;
-        Ok(map
-            .into_iter()
-            .map(|(key, value)| (key.0, value.0))
-            .collect())
+        Ok(map.into_iter().map(|(key, value)| (key.0, value.0)).collect())
     }
 }
