@@ -112,14 +112,18 @@ R
   $conary cook --store "$work/store" --output "$work/dist" "$work/many" >/dev/null 2>&1
   tar -C "$work/tree" -I 'zstd -3' -cf "$work/tree.tar.zst" .
   ls -l "$work/dist/many-1-1.any.ccs" "$work/tree.tar.zst"
+  # Old trees are moved away, not removed: ext4 searches long for an inode among freshly deleted ones.
+  local plain="$work/plain" root="$work/root" aside="$work/aside"
+  mkdir -p "$aside"
+  local fresh_plain="[ ! -e $plain ] || mv $plain $aside/plain.\$(date +%N); mkdir $plain; sync"
+  local tar="tar -I zstd -xf $work/tree.tar.zst -C $plain && sync -f $plain"
+  local install="$conary install --yes --root $root $work/dist/many-1-1.any.ccs"
   echo "-- from its file, into an empty root"
-  "$pairs" -n "$count" --prepare-a "rm -rf $work/root; sync" --prepare-b "rm -rf $work/plain; mkdir $work/plain; sync" \
-    "$conary install --yes --root $work/root $work/dist/many-1-1.any.ccs" \
-    "tar -I zstd -xf $work/tree.tar.zst -C $work/plain && sync -f $work/plain"
-  echo "-- with its objects in the root's store (installed, removed, installed again)"
-  "$pairs" -n "$count" --prepare-a "$conary remove --yes --root $work/root many; sync" --prepare-b "rm -rf $work/plain; mkdir $work/plain; sync" \
-    "$conary install --yes --root $work/root $work/dist/many-1-1.any.ccs" \
-    "tar -I zstd -xf $work/tree.tar.zst -C $work/plain && sync -f $work/plain"
+  "$pairs" -n "$count" --prepare-a "[ ! -e $root ] || mv $root $aside/root.\$(date +%N); sync" \
+    --prepare-b "$fresh_plain" "$install" "$tar"
+  echo "-- with its objects in the store that serves the root"
+  "$pairs" -n "$count" --prepare-a "$conary remove --yes --root $root many; mv $root/usr $aside/usr.\$(date +%N) 2>/dev/null; sync" \
+    --prepare-b "$fresh_plain" "$install" "$tar"
 }
 
 [ $# -gt 0 ] || set -- noop one-file hello install
