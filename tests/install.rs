@@ -219,7 +219,7 @@ fn a_root_that_is_held_says_by_whom() {
     let env = TestEnv::ordinary();
     let package = cooked(&env, "a", &one_file("a", "/usr/share/a", "one"));
     install(&env, &[&package]).success();
-    let lock = env.root().join("var/lib/conary/lock");
+    let lock = env.root().join("var/lib/conary/root.lock");
     let script = format!("exec flock {} sh -c 'echo held; exec sleep 600'", lock.display());
     let mut holder = env.shell(&script).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
     let mut held = [0; 5];

@@ -90,8 +90,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "serde",
             "serde_json",
             "signal-hook",
-            "tracing",
-            "tracing-subscriber",
+                        "tracing-subscriber",
         ],
     ),
 ];
