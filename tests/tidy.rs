@@ -90,14 +90,13 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "serde",
             "serde_json",
             "signal-hook",
-                        "tracing-subscriber",
+            "tracing-subscriber",
         ],
     ),
 ];
 
 /// What only tests may use.
-const FOR_TESTS: &[&str] =
-    &["insta", "proptest", "rusqlite", "rustix", "tar", "tempfile", "zstd", "flate2", "serde_json"];
+const FOR_TESTS: &[&str] = &["proptest", "tar", "tempfile", "zstd"];
 
 /// The libraries' directories.
 const LIBRARIES: &[&str] = &["recipes", "sandbox", "store", "converters", "installer", "kitchen"];
