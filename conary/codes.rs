@@ -9,6 +9,7 @@ use kitchen::CookError;
 use kitchen::dependencies::DependencyError;
 use kitchen::fetch::{FetchError, PinError};
 use kitchen::harvest::HarvestError;
+use kitchen::order::CycleError;
 use kitchen::package::PackageError;
 use kitchen::phases::PhaseError;
 use kitchen::plan::PlanError;
@@ -215,6 +216,16 @@ macro_rules! of_the_installer {
 }
 
 of_the_installer!(installer::RootError, installer::PlanError, installer::CommitError, installer::QueryError);
+
+impl Coded for CycleError {
+    fn code(&self) -> Code {
+        Code::Recipe
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint()
+    }
+}
 
 impl Coded for PinError {
     fn code(&self) -> Code {

@@ -150,8 +150,11 @@ done
 
 # --- cook -------------------------------------------------------------------------------------------------------
 
-# No network: what is not in the directory was not obtained.
-cook() { "$CONARY" cook --offline --distfiles "$FILES" --store "$STORE" --output "$DIST" "$COOKBOOK/$1"; }
+if compgen -G "$FILES/*" > /dev/null; then
+    "$CONARY" source add --store "$STORE" "$FILES"/* > "$WORK/story" 2>&1 || { cat "$WORK/story" >&2; fail "conary source add"; }
+fi
+# No network: what was not added was not obtained.
+cook() { "$CONARY" cook --offline --store "$STORE" --output "$DIST" "$COOKBOOK/$1"; }
 packages=()
 for name in "${cookable[@]}"; do
     began=$SECONDS

@@ -27,7 +27,8 @@ use story::Story;
 const EXAMPLES: &str = "\
 Recipes are found in this order: a file; a directory with a recipe.toml; a name, looked up as
 recipes/NAME and recipes/cookbook/NAME here and in the directories above. Without any, the
-recipe.toml of the current directory is cooked.
+recipe.toml of the current directory is cooked. Of several,
+those that another one needs to build come first.
 
 Examples:
   conary cook recipes/cookbook/hello
@@ -100,7 +101,7 @@ impl Cooked {
     }
 }
 
-/// Cooks what the command line names, in its order; the first that fails ends it.
+/// Cooks what the command line names, what another of them needs first; the first that fails ends it.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let files = lookup::find_all(&arguments.recipes, &context.environment.directory)?;
     let recipes = files.iter().map(|file| load(file, context)).collect::<Result<Vec<_>, _>>()?;
@@ -113,7 +114,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         context.ui.warning("UNSAFE: without isolation the steps can read and write everything that you can");
     }
     let mut cooked = Vec::new();
-    for (recipe, directory) in &recipes {
+    let all: Vec<&Recipe> = recipes.iter().map(|(recipe, _)| recipe).collect();
+    for position in kitchen::order::of(&all)? {
+        let (recipe, directory) = &recipes[position];
         let artifact = cook(recipe, directory, &store, &options, context)?;
         if arguments.json.json {
             cooked.push(Cooked::of(&artifact));

@@ -113,7 +113,7 @@ pub fn identify(
     let main = recipe.source_for(arch);
     let content = match main {
         Source::None => None,
-        Source::Archive { checksums, .. } => Some(claimed(store, checksums)?),
+        Source::Archive { url, checksums, .. } => Some(claimed(store, url, checksums)?),
         Source::Git { commit, submodules, .. } => Some(committed(store, commit, *submodules)?),
         Source::Path { path } => Some(Some(fetch::local_tree(&directory.join(path), store, cancel)?.tree)),
     };
@@ -124,7 +124,7 @@ pub fn identify(
     }
     for (position, additional) in recipe.additional.iter().enumerate() {
         let content = match &additional.from {
-            AdditionalFrom::Archive { checksums, .. } => claimed(store, checksums)?,
+            AdditionalFrom::Archive { url, checksums, .. } => claimed(store, url, checksums)?,
             AdditionalFrom::Git { commit, .. } => committed(store, commit, false)?,
         };
         let Some(content) = content else { return Ok(None) };
@@ -140,7 +140,7 @@ pub fn identify(
                 _ => None,
             }
         } else {
-            claimed(store, &patch.checksum)?
+            claimed(store, &patch.file, &patch.checksum)?
         };
         let Some(content) = content else { return Ok(None) };
         let name = patch.file.rsplit('/').next().unwrap_or(&patch.file);
@@ -150,12 +150,20 @@ pub fn identify(
 }
 
 /// What the store remembers of a file for which all these claims must hold.
-fn claimed(store: &Store, checksums: &[Digest]) -> Result<Option<Digest>, StoreError> {
+///
+/// A claim that was verified with bytes from one URL says nothing yet about another: a recipe whose URL was changed and
+/// whose checksum was forgotten is looked at by the fetch phase, before anything answers from the cache.
+fn claimed(store: &Store, url: &str, checksums: &[Digest]) -> Result<Option<Digest>, FetchError> {
     let mut content = None;
     for checksum in checksums {
         match (store.source(&checksum.to_string())?, content) {
             (None, _) => return Ok(None),
-            (Some(row), None) => content = Some(row.object),
+            (Some(row), None) => {
+                if url.contains("://") && row.origin.contains("://") && !fetch::is_known_from(url, checksums, store)? {
+                    return Ok(None);
+                }
+                content = Some(row.object);
+            }
             // Two claims that were verified with different files: the fetch phase says so.
             (Some(row), Some(other)) if row.object != other => return Ok(None),
             (Some(_), Some(_)) => {}
