@@ -91,6 +91,12 @@ impl Database {
         work(&self.lock()).map_err(|source| self.error(action, source))
     }
 
+    /// Begins or ends one read transaction around many statements, which then take the lock of the file once.
+    pub(crate) fn hold_still(&self, hold: bool) -> Result<(), StoreError> {
+        let statement = if hold { "BEGIN DEFERRED" } else { "COMMIT" };
+        self.read("read", |connection| connection.execute_batch(statement))
+    }
+
     /// Runs statements as one durable transaction.
     pub(crate) fn write<T>(
         &self,

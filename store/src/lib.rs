@@ -59,7 +59,7 @@ pub use settings::MirrorRow;
 pub use sources::{Hasher, SourceKind, SourceRow};
 pub use stat_cache::StatFingerprint;
 pub use stats::StoreStats;
-pub use store::{OpenOptions, Store, Waiting};
+pub use store::{OpenOptions, Still, Store, Waiting};
 pub use tree::{
     Entry, MAX_ENTRIES, MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Node, Rule, Tree, TreeError,
 };

@@ -237,6 +237,31 @@ impl Store {
     }
 }
 
+/// One view of the database for many questions; see [`Store::still`].
+#[derive(Debug)]
+pub struct Still<'s> {
+    store: &'s Store,
+}
+
+impl Store {
+    /// Holds one view of the database while many small questions are asked, so that each of them need not lock and unlock
+    /// the file (four system calls). Nothing may be written through this store until the view is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn still(&self) -> Result<Still<'_>, StoreError> {
+        self.database.hold_still(true)?;
+        Ok(Still { store: self })
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        // A view that does not end is ended by the next error of a write, which says so.
+        let _ = self.store.database.hold_still(false);
+    }
+}
+
 /// Makes a directory and those above it.
 fn create_all(directory: &Path) -> Result<(), OpenError> {
     if directory.is_dir() {

@@ -40,9 +40,10 @@ R
     cat >"$work/one.nix" <<'N'
 derivation { name = "one"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo one > $out" ]; }
 N
-    # `-I nixpkgs=` keeps it from looking for channels.
-    local nix="nix-build --no-out-link --option sandbox false --store $work/nix $work/one.nix"
-    $nix >/dev/null 2>&1 || nix="nix-build --no-out-link $work/one.nix"
+    export NIX_CONFIG=$'build-users-group =\nsubstituters =\nsandbox = false'
+    export NIX_STORE_DIR=$work/nix/store NIX_STATE_DIR=$work/nix/var NIX_LOG_DIR=$work/nix/log
+    local nix="nix-build --no-out-link $work/one.nix"
+    $nix >/dev/null
     "$pairs" -n "$count" "$cook" "$nix"
   else
     "$pairs" -n "$count" "$cook" "true"

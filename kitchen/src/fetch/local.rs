@@ -75,7 +75,9 @@ impl Fetching<'_> {
             read: Vec::new(),
             size_bytes: 0,
         };
+        let still = self.store.still()?;
         walk.directory(&opened, &absolute, b"")?;
+        drop(still);
         walk.finish()
     }
 }
