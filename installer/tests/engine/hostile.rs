@@ -254,7 +254,7 @@ fn a_full_disk_leaves_the_old_state() {
     let lab = Lab::new();
     let path = lab.root();
     if !is_root() {
-        skip("only root can mount a small file system");
+        not_for_us("only root can mount a small file system");
         return;
     }
     let Some(small) = Mounted::tmpfs(&path, "4m") else {
@@ -298,7 +298,7 @@ fn a_read_only_root_can_be_read() {
     let lab = Lab::new();
     let path = lab.root();
     if !is_root() {
-        skip("only root can mount a file system");
+        not_for_us("only root can mount a file system");
         return;
     }
     let Some(medium) = Mounted::tmpfs(&path, "16m") else {
@@ -356,7 +356,7 @@ fn a_users_own_root() {
 #[test]
 fn an_ordinary_user_does_the_same() {
     if !is_root() {
-        skip("already an ordinary user");
+        not_for_us("already an ordinary user");
         return;
     }
     // The binary may lie where only root can read.
@@ -384,7 +384,7 @@ fn an_ordinary_user_does_the_same() {
 #[test]
 fn a_user_reads_a_root_that_is_not_theirs() {
     if !is_root() {
-        skip("needs root to make a root that is not ours");
+        not_for_us("needs root to make a root that is not ours");
         return;
     }
     let lab = Lab::new();

@@ -348,6 +348,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Says that a test is one for the other of the two who run the tests, root or an ordinary user. The run of that one has
+/// it, so this is no skip that could be forbidden.
+pub fn not_for_us(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Says loudly that a test could not run, and fails where that is forbidden.
 pub fn skip(why: &str) {
     assert!(std::env::var_os("CONARY_FORBID_SKIPS").is_none(), "skipping is forbidden: {why}");
