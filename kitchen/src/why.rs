@@ -173,6 +173,10 @@ fn listing_changes(was: &str, now: &str) -> Vec<String> {
     for (name, version) in &now {
         match was.get(name) {
             None => changes.push(format!("{name} {version} is new")),
+            // A listing of a file that is not read inside has one line, its digest; nobody wants to see two of them.
+            Some(before) if before != version && version.starts_with("blake3:") => {
+                changes.push(format!("{name} changed"))
+            }
             Some(before) if before != version => changes.push(format!("{name} {before} is now {version}")),
             Some(_) => {}
         }
@@ -212,6 +216,7 @@ mod tests {
     fn listings_name_the_package() {
         let changes = listing_changes("bash 5.2\ngcc 12.2\nold 1\n", "bash 5.2\ngcc 12.3\nnew 2\n");
         assert_eq!(changes, ["gcc 12.2 is now 12.3", "new 2 is new", "old is gone"]);
+        assert_eq!(listing_changes("content blake3:aa\n", "content blake3:bb\n"), ["content changed"]);
     }
 
     #[test]
