@@ -175,7 +175,7 @@ fn listing_changes(was: &str, now: &str) -> Vec<String> {
             None => changes.push(format!("{name} {version} is new")),
             // A listing of a file that is not read inside has one line, its digest; nobody wants to see two of them.
             Some(before) if before != version && version.starts_with("blake3:") => {
-                changes.push(format!("{name} changed"))
+                changes.push(format!("{name} changed"));
             }
             Some(before) if before != version => changes.push(format!("{name} {before} is now {version}")),
             Some(_) => {}
