@@ -184,6 +184,7 @@ fn pin(word: &str, sources: &SourceArgs, store: &StoreArgs, context: &Context<'_
         arch: machine.arch,
         target: machine.triple,
         destdir: kitchen::environment::DESTDIR.to_owned(),
+        outputs: kitchen::environment::OUTPUTS.to_owned(),
     };
     let story = fetching::Story::new(context.ui);
     let told = |event| story.tell(event);

@@ -7,6 +7,8 @@ use recipes::Recipe;
 
 /// Where the output of a build is collected, as the steps see it.
 pub const DESTDIR: &str = "/dest";
+/// Where each further output with an `install` of its own has its directory, as the steps see it.
+pub const OUTPUTS: &str = "/outputs";
 /// The directory below which sources are unpacked, as the steps see it.
 pub const BUILD: &str = "/build";
 /// Where the step scripts lie, as the steps see it.

@@ -100,6 +100,7 @@ pub fn expand(recipe: &Recipe, machine: &Machine, jobs: &str, destdir: &str) -> 
         arch: machine.arch.clone(),
         target: machine.triple.clone(),
         destdir: destdir.to_owned(),
+        outputs: environment::OUTPUTS.to_owned(),
     };
     recipe.expand(&facts).map_err(PlanError::Recipe)
 }

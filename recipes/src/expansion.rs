@@ -39,6 +39,8 @@ pub struct Facts {
     pub target: String,
     /// The directory that collects the output.
     pub destdir: String,
+    /// The directory that holds one for each further output with an `install` of its own.
+    pub outputs: String,
 }
 
 impl Facts {
@@ -49,6 +51,7 @@ impl Facts {
             arch: "x86_64".to_owned(),
             target: "x86_64-unknown-linux-gnu".to_owned(),
             destdir: "/dest".to_owned(),
+            outputs: "/outputs".to_owned(),
         }
     }
 }
@@ -109,6 +112,8 @@ impl ExpansionError {
 /// A name, and what is known of its value.
 struct Entry<'text> {
     text: &'text str,
+    /// Whether the value is made from the text.
+    is_text: bool,
     state: State,
 }
 
@@ -144,17 +149,28 @@ impl<'text> Expander<'text> {
 
     /// Defines a name as a text that may use others.
     pub(crate) fn define(&mut self, name: &'text str, text: &'text str) {
-        self.entries.insert(name, Entry { text, state: State::Raw });
+        self.entries.insert(name, Entry { text, is_text: true, state: State::Raw });
     }
 
     /// Gives a name a value that is not expanded.
     pub(crate) fn set(&mut self, name: &'text str, value: String) {
-        self.entries.insert(name, Entry { text: "", state: State::Done(Ok(value), 0) });
+        self.entries.insert(name, Entry { text: "", is_text: false, state: State::Done(Ok(value), 0) });
+    }
+
+    /// Gives a name another value, for all that is expanded from now on; variables that use it are made anew.
+    pub(crate) fn replace(&mut self, name: &'text str, value: String) {
+        for entry in self.entries.values_mut() {
+            if entry.is_text && matches!(entry.state, State::Done(Ok(_), _)) {
+                entry.state = State::Raw;
+            }
+        }
+        self.set(name, value);
     }
 
     /// Makes a name known that has no value, because what should give it is wrong or missing.
     pub(crate) fn poison(&mut self, name: &'text str) {
-        self.entries.insert(name, Entry { text: "", state: State::Done(Err(ExpansionError::Poisoned), 0) });
+        self.entries
+            .insert(name, Entry { text: "", is_text: false, state: State::Done(Err(ExpansionError::Poisoned), 0) });
     }
 
     /// Expands the value of a defined name.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | URLs, `mirrors`, `git`, `tag`, `path`, patch files' names | where bytes came from changes nothing; their content is keyed by whoever has it |
 //! | `checksum`, `signature`, `keys` | they say what the content must be |
-//! | `build.makedepends` | the content of what answers it is keyed |
+//! | `build.makedepends`, `build.checkdepends` | the content of what answers it is keyed |
 //! | `build.timeout` | it can only end a build |
 //! | `[variables]` | they count where they are used |
 //! | sources of other architectures | they are not used |
@@ -18,7 +18,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::recipe::{Additional, AdditionalFrom, Recipe, Source};
+use crate::output::{Output, Scripts};
+use crate::policy::Policies;
+use crate::recipe::{Additional, AdditionalFrom, Package, Recipe, Runtime, Source};
 
 /// Values by key.
 type Fields = BTreeMap<String, String>;
@@ -42,11 +44,11 @@ impl Recipe {
             fields.insert(format!("patches.files[{at}].fuzz"), patch.fuzz.to_string());
         }
         self.build_fields(&mut fields);
-        list(&mut fields, "runtime.requires", &self.runtime.requires);
-        list(&mut fields, "runtime.recommends", &self.runtime.recommends);
-        list(&mut fields, "runtime.provides", &self.runtime.provides);
-        list(&mut fields, "runtime.conflicts", &self.runtime.conflicts);
-        list(&mut fields, "runtime.replaces", &self.runtime.replaces);
+        runtime_fields(&mut fields, "runtime", &self.runtime);
+        script_fields(&mut fields, "scripts", &self.scripts);
+        for (at, output) in self.outputs.iter().enumerate() {
+            self.output_fields(&mut fields, &format!("outputs[{at}]"), output);
+        }
         for (at, (component, globs)) in self.components.rules.iter().enumerate() {
             list(&mut fields, &format!("components[{at}].{component}"), globs);
         }
@@ -61,10 +63,33 @@ impl Recipe {
         fields.insert("package.release".to_owned(), package.release.clone());
         fields.insert("package.epoch".to_owned(), package.epoch.to_string());
         list(fields, "package.arch", &package.arch);
-        optional(fields, "package.summary", package.summary.as_ref());
-        optional(fields, "package.description", package.description.as_ref());
-        optional(fields, "package.homepage", package.homepage.as_ref());
-        optional(fields, "package.license", package.license.as_ref());
+        about_fields(fields, "package", package);
+    }
+
+    /// Adds what an output says itself and otherwise than the recipe.
+    fn output_fields(&self, fields: &mut Fields, prefix: &str, output: &Output) {
+        let Output { package, files, install, runtime, policies, scripts } = output;
+        let mut about = Fields::new();
+        about_fields(&mut about, "", package);
+        let mut general = Fields::new();
+        about_fields(&mut general, "", &self.package);
+        general.remove(".groups");
+        fields.insert(format!("{prefix}.name"), package.name.to_string());
+        if package.arch != self.package.arch {
+            fields.insert(format!("{prefix}.arch"), package.arch.join("\n"));
+        }
+        for (key, value) in about {
+            if general.get(&key) != Some(&value) {
+                fields.insert(format!("{prefix}{key}"), value);
+            }
+        }
+        list(fields, &format!("{prefix}.files"), files);
+        optional(fields, &format!("{prefix}.install"), install.as_ref());
+        runtime_fields(fields, prefix, runtime);
+        if *policies != self.build.policies {
+            fields.insert(format!("{prefix}.options"), policies.to_string());
+        }
+        script_fields(fields, &format!("{prefix}.scripts"), scripts);
     }
 
     fn build_fields(&self, fields: &mut Fields) {
@@ -79,6 +104,35 @@ impl Recipe {
         optional(fields, "build.workdir", build.workdir.as_ref());
         optional(fields, "build.jobs", build.jobs.as_ref());
         optional(fields, "build.memory", build.memory_bytes.as_ref());
+        if build.policies != Policies::default() {
+            fields.insert("build.options".to_owned(), build.policies.to_string());
+        }
+    }
+}
+
+/// Adds what a package says to people.
+fn about_fields(fields: &mut Fields, prefix: &str, package: &Package) {
+    optional(fields, &format!("{prefix}.summary"), package.summary.as_ref());
+    optional(fields, &format!("{prefix}.description"), package.description.as_ref());
+    optional(fields, &format!("{prefix}.homepage"), package.homepage.as_ref());
+    optional(fields, &format!("{prefix}.license"), package.license.as_ref());
+    list(fields, &format!("{prefix}.groups"), &package.groups);
+}
+
+/// Adds the relations of a package.
+fn runtime_fields(fields: &mut Fields, prefix: &str, runtime: &Runtime) {
+    list(fields, &format!("{prefix}.requires"), &runtime.requires);
+    list(fields, &format!("{prefix}.recommends"), &runtime.recommends);
+    list(fields, &format!("{prefix}.suggests"), &runtime.suggests);
+    list(fields, &format!("{prefix}.provides"), &runtime.provides);
+    list(fields, &format!("{prefix}.conflicts"), &runtime.conflicts);
+    list(fields, &format!("{prefix}.replaces"), &runtime.replaces);
+}
+
+/// Adds the scriptlets of a package.
+fn script_fields(fields: &mut Fields, prefix: &str, scripts: &Scripts) {
+    for (scriptlet, text) in scripts {
+        fields.insert(format!("{prefix}.{scriptlet}"), text.clone());
     }
 }
 
@@ -132,9 +186,9 @@ mod tests {
     use crate::{Facts, Recipe, parse};
 
     fn fields(text: &str) -> super::Fields {
-        let [jobs, arch, target, destdir] = ["7", "x86_64", "t", "/d"].map(str::to_owned);
+        let [jobs, arch, target, destdir, outputs] = ["7", "x86_64", "t", "/d", "/o"].map(str::to_owned);
         let recipe: Recipe = parse(&text.replace("SHA256", SHA256), "recipe.toml").unwrap();
-        recipe.expand(&Facts { jobs, arch, target, destdir }).unwrap().fields()
+        recipe.expand(&Facts { jobs, arch, target, destdir, outputs }).unwrap().fields()
     }
 
     /// A recipe with every key that can change the output, and some that cannot.
@@ -149,6 +203,7 @@ summary = "One line"
 description = "Lines"
 homepage = "https://e.example/home"
 license = "MIT"
+groups = ["base"]
 [source]
 archive = "https://e.example/a/x-1.0.tar.gz"
 checksum = "SHA256"
@@ -185,11 +240,14 @@ workdir = "below"
 jobs = 4
 memory = "4GiB"
 timeout = "2h"
+checkdepends = ["python"]
+options = ["strip"]
 [build.environment]
 CFLAGS = "-O2"
 [runtime]
 requires = ["bash"]
 recommends = ["man"]
+suggests = ["cups: printing"]
 provides = ["y = 1"]
 conflicts = ["w"]
 replaces = ["v"]
@@ -197,6 +255,29 @@ replaces = ["v"]
 lib = ["/usr/lib/**"]
 devel = ["*.h"]
 exclude = ["*.la"]
+[scripts]
+post-install = "script one"
+[[outputs]]
+name = "x-doc"
+summary = "Pages"
+description = "Words"
+homepage = "https://e.example/doc"
+license = "CC-BY-4.0"
+arch = ["any"]
+groups = ["pages"]
+files = ["/usr/share/doc/**"]
+requires = ["yelp"]
+recommends = ["less"]
+suggests = ["lynx"]
+provides = ["doc = 3"]
+conflicts = ["old-doc"]
+replaces = ["older-doc"]
+options = ["purge"]
+[outputs.scripts]
+pre-remove = "script two"
+[[outputs]]
+name = "x-cli"
+install = "step seven %(destdir)s"
 [variables]
 flag = "-s"
 "#;
@@ -239,6 +320,28 @@ flag = "-s"
             ("runtime.provides", "y = 1", "y = 2"),
             ("runtime.conflicts", "\"w\"", "\"ww\""),
             ("runtime.replaces", "\"v\"", "\"vv\""),
+            ("package.groups", "\"base\"", "\"basis\""),
+            ("build.options", "\"strip\"", "\"strip\", \"!libtool\""),
+            ("runtime.suggests", "cups: printing", "cups: paper"),
+            ("scripts.post-install", "script one", "script 1"),
+            ("outputs[0].name", "x-doc", "x-docs"),
+            ("outputs[0].summary", "Pages", "Page"),
+            ("outputs[0].description", "Words", "Word"),
+            ("outputs[0].homepage", "example/doc", "example/pages"),
+            ("outputs[0].license", "CC-BY-4.0", "CC-BY-3.0"),
+            ("outputs[0].arch", "arch = [\"any\"]\n", ""),
+            ("outputs[0].groups", "[\"pages\"]", "[]"),
+            ("outputs[0].files", "share/doc", "share/docs"),
+            ("outputs[0].requires", "yelp", "yelp-tools"),
+            ("outputs[0].recommends", "less", "more"),
+            ("outputs[0].suggests", "lynx", "links"),
+            ("outputs[0].provides", "doc = 3", "doc = 4"),
+            ("outputs[0].conflicts", "old-doc", "ancient-doc"),
+            ("outputs[0].replaces", "older-doc", "oldest-doc"),
+            ("outputs[0].options", "\"purge\"", "\"purge\", \"!docs\""),
+            ("outputs[0].scripts.pre-remove", "script two", "script 2"),
+            ("outputs[1].name", "x-cli", "x-cmd"),
+            ("outputs[1].install", "step seven", "step 7"),
             ("components[0].lib", "/usr/lib/**", "/usr/lib64/**"),
             ("components[1].devel", "*.h", "*.hh"),
             ("components.exclude", "*.la", "*.a"),
@@ -251,7 +354,9 @@ flag = "-s"
             let different: Vec<&str> =
                 keys.into_iter().filter(|key| base.get(*key) != changed.get(*key)).map(String::as_str).collect();
             assert!(different.contains(&key), "{key}: {different:?}");
-            assert!(different.len() == 1 || key == "package.version", "{key}: {different:?}");
+            // The name of an output is in its directory too.
+            let alone = different.len() == 1 || matches!(key, "package.version" | "outputs[1].name");
+            assert!(alone, "{key}: {different:?}");
             covered.insert(key);
         }
         let uncovered: Vec<&String> = base.keys().filter(|key| !covered.contains(key.as_str())).collect();
@@ -271,6 +376,7 @@ flag = "-s"
             ("https://e.example/lib.git", "https://o.example/lib.git"),
             ("e.example/fix.patch", "o.example/better.patch"),
             ("\"m4\"", "\"m4 >= 1\""),
+            ("\"python\"", "\"python >= 3\""),
             ("2h", "3h"),
             ("flag = \"-s\"", "flag = \"-s\"\nunused = \"x\""),
             ("-j%(jobs)s %(flag)s", "-j7 -s"),

@@ -13,6 +13,8 @@ mod expansion;
 mod fields;
 mod load;
 mod name;
+mod output;
+mod policy;
 mod read;
 mod reader;
 mod recipe;
@@ -26,7 +28,9 @@ pub use digest::{Algorithm, Digest, DigestError};
 pub use expansion::Facts;
 pub use load::{LoadError, load, parse};
 pub use name::{Name, NameError};
-pub use read::is_license;
+pub use output::{Output, Product, Scriptlet, ScriptletError, Scripts, Suggestion};
+pub use policy::{Policies, Policy};
+pub use read::{is_group, is_license};
 pub use recipe::{
     Additional, AdditionalFrom, Build, Components, Package, Patch, Phase, Recipe, Runtime, Signature, Source,
 };

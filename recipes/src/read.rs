@@ -9,13 +9,14 @@
 mod build;
 mod locations;
 mod names;
+mod outputs;
 mod package;
 mod patches;
 mod pins;
 mod relations;
 mod source;
 
-pub use package::is_license;
+pub use package::{is_group, is_license};
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, SourceText};
@@ -28,10 +29,11 @@ use crate::text::quote;
 pub(crate) const RECIPE_BYTES: usize = 1 << 20;
 
 /// Sections of the format.
-const SECTIONS: [&str; 7] = ["package", "source", "patches", "build", "runtime", "components", "variables"];
+const SECTIONS: [&str; 9] =
+    ["package", "source", "patches", "build", "runtime", "outputs", "scripts", "components", "variables"];
 
 /// Sections that are meant but not built yet.
-const LATER: [&str; 7] = ["outputs", "config", "hooks", "scripts", "cross", "flavors", "reproducibility"];
+const LATER: [&str; 5] = ["config", "hooks", "cross", "flavors", "reproducibility"];
 
 /// Keys of other formats, where they might stand, and what takes their place.
 const FOREIGN: [(&str, &str, &str); 10] = [
@@ -83,6 +85,13 @@ fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, fa
     let build = build::read(reader, root);
     let runtime = relations::runtime(reader, root);
     let components = relations::components(reader, root);
+    let scripts = outputs::scripts(reader, root);
+    let stand_in = Facts::stand_in();
+    let common = package.as_ref().map(|package| outputs::Common { package, build: &build });
+    let outputs = match common {
+        Some(common) => outputs::read(reader, root, &common, &facts.unwrap_or(&stand_in).outputs),
+        None => Vec::new(),
+    };
     Some(Recipe {
         package: package?,
         source: sources.main,
@@ -92,6 +101,8 @@ fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, fa
         build,
         runtime,
         components,
+        outputs,
+        scripts,
         origin: origin.clone(),
         expanded_for: facts.map(|facts| facts.arch.clone()),
     })
@@ -146,13 +157,15 @@ fn unknown<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &Key<'t>, ke
 
 /// Returns the section that has a key of this name.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&str, &[&str]); 6] = [
+    let homes: [(&str, &[&str]); 8] = [
         ("package", &package::KEYS),
         ("source", &source::KEYS),
         ("build", &build::KEYS),
         ("runtime", &relations::RUNTIME_KEYS),
         ("components", &relations::COMPONENT_KEYS),
         ("patches", &patches::KEYS),
+        ("scripts", &outputs::SCRIPTS),
+        ("outputs", &outputs::KEYS),
     ];
     homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| section)
 }
@@ -262,8 +275,8 @@ mod tests {
     use crate::{Phase, parse};
 
     fn facts() -> Facts {
-        let [jobs, arch, target, destdir] = ["7", "aarch64", "t", "/d"].map(str::to_owned);
-        Facts { jobs, arch, target, destdir }
+        let [jobs, arch, target, destdir, outputs] = ["7", "aarch64", "t", "/d", "/o"].map(str::to_owned);
+        Facts { jobs, arch, target, destdir, outputs }
     }
 
     #[test]
@@ -295,13 +308,9 @@ mod tests {
             assert_eq!(diagnostics[0].message, format!("section `{section}` is not supported yet"));
         }
         let lines = [
-            "[build]\ncheckdepends = []",
             "[build]\nseed = 'x'",
             "[build]\nstage = 'toolchain'",
-            "[build]\noptions = []",
-            "[runtime]\nsuggests = []",
             "[patches]\nfiles = [{ file = 'a', condition = 'x' }]",
-            "groups = ['base']",
         ];
         for line in lines {
             let diagnostics = refused(&format!("{PACKAGE}{line}\n"));
@@ -483,7 +492,7 @@ ssl_version = "3.0"
 
     /// Returns every key of the format.
     fn all_keys() -> Vec<&'static str> {
-        let lists: [&[&'static str]; 8] = [
+        let lists: [&[&'static str]; 10] = [
             &package::KEYS,
             &source::KEYS,
             &source::ADDITIONAL_KEYS,
@@ -492,6 +501,8 @@ ssl_version = "3.0"
             &build::KEYS,
             &relations::RUNTIME_KEYS,
             &relations::COMPONENT_KEYS,
+            &outputs::KEYS,
+            &outputs::SCRIPTS,
         ];
         lists.concat()
     }

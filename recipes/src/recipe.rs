@@ -15,6 +15,8 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::expansion::Facts;
 use crate::name::Name;
+use crate::output::{Output, Scripts, Suggestion};
+use crate::policy::Policies;
 use crate::read;
 use crate::version::Version;
 
@@ -37,6 +39,10 @@ pub struct Recipe {
     pub runtime: Runtime,
     /// `[components]`
     pub components: Components,
+    /// `[[outputs]]`, in the order of the file.
+    pub outputs: Vec<Output>,
+    /// `[scripts]`
+    pub scripts: Scripts,
     pub(crate) origin: Origin,
     /// The architecture whose facts were filled in.
     pub(crate) expanded_for: Option<String>,
@@ -105,6 +111,8 @@ pub struct Package {
     pub homepage: Option<String>,
     /// An SPDX expression.
     pub license: Option<String>,
+    /// The collections that it belongs to, sorted.
+    pub groups: Vec<String>,
 }
 
 /// The main source.
@@ -242,6 +250,8 @@ pub struct Build {
     pub requires: Vec<Requirement>,
     /// Needed to build.
     pub makedepends: Vec<Requirement>,
+    /// Needed for the step `check`.
+    pub checkdepends: Vec<Requirement>,
     /// Shell text by phase. A phase that the recipe leaves out or empty is not in it.
     pub steps: BTreeMap<Phase, String>,
     /// Variables for the steps.
@@ -254,6 +264,8 @@ pub struct Build {
     pub memory_bytes: Option<u64>,
     /// Limit on time.
     pub timeout_secs: Option<u64>,
+    /// `build.options`: what is done with the output.
+    pub policies: Policies,
 }
 
 /// A phase of the build, in the order in which they run.
@@ -305,12 +317,22 @@ pub struct Runtime {
     pub requires: Vec<Requirement>,
     /// Should be there.
     pub recommends: Vec<Requirement>,
+    /// Can be made use of.
+    pub suggests: Vec<Suggestion>,
     /// What it gives under another name.
     pub provides: Vec<Capability>,
     /// Must not be there.
     pub conflicts: Vec<Capability>,
     /// Takes the place of these.
     pub replaces: Vec<Capability>,
+}
+
+impl Runtime {
+    /// Whether the package has no relation at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Runtime::default()
+    }
 }
 
 /// Which files belong to which component.

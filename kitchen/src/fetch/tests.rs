@@ -108,6 +108,7 @@ fn facts() -> Facts {
         arch: "x86_64".to_owned(),
         target: "x86_64-unknown-linux-gnu".to_owned(),
         destdir: "/dest".to_owned(),
+        outputs: "/outputs".to_owned(),
     }
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::expansion::nearest;
+use crate::policy::{Policies, Policy};
 use crate::reader::{Reader, Section};
 use crate::recipe::{Build, Phase};
 use crate::text::quote;
@@ -12,9 +14,10 @@ use super::known;
 use super::locations::inner_path;
 
 /// Keys of the section.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 15] = [
     "requires",
     "makedepends",
+    "checkdepends",
     "setup",
     "configure",
     "make",
@@ -26,10 +29,22 @@ pub(super) const KEYS: [&str; 13] = [
     "jobs",
     "memory",
     "timeout",
+    "options",
 ];
 
 /// Keys that are meant but not built yet.
-const LATER: [&str; 4] = ["checkdepends", "seed", "stage", "options"];
+const LATER: [&str; 2] = ["seed", "stage"];
+
+/// Words of other formats, where an option might stand, and what takes their place.
+const FOREIGN_OPTIONS: [(&str, &str); 7] = [
+    ("zipman", "write `compress-man`"),
+    ("debug", "write `debuginfo`"),
+    ("makeflags", "a build that is not safe in parallel has `jobs = 1` in [build]"),
+    ("buildflags", "the flags of a build stand in [build.environment]"),
+    ("autodeps", "libraries are found by scanning; what must not be a requirement is not linked"),
+    ("ccache", "results are kept by their key: there is nothing to switch"),
+    ("distcc", "a build runs on one machine: leave it out"),
+];
 
 /// What to do about a NUL.
 const NO_NUL: &str = "leave `\\u0000` out";
@@ -51,6 +66,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
     known(reader, &section, &KEYS, &LATER);
     let requires = reader.parsed_list(&section, "requires");
     let makedepends = reader.parsed_list(&section, "makedepends");
+    let checkdepends = reader.parsed_list(&section, "checkdepends");
     let steps =
         Phase::ALL.into_iter().filter_map(|phase| Some((phase, step(reader, &section, phase.name())?))).collect();
     let environment = environment(reader, &section);
@@ -59,11 +75,52 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
     let memory_bytes = quantity(reader, &section, "memory", &MEMORY_UNITS, "write it like `\"4GiB\"` or `\"512MiB\"`");
     let timeout_secs =
         quantity(reader, &section, "timeout", &TIME_UNITS, "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`");
-    Build { requires, makedepends, steps, environment, workdir, jobs, memory_bytes, timeout_secs }
+    let policies = policies(reader, &section).unwrap_or_default();
+    Build {
+        requires,
+        makedepends,
+        checkdepends,
+        steps,
+        environment,
+        workdir,
+        jobs,
+        memory_bytes,
+        timeout_secs,
+        policies,
+    }
+}
+
+/// Reads `options`, each a policy that is switched on or, with `!`, off.
+pub(super) fn policies<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Policies> {
+    if !section.has("options") {
+        return None;
+    }
+    let mut policies = Policies::default();
+    let mut seen = Vec::new();
+    for text in reader.texts(section, "options") {
+        let (word, on) = text.full.strip_prefix('!').map_or((text.full.as_str(), true), |word| (word, false));
+        let Some(policy) = Policy::ALL.into_iter().find(|policy| policy.name() == word) else {
+            let names = || Policy::ALL.into_iter().map(Policy::name);
+            let foreign =
+                FOREIGN_OPTIONS.iter().find(|(foreign, _)| *foreign == word).map(|(_, hint)| (*hint).to_owned());
+            let near = || nearest(word, names()).map(|near| format!("did you mean `{near}`?"));
+            let known = || format!("known here: {}", names().collect::<Vec<_>>().join(", "));
+            let hint = foreign.or_else(near).unwrap_or_else(known);
+            reader.report(text.span, format!("unknown option {}", quote(&text.full)), hint);
+            continue;
+        };
+        if seen.contains(&policy) {
+            reader.report(text.span, format!("the option `{word}` stands there twice"), "keep the one that is meant");
+            continue;
+        }
+        seen.push(policy);
+        policies.set(policy, on);
+    }
+    Some(policies)
 }
 
 /// Reads a step. An empty one is none.
-fn step<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<String> {
+pub(super) fn step<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<String> {
     let text = reader.text(section, key)?;
     if text.full.contains('\0') {
         reader.report(text.span, format!("the step `{key}` contains a NUL, which no shell reads"), NO_NUL);
@@ -202,6 +259,22 @@ mod tests {
         for amount in ["2", "2 hours", "h", "0s", "1h30m", "99999999999999999d"] {
             check(&[(&format!("[build]\ntimeout = '{amount}'\n"), "5:11", "is no amount for `timeout`", "`\"2h\"`")]);
         }
+    }
+
+    #[test]
+    fn options_switch_policies() {
+        let build = sound("[build]\noptions = ['strip', '!libtool', 'docs']\ncheckdepends = ['python']\n").build;
+        assert_eq!(build.policies.to_string(), "strip !libtool");
+        assert_eq!(build.checkdepends[0].to_string(), "python");
+        assert_eq!(sound("[build]\n").build.policies, Policies::default());
+        check(&[
+            ("[build]\noptions = ['zipman']\n", "5:12", "unknown option `zipman`", "write `compress-man`"),
+            ("[build]\noptions = ['!makeflags']\n", "5:12", "unknown option `!makeflags`", "`jobs = 1`"),
+            ("[build]\noptions = ['doc']\n", "5:12", "unknown option `doc`", "did you mean `docs`?"),
+            ("[build]\noptions = ['!!docs']\n", "5:12", "unknown option `!!docs`", "did you mean `docs`?"),
+            ("[build]\noptions = ['zzzzzz']\n", "5:12", "unknown option `zzzzzz`", "known here: strip, docs"),
+            ("[build]\noptions = ['docs', '!docs']\n", "5:20", "`docs` stands there twice", "keep"),
+        ]);
     }
 
     #[test]

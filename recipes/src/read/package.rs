@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::reader::{Reader, Section, Text};
+use crate::reader::{Reader, Section, Text, below};
 use crate::recipe::Package;
 use crate::text::{first_outside, is_visible, quote};
 use crate::version::check_version;
@@ -11,11 +11,8 @@ use crate::version::check_version;
 use super::known;
 
 /// Keys of the section.
-pub(super) const KEYS: [&str; 9] =
-    ["name", "version", "release", "epoch", "arch", "summary", "description", "homepage", "license"];
-
-/// Keys that are meant but not built yet.
-const LATER: [&str; 1] = ["groups"];
+pub(super) const KEYS: [&str; 10] =
+    ["name", "version", "release", "epoch", "arch", "summary", "description", "homepage", "license", "groups"];
 
 /// Epochs that an index of packages can hold.
 const EPOCHS: Range<u64> = 0..1 << 32;
@@ -27,7 +24,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<Pa
         reader.missing(0..0, "the recipe has no [package]".to_owned(), hint);
     }
     let section = reader.section(root, "package")?;
-    known(reader, &section, &KEYS, &LATER);
+    known(reader, &section, &KEYS, &[]);
     for key in ["name", "version"] {
         if !section.has(key) {
             let hint = format!("add `{key} = \"…\"` below it");
@@ -39,10 +36,8 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<Pa
     let release = if section.has("release") { version_text(reader, &section, "release") } else { Some("1".to_owned()) };
     let epoch = reader.integer(&section, "epoch", EPOCHS).unwrap_or(0);
     let arch = arches(reader, &section);
-    let summary = words(reader, &section, "summary", false);
-    let description = words(reader, &section, "description", true);
-    let homepage = words(reader, &section, "homepage", false);
-    let license = license(reader, &section);
+    let About { summary, description, homepage, license } = about(reader, &section);
+    let groups = groups(reader, &section);
     Some(Package {
         name: name?,
         version: version?,
@@ -53,7 +48,49 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<Pa
         description,
         homepage,
         license,
+        groups,
     })
+}
+
+/// What a package says about itself to people.
+pub(super) struct About {
+    pub(super) summary: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) homepage: Option<String>,
+    pub(super) license: Option<String>,
+}
+
+/// Reads what is said to people.
+pub(super) fn about<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> About {
+    About {
+        summary: words(reader, section, "summary", false),
+        description: words(reader, section, "description", true),
+        homepage: words(reader, section, "homepage", false),
+        license: license(reader, section),
+    }
+}
+
+/// Reads the groups, sorted and each once.
+pub(super) fn groups<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
+    let mut groups = Vec::new();
+    for text in reader.texts(section, "groups") {
+        if is_group(&text.full) {
+            groups.push(text.full);
+        } else {
+            let hint = "a group is one word, like `base-devel`";
+            reader.report(text.span, format!("{} cannot be the name of a group", quote(&text.full)), hint);
+        }
+    }
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+/// Whether a text can be the name of a group: one visible word of up to 100 bytes.
+#[must_use]
+pub fn is_group(text: &str) -> bool {
+    let allowed = |character: char| is_visible(character) && !character.is_whitespace() && character != '/';
+    (1..=100).contains(&text.len()) && !text.starts_with(['-', '@']) && text.chars().all(allowed)
 }
 
 /// Reads a version or a release.
@@ -73,7 +110,7 @@ fn words<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str, several_
     let text = reader.text(section, key)?;
     let allowed = |character: char| is_visible(character) || several_lines && matches!(character, '\n' | '\t');
     if let Some(character) = first_outside(&text.full, allowed) {
-        let message = format!("`package.{key}` contains {}", character.escape_unicode());
+        let message = format!("`{}` contains {}", below(&section.title, key), character.escape_unicode());
         let hint = if character == '\n' { "write it on one line" } else { "it is shown on terminals: leave it out" };
         reader.report(text.span, message, hint);
         return None;
@@ -82,7 +119,7 @@ fn words<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str, several_
 }
 
 /// Reads the architectures, sorted and each once.
-fn arches<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
+pub(super) fn arches<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
     let texts = reader.texts(section, "arch");
     let mut arches = Vec::new();
     for text in &texts {
@@ -194,6 +231,9 @@ mod tests {
         ),
         ("summary = '''a\nb'''\n", "4:11", "`package.summary` contains \\u{a}", "on one line"),
         ("description = \"a\\u202eb\"\n", "4:15", "contains \\u{202e}", "leave it out"),
+        ("groups = ['a b']\n", "4:11", "`a b` cannot be the name of a group", "one word"),
+        ("groups = ['']\n", "4:11", "cannot be the name of a group", "one word"),
+        ("groups = ['-x']\n", "4:11", "cannot be the name of a group", "one word"),
         ("summary = true\n", "4:11", "must be text, found true or false", "`\"true\"`"),
         ("summary = 1979-05-27\n", "4:11", "must be text, found a date", "put it in quotes"),
     ];
@@ -208,6 +248,7 @@ mod tests {
         assert_eq!((package.release.as_str(), package.epoch), ("2.1", 3));
         assert_eq!(package.arch, ["aarch64", "x86_64"]);
         assert_eq!(package.description.as_deref(), Some("long\n\ttext"));
+        assert_eq!(sound("groups = ['x', 'base-devel', 'x']\n").package.groups, ["base-devel", "x"]);
         assert_eq!(sound("").version().to_string(), "1-1");
         assert_eq!(sound("epoch = 2\n").version().to_string(), "2:1-1");
         for license in ["MIT", "GPL-2.0-or-later WITH GCC-exception-3.1", "Zlib AND (BSD-3-Clause OR ISC)"] {

@@ -2,17 +2,15 @@
 //! `[runtime]` and `[components]`: the package among others, and its parts.
 
 use crate::capability::{Capability, Comparison};
+use crate::output::Suggestion;
 use crate::reader::{Reader, Section, Text};
 use crate::recipe::{Components, Runtime};
-use crate::text::{first_outside, quote};
+use crate::text::{first_outside, is_visible, quote};
 
 use super::known;
 
 /// Keys of `[runtime]`.
-pub(super) const RUNTIME_KEYS: [&str; 5] = ["requires", "recommends", "provides", "conflicts", "replaces"];
-
-/// Keys of `[runtime]` that are meant but not built yet.
-const RUNTIME_LATER: [&str; 1] = ["suggests"];
+pub(super) const RUNTIME_KEYS: [&str; 6] = ["requires", "recommends", "suggests", "provides", "conflicts", "replaces"];
 
 /// Keys of `[components]`: the components, and what is dropped.
 pub(super) const COMPONENT_KEYS: [&str; 7] = ["lib", "devel", "doc", "config", "debuginfo", "runtime", "exclude"];
@@ -22,14 +20,34 @@ pub(super) fn runtime<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Runtim
     let Some(section) = reader.section(root, "runtime") else {
         return Runtime::default();
     };
-    known(reader, &section, &RUNTIME_KEYS, &RUNTIME_LATER);
+    known(reader, &section, &RUNTIME_KEYS, &[]);
+    of_package(reader, &section)
+}
+
+/// Reads the relations of one package, whose keys `[runtime]` and an output share.
+pub(super) fn of_package<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Runtime {
     Runtime {
-        requires: reader.parsed_list(&section, "requires"),
-        recommends: reader.parsed_list(&section, "recommends"),
-        provides: provides(reader, &section),
-        conflicts: reader.parsed_list(&section, "conflicts"),
-        replaces: reader.parsed_list(&section, "replaces"),
+        requires: reader.parsed_list(section, "requires"),
+        recommends: reader.parsed_list(section, "recommends"),
+        suggests: suggests(reader, section),
+        provides: provides(reader, section),
+        conflicts: reader.parsed_list(section, "conflicts"),
+        replaces: reader.parsed_list(section, "replaces"),
     }
+}
+
+/// Reads what the package can make use of, each with a reason or without.
+fn suggests<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<Suggestion> {
+    let mut suggests = Vec::new();
+    for text in reader.texts(section, "suggests") {
+        if let Some(character) = first_outside(&text.full, is_visible) {
+            let message = format!("{} contains {}", quote(&text.full), character.escape_unicode());
+            reader.report(text.span, message, "write it on one line, like `cups: printing`");
+        } else {
+            suggests.extend(reader.parse_text(&text));
+        }
+    }
+    suggests
 }
 
 /// Reads what the package gives: with one version or none.
@@ -62,12 +80,7 @@ pub(super) fn components<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Com
         if !COMPONENT_KEYS.contains(&name) {
             continue;
         }
-        let globs = reader
-            .texts(&section, name)
-            .into_iter()
-            .filter(|text| is_glob(reader, text))
-            .map(|text| text.carried)
-            .collect();
+        let globs = globs(reader, &section, name);
         if name == "exclude" {
             components.exclude = globs;
         } else {
@@ -75,6 +88,12 @@ pub(super) fn components<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Com
         }
     }
     components
+}
+
+/// Reads a list of globs, which is not empty where it stands.
+pub(super) fn globs<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Vec<String> {
+    let texts = reader.texts(section, key);
+    texts.into_iter().filter(|text| is_glob(reader, text)).map(|text| text.carried).collect()
 }
 
 /// Reports a text that is not a glob.
@@ -98,7 +117,9 @@ mod tests {
 
     #[test]
     fn relations_are_read() {
-        let runtime = sound("[runtime]\nrequires = ['bash | dash']\nprovides = ['sh = 1', 'soname(libx.so.1)']\nconflicts = ['y < 2']\n").runtime;
+        let runtime = sound("[runtime]\nrequires = ['bash | dash']\nprovides = ['sh = 1', 'soname(libx.so.1)']\nconflicts = ['y < 2']\nsuggests = ['a | b: for c', 'd']\n").runtime;
+        assert_eq!(runtime.suggests[0].reason.as_deref(), Some("for c"));
+        assert_eq!(runtime.suggests[1].to_string(), "d");
         assert_eq!(runtime.requires[0].alternatives.len(), 2);
         assert_eq!(runtime.provides[1].to_string(), "soname(libx.so.1)");
         assert_eq!(runtime.conflicts[0].to_string(), "y < 2");
@@ -114,6 +135,8 @@ mod tests {
     #[test]
     fn what_is_no_relation_is_refused() {
         check(&[
+            ("[runtime]\nsuggests = ['a b: c']\n", "5:13", "contains ' '", ""),
+            ("[runtime]\nsuggests = [\"a: b\\nc\"]\n", "5:13", "contains \\u{a}", "on one line"),
             ("[runtime]\nprovides = ['sh >= 1']\n", "5:13", "`sh >= 1` gives a range", "write `=`"),
             ("[runtime]\nprovides = ['a | b']\n", "5:13", "contains ' '", ""),
             ("[runtime]\nconflicts = ['a | b']\n", "5:14", "contains ' '", ""),
