@@ -119,6 +119,8 @@ pub enum Command {
     Mirror(commands::mirror::Arguments),
     /// Look at and change the settings of a store
     Config(commands::config::Arguments),
+    /// Run any command inside the wall that a build gets
+    Sandbox(commands::sandbox::Arguments),
     /// Tell what this host offers the sandbox, and which switch to flip
     Doctor(commands::doctor::Arguments),
     /// Print the completion script of a shell
@@ -151,6 +153,7 @@ impl Command {
             Self::Ccs(arguments) => commands::ccs::run(&arguments, context),
             Self::Mirror(arguments) => commands::mirror::run(&arguments, context),
             Self::Config(arguments) => commands::config::run(&arguments, context),
+            Self::Sandbox(arguments) => commands::sandbox::run(&arguments, context),
             Self::Doctor(arguments) => commands::doctor::run(&arguments, context),
             Self::Completions(arguments) => commands::completions::run(&arguments, context),
             Self::Man(arguments) => commands::man::run(&arguments, context),
@@ -206,6 +209,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
     ("mirror", &[Code::NotFound, Code::System]),
     ("config", &[Code::NotFound, Code::System]),
+    ("sandbox", &[Code::Sandbox, Code::NotFound, Code::System, Code::Interrupted]),
     ("doctor", &[Code::Sandbox]),
     ("completions", &[]),
     ("man", &[Code::System]),

@@ -23,6 +23,7 @@ pub mod mirror;
 pub mod owner;
 pub mod remove;
 pub mod rollback;
+pub mod sandbox;
 pub mod show;
 pub mod source;
 pub mod store;
@@ -102,7 +103,7 @@ impl Context<'_> {
             output: self.environment.directory.join("dist"),
             jobs: 1,
             with_check: true,
-            level: sandbox::Level::Full,
+            level: ::sandbox::Level::Full,
             force: false,
             keep_failed: false,
             fetch,

@@ -18,6 +18,8 @@ pub struct Environment {
     pub uid: u32,
     /// The directory that the command was started in.
     pub directory: PathBuf,
+    /// Where temporary directories go: `TMPDIR`, else `/tmp`.
+    pub scratch: PathBuf,
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `XDG_DATA_HOME`, when it is absolute.
@@ -75,6 +77,7 @@ impl Environment {
         Ok(Self {
             uid: rustix::process::geteuid().as_raw(),
             directory: env::current_dir()?,
+            scratch: env::temp_dir(),
             home: path("HOME"),
             data_home: path("XDG_DATA_HOME").filter(|path| path.is_absolute()),
             proxies: Proxies {
@@ -134,16 +137,25 @@ fn user_in(table: &str, uid: u32) -> Option<String> {
 
 /// The words of a command line as one line that a shell would read the same way.
 fn command_line(words: impl Iterator<Item = OsString>) -> String {
-    let quoted = words.enumerate().map(|(index, word)| {
+    let words = words.enumerate().map(|(index, word)| {
         let word = word.to_string_lossy();
         let word = match (index, word.rsplit('/').next()) {
             (0, Some(program)) => program.to_owned(),
             _ => word.into_owned(),
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+,@%".contains(c);
-        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+        quoted(&word)
     });
-    quoted.collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

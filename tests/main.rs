@@ -14,3 +14,4 @@ mod recipes;
 mod sources;
 mod support;
 mod tidy;
+mod wall;

@@ -20,6 +20,24 @@ pub const STEPS: &str = "/steps";
 /// change a key, and the second follows from the sources, whose content is in the key already.
 #[must_use]
 pub fn constant(recipe: &Recipe) -> BTreeMap<String, String> {
+    let mut variables = fixed();
+    for (name, value) in &recipe.build.environment {
+        variables.insert(name.clone(), value.clone());
+    }
+    variables
+}
+
+/// Variables of a step whose recipe sets none, and has no sources.
+#[must_use]
+pub fn bare(jobs: u32) -> BTreeMap<String, String> {
+    let mut variables = fixed();
+    variables.insert("MAKEFLAGS".to_owned(), format!("-j{jobs}"));
+    variables.insert("SOURCE_DATE_EPOCH".to_owned(), store::EPOCH_SECS.to_string());
+    variables
+}
+
+/// What no recipe sets.
+fn fixed() -> BTreeMap<String, String> {
     let fixed = [
         ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
         ("HOME", "/build"),
@@ -33,12 +51,7 @@ pub fn constant(recipe: &Recipe) -> BTreeMap<String, String> {
         ("SHELL", "/bin/sh"),
         ("DESTDIR", DESTDIR),
     ];
-    let mut variables: BTreeMap<String, String> =
-        fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    for (name, value) in &recipe.build.environment {
-        variables.insert(name.clone(), value.clone());
-    }
-    variables
+    fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// All variables of a step: [`constant`], and the two that are not in the key.

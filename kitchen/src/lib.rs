@@ -25,6 +25,7 @@ pub mod roots;
 pub mod scan;
 mod shown;
 pub mod sources;
+pub mod step;
 pub mod unpack;
 pub mod why;
 pub mod workspace;

@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use recipes::{Phase, Recipe};
-use sandbox::{Bind, Level, Limits, Outcome, Plan, RootView, SandboxError, Status};
+use sandbox::{Level, Limits, Outcome, Plan, RootView, SandboxError, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{BUILD, DESTDIR, STEPS};
 use crate::event::{Event, Listener};
 use crate::log::Log;
+use crate::step::Room;
 use crate::workspace::{Workspace, WorkspaceError};
 
 /// A log that grows past this is a build that prints without end.
@@ -184,16 +184,12 @@ impl Kitchen<'_> {
     fn plan(&self, phase: Phase, script: &str) -> Result<Plan, WorkspaceError> {
         self.workspace.write_step(phase, script)?;
         let script = format!("{}/{phase}", self.scripts);
-        let bind = |source: PathBuf, target: &str, writable| Bind { source, target: target.to_owned(), writable };
-        Ok(Plan {
+        let room = Room {
             root: self.root.clone(),
-            binds: vec![
-                bind(self.workspace.build(), BUILD, true),
-                bind(self.workspace.dest(), DESTDIR, true),
-                bind(self.workspace.steps(), STEPS, false),
-            ],
-            command: ["/bin/sh", "-eu", &script].iter().map(OsString::from).collect(),
-            environment: self.environment.iter().map(|(name, value)| (name.clone(), OsString::from(value))).collect(),
+            build: self.workspace.build(),
+            dest: self.workspace.dest(),
+            steps: self.workspace.steps(),
+            environment: self.environment.clone(),
             directory: self.directory.clone(),
             limits: Limits {
                 memory_bytes: self.recipe.build.memory_bytes,
@@ -202,6 +198,7 @@ impl Kitchen<'_> {
                 ..Limits::default()
             },
             level: self.level,
-        })
+        };
+        Ok(room.plan(["/bin/sh", "-eu", &script].iter().map(OsString::from).collect()))
     }
 }

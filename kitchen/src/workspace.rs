@@ -10,7 +10,7 @@
 //!   steps/            bound to /steps, read-only
 //! ```
 //!
-//! When a build is started by root, everything in `build` and `dest` belongs to the sandbox's build id,
+//! When a build is started by root, everything in `build`, `dest` and `steps` belongs to the sandbox's build id,
 //! never to root. Nobody else can reach into the workspace (it is 0700: a set-user-id file that a step makes is of no
 //! use to a passer-by); the sandbox mounts its directories by descriptor. A workspace is removed when it is dropped, unless it was kept; that of a process that was killed
 //! is removed by the next one.
@@ -18,7 +18,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use recipes::Phase;
@@ -124,7 +124,10 @@ impl Workspace {
         let path = self.steps().join(phase.name());
         let mut file =
             File::create(&path).map_err(|source| WorkspaceError::Io { act: "write", path: path.clone(), source })?;
+        let (uid, gid) = sandbox::build_owner();
         file.write_all(script.as_bytes())
+            // Inside, it belongs to the same user whoever cooks.
+            .and_then(|()| fchown(&file, Some(uid), Some(gid)))
             .and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o444)))
             .map_err(|source| WorkspaceError::Io { act: "write", path, source })
     }
@@ -137,7 +140,7 @@ impl Workspace {
         open_directory(path)
     }
 
-    /// Gives everything in `build` and `dest` to the build id, where that is another than ours.
+    /// Gives everything in `build`, `dest` and `steps` to the build id, where that is another than ours.
     ///
     /// # Errors
     /// [`WorkspaceError`] if an owner cannot be changed.
@@ -151,7 +154,7 @@ impl Workspace {
         if (about.st_uid, about.st_gid) == (uid, gid) {
             return Ok(());
         }
-        for path in [self.build(), self.dest()] {
+        for path in [self.build(), self.dest(), self.steps()] {
             let directory = open_directory(&path)?;
             give(&directory, uid, gid).map_err(|source| WorkspaceError::Io {
                 act: "change the owner of",

@@ -50,7 +50,7 @@ pub(crate) struct Prepared<'a> {
     /// Content of `timens_offsets`, where time namespaces exist.
     pub clock_offsets: Option<&'a [u8]>,
     pub limits: &'a [(i32, u64, u64)],
-    pub affinity: Option<&'a [u64]>,
+    pub affinity: &'a [u64],
     pub landlock: Option<(LandlockRules, usize)>,
     pub filter: &'a [sock_filter],
     /// The same with calls that a supervisor answers.
@@ -161,6 +161,8 @@ fn enter_namespaces(prepared: &Prepared<'_>) -> std::result::Result<(), Failure>
     sys::prctl(libc::PR_SET_DUMPABLE, 1, 0).at(Stage::Identity)?;
     die_with_caller(prepared.descriptors.go, libc::SIGKILL)?;
     sys::new_session().at(Stage::Session)?;
+    // The same for everybody, and the first to go where memory ends. Who is already beyond that stays there.
+    let _ = sys::write_file(c"/proc/self/oom_score_adj", b"500");
     if let Some(offsets) = prepared.clock_offsets {
         set_clocks(offsets).at(Stage::Clocks)?;
     }

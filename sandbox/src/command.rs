@@ -1,8 +1,8 @@
 // sandbox/src/command.rs
 //! The command, from its clone until it becomes itself. Runs between clone and exec: see `child`.
 //!
-//! It sheds what needs no root while pid 1 makes that, and makes the network that both will have; then it
-//! waits, enters the root, and is gone.
+//! It makes the network that both will have, while pid 1 makes the root; then it waits, enters the root, gives
+//! up every right, and is gone.
 
 use std::os::fd::RawFd;
 
@@ -45,16 +45,14 @@ fn execute(prepared: &Prepared<'_>) -> Failure {
     failure
 }
 
-/// Sheds what needs no root: session, limits, privileges, system calls.
+/// Sheds what needs no root: session, limits, network.
 fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     sys::new_session().at(Stage::Session)?;
     sys::umask(0o022);
     for (resource, soft, hard) in prepared.limits {
         sys::limit(*resource, *soft, *hard).at(Stage::Limits)?;
     }
-    if let Some(mask) = prepared.affinity {
-        sys::set_affinity(mask).at(Stage::Affinity)?;
-    }
+    sys::set_affinity(prepared.affinity).at(Stage::Affinity)?;
     sys::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong).at(Stage::Personality)?;
     match sys::new_keyring() {
         // A kernel without keyrings has none to leak.
@@ -66,30 +64,54 @@ fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
         sys::loopback_up().at(Stage::Network)?;
         // Pid 1 joins it when the root is made.
         sys::write(FIRST, b"n").at(Stage::Network)?;
-        sys::drop_capabilities().at(Stage::Capabilities)?;
-    }
-    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Stage::NoNewPrivileges)?;
-    if prepared.level == Level::Full {
-        filter_calls(prepared).at(Stage::Seccomp)?;
     }
     Ok(())
 }
 
-/// Waits until pid 1 has made the root and hidden itself, and enters it.
+/// Waits until pid 1 has made the root and hidden itself, enters it, and gives up every right.
 fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     sys::wait_for_byte(FIRST).at(Stage::Wait)?;
     let full = prepared.level == Level::Full;
     if full {
-        // Whatever the directory says, it is looked up from the new root.
-        sys::chdir(c"/").at(Stage::Directory)?;
+        step_aside().at(Stage::Aside)?;
     }
     sys::chdir(prepared.directory).at(Stage::Directory)?;
     open_null().at(Stage::Input)?;
+    if full {
+        sys::drop_capabilities().at(Stage::Capabilities)?;
+    }
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Stage::NoNewPrivileges)?;
     if full && let Some((rules, size)) = &prepared.landlock {
         landlock::restrict(rules, *size, prepared.writable).at(Stage::Landlock)?;
     }
+    if full {
+        filter_calls(prepared).at(Stage::Seccomp)?;
+    }
     // Last: a signal that ends this process ends it as the command.
     sys::set_signal_mask(0).map(drop).at(Stage::Signals)
+}
+
+/// Leaves the root's own mount namespace, but not the root, for namespaces that have nothing to tell.
+///
+/// The root stays the one that pid 1 has made. But the mounts that the kernel lists for this process are those of
+/// its own namespace, as far as they can be reached from its root: none of these copies can. So `mountinfo`
+/// says nothing of where things lie on the host, and no mount can ever be changed, for they are another
+/// namespace's. The second user namespace maps 1000 to the 1000 of the first, so that `uid_map` says the same
+/// whoever cooks.
+fn step_aside() -> Result<()> {
+    let root = sys::open(c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
+    for (file, text) in [
+        (c"/proc/self/setgroups", b"deny".as_slice()),
+        (c"/proc/self/uid_map", b"1000 1000 1"),
+        (c"/proc/self/gid_map", b"1000 1000 1"),
+    ] {
+        sys::write_file(file, text)?;
+    }
+    sys::fchdir(root)?;
+    sys::chroot_here()?;
+    sys::close(root);
+    Ok(())
 }
 
 /// Installs the filter, with a listener for the supervisor where the kernel gives one: a container around us

@@ -27,8 +27,10 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 const ARCHITECTURE: u32 = 0xc000_00f3;
 
 /// Calls that the supervisor answers, and why.
-pub(crate) const SUPERVISED: [(c_long, &str); 1] =
-    [(libc::SYS_uname, "the kernel's release and version are the host's")];
+pub(crate) const SUPERVISED: [(c_long, &str); 2] = [
+    (libc::SYS_uname, "the kernel's release and version are the host's"),
+    (libc::SYS_sched_getaffinity, "the number of processors is the machine's"),
+];
 
 /// When a rule answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

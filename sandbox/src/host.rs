@@ -11,8 +11,10 @@ const CLOCK_START: i64 = 100;
 
 /// What the host offers, looked at before anything is prepared.
 pub(crate) struct Host {
+    /// How many the command is told of.
     pub processors: u32,
-    pub affinity: Option<Vec<u64>>,
+    /// Those it may use.
+    pub affinity: Vec<u64>,
     pub scratch_bytes: u64,
     pub landlock: u32,
     pub clock_offsets: Option<String>,
@@ -25,16 +27,37 @@ impl Host {
         let words = sys::affinity(&mut mask).map_or(0, |bytes| bytes / 8);
         let allowed: u32 = mask.iter().take(words).map(|word| word.count_ones()).sum();
         let allowed = allowed.max(1);
-        let processors = plan.limits.cpus.map_or(allowed, |cpus| cpus.clamp(1, allowed));
-        let affinity = (processors < allowed).then(|| first_bits(&mask[..words], processors));
+        let affinity = match plan.limits.cpus {
+            Some(cpus) => first_bits(&mask[..words], cpus.max(1)),
+            // The kernel takes away those that there are not, or that a container may not use.
+            None => vec![u64::MAX; words.max(1)],
+        };
+        let told = plan.limits.told_cpus.or(plan.limits.cpus.map(|cpus| cpus.min(allowed)));
         Self {
-            processors,
+            processors: told.unwrap_or_else(|| online().unwrap_or(allowed)).clamp(1, MOST_PROCESSORS),
             affinity,
             scratch_bytes: scratch_bytes(&plan.limits),
             landlock: sys::landlock_version().unwrap_or(0),
             clock_offsets: fs::exists("/proc/self/timens_offsets").unwrap_or(false).then(clock_offsets),
         }
     }
+}
+
+/// The most processors that a mask of the supervisor's holds.
+pub(crate) const MOST_PROCESSORS: u32 = 1024;
+
+/// How many processors the machine has switched on.
+fn online() -> Option<u32> {
+    count_ranges(fs::read_to_string("/sys/devices/system/cpu/online").ok()?.trim())
+}
+
+/// Numbers in a list of ranges like `0-3,8`.
+fn count_ranges(list: &str) -> Option<u32> {
+    list.split(',').try_fold(0_u32, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
 }
 
 /// The mask with only its first `count` bits left.
@@ -72,6 +95,14 @@ fn clock_offsets() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_counted() {
+        assert_eq!(count_ranges("0-3,8"), Some(5));
+        assert_eq!(count_ranges("0"), Some(1));
+        assert_eq!(count_ranges("3-1"), None);
+        assert_eq!(count_ranges(""), None);
+    }
 
     #[test]
     fn first_processors_are_kept() {

@@ -1,8 +1,9 @@
 // sandbox/src/idmap.rs
-//! A user namespace that only serves as a table: root's files in a mapped mount belong to the build.
+//! A user namespace that only serves as a table: one owner's files in a mapped mount belong to the build.
 //!
 //! A user who cooks owns the trees of the store, so they are id 1000's inside. When root cooks, they are
-//! root's, and root is nobody inside. Mounting them with this table makes both see the same.
+//! root's, and root is nobody inside. Mounting them with this table makes both see the same. A directory that
+//! `conary sandbox --rw` names is mapped in the same way from whoever owns it.
 
 use std::fs;
 use std::io;
@@ -11,8 +12,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use crate::owner::Owner;
 use crate::sys::{self, Cloned};
 
-/// Makes the table, by way of a process that lives as long as that takes.
-pub(crate) fn namespace(owner: &Owner) -> io::Result<OwnedFd> {
+/// Makes the table from a user and group of the host to the build's, by way of a process that lives as long as
+/// that takes.
+pub(crate) fn namespace(from: (u32, u32), owner: &Owner) -> io::Result<OwnedFd> {
     let (go, caller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let error = io::Error::from_raw_os_error;
     let mask = sys::set_signal_mask(u64::MAX).map_err(error)?;
@@ -26,7 +28,7 @@ pub(crate) fn namespace(owner: &Owner) -> io::Result<OwnedFd> {
     let restored = sys::set_signal_mask(mask);
     let Cloned::Parent { pid, pidfd } = cloned.map_err(error)? else { unreachable!("the child never returns") };
     let pidfd = sys::owned(pidfd);
-    let made = make(owner, pid);
+    let made = make(from, owner, pid);
     drop(caller);
     while matches!(sys::wait(pid, 0), Err(libc::EINTR)) {}
     drop(pidfd);
@@ -34,8 +36,8 @@ pub(crate) fn namespace(owner: &Owner) -> io::Result<OwnedFd> {
     made
 }
 
-fn make(owner: &Owner, pid: libc::pid_t) -> io::Result<OwnedFd> {
-    fs::write(format!("/proc/{pid}/uid_map"), format!("0 {} 1", owner.uid))?;
-    fs::write(format!("/proc/{pid}/gid_map"), format!("0 {} 1", owner.gid))?;
+fn make((uid, gid): (u32, u32), owner: &Owner, pid: libc::pid_t) -> io::Result<OwnedFd> {
+    fs::write(format!("/proc/{pid}/uid_map"), format!("{uid} {} 1", owner.uid))?;
+    fs::write(format!("/proc/{pid}/gid_map"), format!("{gid} {} 1", owner.gid))?;
     fs::File::open(format!("/proc/{pid}/ns/user")).map(OwnedFd::from)
 }

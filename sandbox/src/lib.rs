@@ -50,4 +50,4 @@ pub use run::run;
 
 /// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
 /// could change with it.
-pub const POLICY_VERSION: &str = "1";
+pub const POLICY_VERSION: &str = "2";

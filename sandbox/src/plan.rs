@@ -47,7 +47,8 @@ pub struct Bind {
     pub source: PathBuf,
     /// Where it appears: absolute, without `.` and `..`.
     pub target: String,
-    /// Whether the command may write there. It then belongs to [`crate::build_owner`].
+    /// Whether the command may write there. It then belongs to [`crate::build_owner`], or its owner is mapped to
+    /// id 1000 inside where root runs this.
     pub writable: bool,
 }
 
@@ -58,8 +59,11 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Processes and threads at one time.
     pub processes: Option<u64>,
-    /// Processors: the command is held to the first so many of those that the caller may use.
+    /// Processors: the command is held to the first so many of those that the caller may use. Without this
+    /// limit it may use all that the machine gives, whatever the caller holds itself to.
     pub cpus: Option<u32>,
+    /// Processors that the command is told of by every way there is. `None`: as many as `cpus`, else as the machine has.
+    pub told_cpus: Option<u32>,
     /// Time until everything is killed.
     pub wall_clock: Option<Duration>,
     /// Bytes on stdout and stderr together until everything is killed.

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
@@ -14,7 +15,7 @@ use rustix::pipe::PipeFlags;
 use crate::cgroup::Group;
 use crate::error::SandboxError;
 use crate::layout::{self, Layout};
-use crate::operation::Access;
+use crate::operation::{Access, Source};
 use crate::owner::Owner;
 use crate::plan::{Limits, Plan};
 use crate::{idmap, root, sys};
@@ -47,15 +48,17 @@ pub(crate) fn out_of_the_way(fd: &OwnedFd) -> Result<OwnedFd, SandboxError> {
 pub(crate) fn open_sources(layout: &Layout, owner: &Owner) -> Result<(Vec<OwnedFd>, bool), SandboxError> {
     let layers = layout.sources.iter().any(|source| source.access == Access::Layer);
     // Without it, the build sees files that only root may read as nobody does.
-    let ids = if layers { idmap::namespace(owner).ok() } else { None };
+    let ids = if layers { idmap::namespace((0, 0), owner).ok() } else { None };
     let mut mapped = ids.is_some();
     let mut opened = Vec::new();
     for source in &layout.sources {
         let open = |ids| root::open_source(&source.name, source.access, ids).map(sys::owned);
-        let ids = ids.as_ref().filter(|_| source.access == Access::Layer).map(AsRawFd::as_raw_fd);
+        let own = if source.access == Access::Write { of_another(source, owner) } else { None };
+        let table = if source.access == Access::Layer { ids.as_ref() } else { own.as_ref() };
+        let ids = table.map(AsRawFd::as_raw_fd);
         // Not every file system can map owners.
         let mount = open(ids).or_else(|errno| {
-            mapped = false;
+            mapped &= source.access != Access::Layer;
             if ids.is_some() { open(None) } else { Err(errno) }
         });
         opened.push(mount.map_err(|errno| SandboxError::Source {
@@ -65,6 +68,16 @@ pub(crate) fn open_sources(layout: &Layout, owner: &Owner) -> Result<(Vec<OwnedF
         })?);
     }
     Ok((opened, mapped))
+}
+
+/// A table for a writable place that is not the build's on the host: its owner is id 1000 inside, and what the
+/// command makes there is its owner's. `None` where none is needed, or none can be made: it is nobody's then.
+fn of_another(source: &Source, owner: &Owner) -> Option<OwnedFd> {
+    let about = fs::metadata(&source.path).ok()?;
+    if (about.uid(), about.gid()) == (owner.uid, owner.gid) {
+        return None;
+    }
+    idmap::namespace((about.uid(), about.gid()), owner).ok()
 }
 
 /// Ranges of descriptor numbers around those that are kept.
@@ -134,9 +147,11 @@ pub(crate) fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i3
     let processes = limits.processes.unwrap_or(MOST_PROCESSES);
     let queue = 819_200;
     let locked = 8 << 20;
+    // Hard limits are such that no host is below them by default: who asks gets the same number everywhere.
+    let (files, most_files) = (1024, 4096);
     [
         (libc::RLIMIT_CORE, 0, 0),
-        (libc::RLIMIT_NOFILE, 1024, 524_288),
+        (libc::RLIMIT_NOFILE, files, most_files),
         (libc::RLIMIT_NPROC, processes, processes),
         (libc::RLIMIT_FSIZE, file_size, file_size),
         (libc::RLIMIT_DATA, each_process, each_process),
@@ -146,7 +161,7 @@ pub(crate) fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i3
         (libc::RLIMIT_STACK, 8 << 20, no_limit),
         (libc::RLIMIT_MEMLOCK, locked, locked),
         (libc::RLIMIT_MSGQUEUE, queue, queue),
-        (libc::RLIMIT_SIGPENDING, 65_536, 65_536),
+        (libc::RLIMIT_SIGPENDING, 4096, 4096),
         (libc::RLIMIT_LOCKS, no_limit, no_limit),
         (libc::RLIMIT_NICE, 0, 0),
         (libc::RLIMIT_RTPRIO, 0, 0),
@@ -157,7 +172,7 @@ pub(crate) fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i3
 }
 
 /// Processes and threads of a sandbox without a limit of its own.
-const MOST_PROCESSES: u64 = 32_768;
+const MOST_PROCESSES: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -38,12 +38,13 @@ pub(crate) enum Stage {
     NoNewPrivileges,
     Landlock,
     Seccomp,
+    Aside,
     Directory,
     Execute,
 }
 
 /// Words for each stage, in order.
-pub(crate) const STAGES: [&str; 29] = [
+pub(crate) const STAGES: [&str; 30] = [
     "close inherited descriptors",
     "wait for the id maps",
     "become id 1000",
@@ -71,6 +72,7 @@ pub(crate) const STAGES: [&str; 29] = [
     "no_new_privs",
     "landlock",
     "seccomp",
+    "namespaces of the command",
     "enter the directory",
     "exec",
 ];

@@ -18,7 +18,11 @@ impl Plan {
         if self.level == Level::None {
             return Ok(Vec::new());
         }
-        let layout = layout::of(self, self.limits.cpus.unwrap_or(1), self.limits.memory_bytes.unwrap_or(0))?;
+        let layout = layout::of(
+            self,
+            self.limits.told_cpus.or(self.limits.cpus).unwrap_or(1),
+            self.limits.memory_bytes.unwrap_or(0),
+        )?;
         let sources = layout
             .sources
             .iter()

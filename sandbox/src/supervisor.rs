@@ -1,5 +1,6 @@
 // sandbox/src/supervisor.rs
-//! Answers system calls in the kernel's place: `uname`, whose answer would tell of the host's kernel.
+//! Answers system calls in the kernel's place: `uname`, whose answer would tell of the host's kernel, and
+//! `sched_getaffinity`, whose answer would tell of its processors.
 //!
 //! The command's filter hands such a call to a listener and holds the caller until it is answered. The
 //! command itself makes the listener, between clone and exec, and sends it over a socket; from then on
@@ -19,6 +20,7 @@ use rustix::event::PollFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use crate::facts;
+use crate::host::MOST_PROCESSORS;
 
 const RECEIVE: c_ulong = 0xc050_2100;
 const SEND: c_ulong = 0xc018_2101;
@@ -26,6 +28,8 @@ const STILL_WAITING: c_ulong = 0x4008_2102;
 
 /// Length of each text in `struct utsname`.
 const FIELD: usize = 65;
+/// Length of the longest mask of processors, in bytes.
+const PROCESSORS: usize = (MOST_PROCESSORS / 8) as usize;
 
 /// The end of the line on the caller's side.
 pub(crate) struct Supervisor {
@@ -34,11 +38,13 @@ pub(crate) struct Supervisor {
     listener: Option<OwnedFd>,
     /// What `uname` answers.
     names: [u8; 6 * FIELD],
+    /// What `sched_getaffinity` answers.
+    processors: [u8; PROCESSORS],
 }
 
 impl Supervisor {
-    /// A supervisor to which the listener will be sent over `socket`.
-    pub fn new(socket: OwnedFd) -> Self {
+    /// A supervisor to which the listener will be sent over `socket`; the command is told of `processors`.
+    pub fn new(socket: OwnedFd, processors: u32) -> Self {
         let uname = rustix::system::uname();
         let texts: [&[u8]; 6] = [
             b"Linux",
@@ -52,7 +58,11 @@ impl Supervisor {
         for (field, text) in names.chunks_exact_mut(FIELD).zip(texts) {
             field[..text.len()].copy_from_slice(text);
         }
-        Self { socket: Some(socket), listener: None, names }
+        let mut mask = [0; PROCESSORS];
+        for number in 0..processors.min(MOST_PROCESSORS) {
+            mask[(number / 8) as usize] |= 1 << (number % 8);
+        }
+        Self { socket: Some(socket), listener: None, names, processors: mask }
     }
 
     /// What to wait for, while there is something.
@@ -84,25 +94,39 @@ impl Supervisor {
             let error = std::io::Error::last_os_error().raw_os_error();
             return matches!(error, Some(libc::ENOENT | libc::EINTR));
         }
-        let errno = if i64::from(call.data.nr) == libc::SYS_uname {
-            self.write_names(listener, &call).map_or(libc::EFAULT, |()| 0)
-        } else {
-            libc::ENOSYS
+        let answer = match i64::from(call.data.nr) {
+            libc::SYS_uname => write(listener, &call, call.data.args[0], &self.names).map(|()| 0),
+            libc::SYS_sched_getaffinity => self.write_processors(listener, &call),
+            _ => Err(libc::ENOSYS),
         };
-        let answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: -errno, flags: 0 };
+        let (val, error) = answer.map_or_else(|errno| (0, -errno), |value| (value, 0));
+        let answer = libc::seccomp_notif_resp { id: call.id, val, error, flags: 0 };
         // SAFETY: the kernel reads one structure of this type. It fails if the caller is gone: so be it.
         unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
         true
     }
 
-    fn write_names(&self, listener: &OwnedFd, call: &libc::seccomp_notif) -> Option<()> {
-        let memory = File::options().write(true).open(format!("/proc/{}/mem", call.pid)).ok()?;
-        // SAFETY: the kernel reads 8 bytes.
-        if unsafe { libc::ioctl(listener.as_raw_fd(), STILL_WAITING as _, &raw const call.id) } != 0 {
-            return None;
+    /// Answers with the length of the mask, as the kernel does, whatever process was asked about.
+    fn write_processors(&self, listener: &OwnedFd, call: &libc::seccomp_notif) -> Result<i64, i32> {
+        let [_, length, place, ..] = call.data.args;
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(PROCESSORS);
+        let needed = self.processors.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if length < needed || length % 8 != 0 {
+            return Err(libc::EINVAL);
         }
-        memory.write_all_at(&self.names, call.data.args[0]).ok()
+        write(listener, call, place, &self.processors[..length])?;
+        i64::try_from(length).map_err(|_| libc::EINVAL)
     }
+}
+
+/// Writes into the memory of a process whose call waits. An errno where that cannot be.
+fn write(listener: &OwnedFd, call: &libc::seccomp_notif, place: u64, bytes: &[u8]) -> Result<(), i32> {
+    let memory = File::options().write(true).open(format!("/proc/{}/mem", call.pid)).map_err(|_| libc::EFAULT)?;
+    // SAFETY: the kernel reads 8 bytes.
+    if unsafe { libc::ioctl(listener.as_raw_fd(), STILL_WAITING as _, &raw const call.id) } != 0 {
+        return Err(libc::EFAULT);
+    }
+    memory.write_all_at(bytes, place).map_err(|_| libc::EFAULT)
 }
 
 /// Takes the listener off the socket. `None` if the command had none to send.

@@ -200,6 +200,14 @@ pub fn hung_up(fd: RawFd) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
 }
 
+/// Writes all of `bytes` to a file that exists, in one call.
+pub fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
+    let file = open(path, libc::O_WRONLY, 0)?;
+    let written = write(file, bytes);
+    close(file);
+    written.map(drop)
+}
+
 /// Makes a directory.
 pub fn mkdir(path: &CStr, mode: libc::mode_t) -> Result<()> {
     // SAFETY: the path is a valid C string.
@@ -376,6 +384,12 @@ pub fn loopback_up() -> Result<()> {
     let set = check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) }.into());
     close(socket);
     set.map(drop)
+}
+
+/// Makes the working directory the root of this process.
+pub fn chroot_here() -> Result<()> {
+    // SAFETY: a valid C string.
+    check(unsafe { libc::chroot(c".".as_ptr()) }.into()).map(drop)
 }
 
 /// One prctl with integer arguments.

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -244,6 +245,16 @@ static int clocks(void) {
     return 0;
 }
 
+// Which of the mounts at these paths would honour setuid bits.
+static int mounts(char **paths) {
+    for (; *paths; paths++) {
+        struct statvfs about;
+        if (statvfs(*paths, &about)) tell(*paths, -1);
+        else printf("%s %s\n", *paths, about.f_flag & ST_NOSUID ? "nosuid" : "SUID");
+    }
+    return 0;
+}
+
 int main(int count, char **arguments) {
     const char *what = count > 1 ? arguments[1] : "";
     if (!strcmp(what, "calls")) return calls();
@@ -256,6 +267,7 @@ int main(int count, char **arguments) {
     if (!strcmp(what, "daemon")) return daemon_(arguments[2]);
     if (!strcmp(what, "clocks")) return clocks();
     if (!strcmp(what, "kernel")) return kernel();
+    if (!strcmp(what, "mounts")) return mounts(arguments + 2);
 #ifdef __x86_64__
     if (!strcmp(what, "x32")) {
         tell("x32 getpid", syscall(0x40000000 | SYS_getpid));

@@ -162,8 +162,8 @@ fn scratch_is_bounded() {
         return;
     };
     kitchen.plan.limits.memory_bytes = Some(64 << 20);
-    let ran = kitchen.sh("df -k --output=size /tmp /dev/shm | grep -v K");
-    assert_eq!(ran.output.split_whitespace().collect::<Vec<_>>(), ["65536", "65536"]);
+    let ran = kitchen.sh("stat -f -c '%b %S' /tmp /dev/shm");
+    assert_eq!(ran.output, "16384 4096\n16384 4096\n");
 }
 
 #[test]

@@ -233,11 +233,25 @@ fn no_privilege_is_left() {
              Seccomp:\t2\n"
         )
     );
-    let mounts = kitchen.sh("cat /proc/self/mounts").output;
-    assert!(mounts.lines().count() > 10);
-    for line in mounts.lines() {
-        assert!(line.contains("nosuid"), "{line}");
-    }
+    let places = ["/", "/usr", "/etc", "/proc", "/dev", "/dev/null", "/dev/pts", "/dev/shm", "/tmp", "/build"];
+    let words: Vec<&str> = ["mounts"].iter().chain(&places).copied().collect();
+    let expected = places.map(|place| format!("{place} nosuid\n")).concat();
+    assert_eq!(kitchen.hostile(&words).output, expected);
+}
+
+#[test]
+fn mounts_cannot_be_listed_or_reached() {
+    let Some(mut kitchen) = Kitchen::new() else {
+        return;
+    };
+    let shown = kitchen.beside("a-telling-name");
+    kitchen.plan.binds.push(bind(&shown, "/shown", true));
+    let ran = kitchen.sh("cat /proc/self/mountinfo /proc/self/mounts /proc/self/mountstats /proc/1/mountinfo 2>/dev/null | wc -l; \
+         cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups | tr -s ' '; ls /; cd /shown/..; pwd -P; ls -d shown");
+    let lines: Vec<&str> = ran.output.lines().map(str::trim).collect();
+    assert_eq!(lines[..4], ["0", "1000 1000 1", "1000 1000 1", "deny"], "{}", ran.output);
+    assert_eq!(lines[lines.len() - 2..], ["/", "shown"], "{}", ran.output);
+    assert!(!lines.contains(&"work") && lines.contains(&"build"), "{}", ran.output);
 }
 
 #[test]

@@ -102,19 +102,6 @@ fn trees_may_bring_a_local_directory() {
 }
 
 #[test]
-fn mount_options_say_nothing_of_the_host() {
-    let Some(mut kitchen) = Kitchen::new() else {
-        return;
-    };
-    let tree = kitchen.beside("a-telling-name");
-    file(&tree.join("usr/share/x"), "", 0o644);
-    kitchen.plan.root = RootView::Host { overlays: vec![tree] };
-    let mounts = kitchen.sh("cat /proc/self/mounts").output;
-    assert!(!mounts.contains("a-telling-name"), "{mounts}");
-    assert!(mounts.contains("overlay /usr overlay ro,nosuid,nodev,relatime,lowerdir=0:1"), "{mounts}");
-}
-
-#[test]
 fn layers_are_all_there_is() {
     let Some(mut kitchen) = Kitchen::new() else {
         return;
