@@ -13,7 +13,8 @@ use crate::ui::text;
 
 const EXAMPLES: &str = "\
 Kept are: the results of the latest cooks of each package, what installed roots refer to, and sources.
-It waits for commands that are adding something, and they wait for it.
+It works beside other commands. What one of them may still use is out of sight at once, and its space is free
+after the first gc that follows that command.
 
 Examples:
   conary gc --dry-run
@@ -60,7 +61,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     if arguments.json.json {
         context.ui.json(&json!({
             "dry_run": arguments.dry_run, "kept_objects": report.kept_objects, "troves": report.troves,
-            "objects": report.objects, "strays": report.strays, "bytes": bytes, "roots": report.roots,
+            "objects": report.objects, "deferred": report.deferred, "deferred_bytes": report.deferred_bytes, "strays": report.strays, "bytes": bytes, "roots": report.roots,
             "logs": report.logs, "work": report.work,
         }))?;
         return Ok(Code::Success);
@@ -70,5 +71,10 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let objects = text::count(report.objects + report.strays, "object", "objects");
     let logs = text::count(report.logs, "log", "logs");
     context.ui.story(verb, &format!("{troves}, {objects}, {logs}: {}", text::size(bytes)));
+    if report.deferred > 0 {
+        let objects = text::count(report.deferred, "object", "objects");
+        let size = text::size(report.deferred_bytes);
+        context.ui.story("Deferred", &format!("{objects}, {size}: commands that are under way may still use them"));
+    }
     Ok(Code::Success)
 }

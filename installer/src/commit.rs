@@ -65,7 +65,7 @@ impl Root {
         };
         let work = &plan.work;
         // What comes into the store is not referred to before it is registered, nor linked before it is staged.
-        let _lease = own.lease()?;
+        let _hold = own.hold()?;
         ingest(own, work, sources, cancel, events)?;
         keep_displaced(&self.beneath, own, work)?;
         register(own, &self.path, plan)?;

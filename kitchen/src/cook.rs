@@ -219,8 +219,8 @@ struct Cook<'a> {
 
 impl Cook<'_> {
     fn run(&self) -> Result<Artifact, CookError> {
-        // Garbage collection waits: what comes into the store is not referred to before the action row.
-        let _lease = self.store.lease()?;
+        // Garbage collection leaves alone what is there now and what comes: it is not referred to before the action row.
+        let _hold = self.store.hold()?;
         let expanded = plan::expand_for_key(self.recipe, &self.machine)?;
         let known = sources::identify(&expanded, self.directory, &self.machine.arch, self.store, self.cancel)?;
         let (inputs, fetched) = if let Some(known) = known {

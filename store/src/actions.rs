@@ -9,6 +9,7 @@ use crate::Store;
 use crate::database;
 use crate::error::StoreError;
 use crate::manifest::Manifest;
+use crate::refs::Reference;
 use crate::troves;
 
 /// One input of an action, as its key saw it.
@@ -91,6 +92,9 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn record_action(&self, action: &ActionRow) -> Result<(), StoreError> {
         self.writable()?;
+        let _lease = self.lease()?;
+        let troves: Vec<Reference> = action.troves.iter().map(|trove| Reference::Trove(*trove)).collect();
+        self.revive(&troves)?;
         self.database().write("record an action", |transaction| insert(transaction, action))
     }
 
@@ -106,6 +110,7 @@ impl Store {
         action: impl FnOnce(Digest) -> ActionRow,
     ) -> Result<Digest, StoreError> {
         self.writable()?;
+        let _hold = self.hold()?;
         let _lease = self.lease()?;
         let prepared = self.prepare_trove(manifest)?;
         let action = action(prepared.id);
@@ -124,18 +129,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn is_complete(&self, trove: &Digest) -> Result<bool, StoreError> {
-        self.database().read("find a trove", |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT NOT EXISTS (
+        let complete = |store: &Self| {
+            store.database().read("find a trove", |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT NOT EXISTS (
                        SELECT 1 FROM trove_trees WHERE trove_trees.trove = troves.sequence
                        AND NOT EXISTS (SELECT 1 FROM objects WHERE objects.digest = trove_trees.tree))
                      FROM troves WHERE id = ?",
-                )?
-                .query_row([trove.as_bytes()], |row| row.get(0))
-                .optional()
-                .map(|found| found.unwrap_or(false))
-        })
+                    )?
+                    .query_row([trove.as_bytes()], |row| row.get(0))
+                    .optional()
+                    .map(|found| found.unwrap_or(false))
+            })
+        };
+        // What was condemned is whole, and used again from now on.
+        Ok(complete(self)? || (self.revive_whole_trove(trove)? && complete(self)?))
     }
 }
 

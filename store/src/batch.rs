@@ -24,11 +24,12 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::Store;
 use crate::cas::{self, Variant};
+use crate::condemned;
 use crate::copy::{self, How};
 use crate::database::signed;
 use crate::durable::{self, Dirty, Written};
 use crate::error::StoreError;
-use crate::lock::Lease;
+use crate::hold::Hold;
 use crate::place::Placement;
 use crate::tree::Tree;
 use crate::work::Work;
@@ -52,7 +53,7 @@ pub struct Batch<'s> {
     work: Work,
     next: AtomicU64,
     pending: Mutex<HashMap<Digest, BTreeMap<Variant, Pending>>>,
-    _lease: Lease,
+    _hold: Hold,
 }
 
 /// An object that is written and not yet in place.
@@ -69,9 +70,9 @@ impl Store {
     /// [`StoreError`]: the store was opened for reading only, cannot be written, or is being collected.
     pub fn batch(&self) -> Result<Batch<'_>, StoreError> {
         self.writable()?;
-        let lease = self.lease()?;
+        let hold = self.hold()?;
         let work = Work::make(self)?;
-        Ok(Batch { store: self, work, next: AtomicU64::new(0), pending: Mutex::default(), _lease: lease })
+        Ok(Batch { store: self, work, next: AtomicU64::new(0), pending: Mutex::default(), _hold: hold })
     }
 
     /// Keeps a tree as an object, durable on return, and returns its id.
@@ -214,6 +215,8 @@ impl<'s> Batch<'s> {
         let files: Vec<Written<'_>> =
             names.iter().map(|name| Written { directory: self.work.directory(), name: name.as_bytes() }).collect();
         durable::barrier(self.work.directory(), &files, dirty).map_err(self.failed("sync"))?;
+        // From the first name to its row: a file without a row is garbage to gc.
+        let _lease = self.store.lease()?;
         let shards = self.name(&pending, &names)?;
         let directories: Vec<BorrowedFd<'_>> = shards.iter().map(AsFd::as_fd).collect();
         durable::barrier_directories(self.store.objects(), &directories, dirty).map_err(self.failed("sync"))?;
@@ -225,7 +228,7 @@ impl<'s> Batch<'s> {
             for ((object, variant), Pending { size, .. }) in &pending {
                 insert.execute(params![object.as_bytes(), variant.to_string(), signed(*size)])?;
             }
-            Ok(())
+            condemned::replaced(transaction, pending.iter().map(|((object, variant), _)| (object, variant)))
         })?;
         Ok(Committed { objects: pending.len() as u64, bytes })
     }

@@ -177,12 +177,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn object_size(&self, object: &Digest) -> Result<Option<u64>, StoreError> {
-        self.database().read("find an object", |connection| {
+        let known = self.database().read("find an object", |connection| {
             connection
                 .prepare_cached("SELECT size_bytes FROM objects WHERE digest = ? LIMIT 1")?
                 .query_row([object.as_bytes()], |row| database::unsigned(row, 0))
                 .optional()
-        })
+        })?;
+        match known {
+            None => Ok(self.condemned_variants(object)?.first().map(|(_, size)| *size)),
+            known => Ok(known),
+        }
     }
 
     /// Reads an object whole and checks that its bytes are what its name says.
@@ -243,14 +247,24 @@ impl Store {
         }
     }
 
-    /// Returns the variants that an object has, with its size.
+    /// Returns the variants that an object has, with its size; those of a condemned one too, where this process may use it.
     pub(crate) fn variants(&self, object: &Digest) -> Result<Vec<(Variant, u64)>, StoreError> {
+        let known = self.listed_variants(object)?;
+        if known.is_empty() { self.parse_variants(self.condemned_variants(object)?) } else { Ok(known) }
+    }
+
+    /// Returns the variants of an object that is not condemned.
+    fn listed_variants(&self, object: &Digest) -> Result<Vec<(Variant, u64)>, StoreError> {
         let rows = self.database().read("find an object", |connection| {
             connection
                 .prepare_cached("SELECT variant, size_bytes FROM objects WHERE digest = ?")?
                 .query_map([object.as_bytes()], |row| Ok((row.get::<_, String>(0)?, database::unsigned(row, 1)?)))?
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
+        self.parse_variants(rows)
+    }
+
+    fn parse_variants(&self, rows: Vec<(String, u64)>) -> Result<Vec<(Variant, u64)>, StoreError> {
         rows.into_iter()
             .map(|(text, size)| Variant::parse(&text).map(|variant| (variant, size)))
             .collect::<Option<Vec<_>>>()
@@ -259,9 +273,9 @@ impl Store {
 
     /// Says whether an object is here with a file that looks untouched, so that nothing need be written.
     ///
-    /// A row whose file is gone or was written to counts as absent: adding the content again heals it.
+    /// A row whose file is gone or was written to counts as absent, and so does a condemned object: adding the content again heals it.
     pub(crate) fn is_whole(&self, object: &Digest, size: u64) -> Result<bool, StoreError> {
-        for (variant, known) in self.variants(object)? {
+        for (variant, known) in self.listed_variants(object)? {
             if known == size && self.fits(object, &variant, size) {
                 return Ok(true);
             }

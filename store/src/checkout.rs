@@ -173,7 +173,7 @@ impl Store {
         options: &CheckoutOptions<'_>,
         cancel: &AtomicBool,
     ) -> Result<CheckoutReport, CheckoutError> {
-        let _lease = self.lease()?;
+        let _hold = self.hold()?;
         let into = into.as_fd();
         let root = rustix::process::geteuid().is_root();
         let owners = match options.owners {

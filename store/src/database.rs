@@ -26,7 +26,7 @@ const BUSY_MILLIS: u64 = 20_000;
 const APPLICATION_ID: i64 = 0x434e_5259;
 
 /// The steps that make the schema, oldest first. A step that was released never changes.
-const STEPS: [&str; 1] = [include_str!("schema/1.sql")];
+const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The database of an open store.
 #[derive(Debug)]
@@ -38,8 +38,12 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the database in `directory` for writing, making it or bringing it up to date.
     ///
-    /// `alone` is called before the schema is touched and returns a guard that keeps others from it.
-    pub(crate) fn open<G>(directory: &Path, alone: impl FnOnce() -> Result<G, OpenError>) -> Result<Self, OpenError> {
+    /// `alone` is called before the schema is touched and returns a guard that keeps others from it; it gets a question to ask
+    /// again and again: whether the schema is still to be changed, or another process has done it.
+    pub(crate) fn open<G>(
+        directory: &Path,
+        alone: impl FnOnce(&dyn Fn() -> Result<bool, OpenError>) -> Result<G, OpenError>,
+    ) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -48,8 +52,7 @@ impl Database {
         let mut connection = Connection::open_with_flags(&path, flags).map_err(failed("open", &path))?;
         configure(&connection).map_err(failed("open", &path))?;
         if version(&connection, &path)? < steps() {
-            let _guard = alone()?;
-            // Another process may have done it while this one waited.
+            let _guard = alone(&|| Ok(version(&connection, &path)? < steps()))?;
             migrate(&mut connection, &path)?;
         }
         Ok(Self { path, connection: Mutex::new(connection) })

@@ -9,9 +9,9 @@
 //!         checked-out troves, logs, work of dead processes
 //! ```
 //!
-//! It holds the lease alone, so nothing is on its way into the store meanwhile; who has begun is
-//! waited for. It stops before it removes anything when something that is to be kept cannot be read.
-//! Facts stay: actions, sources, other digests.
+//! It holds the lease alone, which others share for moments only, and works beside commands that are under way: garbage that one of
+//! them may have seen is condemned, and its files go with the first gc after that command's end (`hold.rs`, `condemned.rs`). It
+//! stops before it removes anything when something that is to be kept cannot be read. Facts stay: actions, sources, other digests.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,11 +25,13 @@ use rustix::io::Errno;
 
 use crate::Store;
 use crate::actions::Input;
+use crate::condemned;
 use crate::database;
 use crate::durable;
 use crate::error::StoreError;
 use crate::event::{Event, Listener, nobody};
 use crate::lock::{self, Hold, Patience};
+use crate::logs::LogOutcome;
 use crate::refs::Reference;
 use crate::work;
 
@@ -44,7 +46,7 @@ pub struct GcOptions<'a> {
     pub keep_sources: bool,
     /// Counts what would go and removes nothing.
     pub dry_run: bool,
-    /// How long to wait for processes that are adding something.
+    /// How long to wait for the moment in which a process commits something.
     pub timeout_secs: u32,
     /// Hears of every object that goes.
     pub events: Listener<'a>,
@@ -67,6 +69,10 @@ pub struct GcReport {
     pub objects: u64,
     /// Bytes of their files.
     pub object_bytes: u64,
+    /// Objects that nothing refers to and that a command under way may still use; they go with a later gc.
+    pub deferred: u64,
+    /// Bytes of their files.
+    pub deferred_bytes: u64,
     /// Files without a row.
     pub strays: u64,
     /// Their bytes.
@@ -96,9 +102,9 @@ struct Doomed {
 }
 
 impl Store {
-    /// Removes everything that nothing refers to.
+    /// Removes everything that nothing refers to, and that no command under way may have seen.
     ///
-    /// `waiting` hears who is adding something while gc has to wait for it.
+    /// `waiting` hears who is committing something while gc has to wait for it.
     ///
     /// # Errors
     /// [`StoreError::Busy`] when others do not finish in time; [`StoreError::Damaged`] and the like when something that is to
@@ -112,15 +118,16 @@ impl Store {
         self.writable()?;
         let timeout_secs = Some(options.timeout_secs);
         let _lease = self.lease_alone(&mut Patience { waiting, cancel, timeout_secs })?;
+        let oldest = self.oldest_held()?;
         let live = self.mark(options, cancel)?;
         let mut report = GcReport { kept_objects: live.objects.len() as u64, ..GcReport::default() };
-        let doomed = self.condemn(&live, options, cancel, &mut report)?;
+        let doomed = self.doom(&live, oldest, options, cancel, &mut report)?;
         if !options.dry_run {
-            self.remove_rows(&live)?;
+            self.remove_rows(&live, oldest)?;
             doomed.par_iter().try_for_each(|shard| self.remove_files(shard))?;
         }
         self.sweep_roots(&live, options, &mut report)?;
-        self.sweep_logs(options, &mut report)?;
+        self.sweep_logs(options, oldest.is_some(), &mut report)?;
         if !options.dry_run {
             report.work = work::sweep(self)?;
             self.sweep_locks()?;
@@ -138,6 +145,11 @@ impl Store {
             }
             Ok((references, inputs))
         })?;
+        if !options.dry_run {
+            // What was condemned and is referred to since stays.
+            self.revive(&references)?;
+            self.revive(&inputs.iter().copied().map(Reference::Object).collect::<Vec<_>>())?;
+        }
         let mut live = Live::default();
         let mut trees: Vec<Digest> = Vec::new();
         for reference in references {
@@ -175,10 +187,11 @@ impl Store {
         Ok(live)
     }
 
-    /// Finds the files that go: those of garbage, and those without a row.
-    fn condemn(
+    /// Finds the files that go: those of garbage that no command under way may use, and those without a row.
+    fn doom(
         &self,
         live: &Live,
+        oldest: Option<i64>,
         options: &GcOptions<'_>,
         cancel: &AtomicBool,
         report: &mut GcReport,
@@ -195,9 +208,31 @@ impl Store {
                 if live.objects.contains(&key(&row.object)) {
                     continue;
                 }
-                sums.objects += u64::from(last != Some(row.object));
-                sums.object_bytes += row.size;
+                let first = u64::from(last != Some(row.object));
                 last = Some(row.object);
+                if oldest.is_some() {
+                    sums.deferred += first;
+                    sums.deferred_bytes += row.size;
+                    continue;
+                }
+                sums.objects += first;
+                sums.object_bytes += row.size;
+                names.push(row.file_name().into_bytes());
+                (options.events)(Event::Removed { bytes: row.size });
+            }
+            for (row, epoch) in &shard.condemned {
+                if live.objects.contains(&key(&row.object)) {
+                    continue;
+                }
+                let first = u64::from(last != Some(row.object));
+                last = Some(row.object);
+                if oldest.is_some_and(|oldest| *epoch >= oldest) {
+                    sums.deferred += first;
+                    sums.deferred_bytes += row.size;
+                    continue;
+                }
+                sums.objects += first;
+                sums.object_bytes += row.size;
                 names.push(row.file_name().into_bytes());
                 (options.events)(Event::Removed { bytes: row.size });
             }
@@ -213,6 +248,8 @@ impl Store {
         for (shard, sums) in found {
             report.objects += sums.objects;
             report.object_bytes += sums.object_bytes;
+            report.deferred += sums.deferred;
+            report.deferred_bytes += sums.deferred_bytes;
             report.strays += sums.strays;
             report.stray_bytes += sums.stray_bytes;
             if !shard.names.is_empty() {
@@ -233,19 +270,24 @@ impl Store {
         })
     }
 
-    /// Removes the rows of troves and objects that do not stay, in one transaction.
-    fn remove_rows(&self, live: &Live) -> Result<(), StoreError> {
+    /// Removes the rows of troves and objects that do not stay, in one transaction; those that a command under way may have
+    /// seen are condemned.
+    fn remove_rows(&self, live: &Live, oldest: Option<i64>) -> Result<(), StoreError> {
         let troves = self.dead_troves(live)?;
         self.database().write("remove garbage", |transaction| {
+            condemned::forget(transaction, oldest)?;
             let mut trove = transaction.prepare("DELETE FROM troves WHERE id = ?")?;
-            for id in &troves {
-                trove.execute([id])?;
-            }
             let dead: Vec<Key> = transaction
                 .prepare("SELECT DISTINCT digest FROM objects")?
                 .query_map([], |row| row.get::<_, Key>(0))?
                 .filter(|id| !id.as_ref().is_ok_and(|id| live.objects.contains(id)))
                 .collect::<rusqlite::Result<_>>()?;
+            if oldest.is_some() {
+                condemned::condemn(transaction, &dead, &troves)?;
+            }
+            for id in &troves {
+                trove.execute([id])?;
+            }
             let mut object = transaction.prepare("DELETE FROM objects WHERE digest = ?")?;
             for id in &dead {
                 object.execute([id])?;
@@ -269,10 +311,12 @@ impl Store {
     /// Removes checked-out troves that are garbage and that no process holds.
     fn sweep_roots(&self, live: &Live, options: &GcOptions<'_>, report: &mut GcReport) -> Result<(), StoreError> {
         let parent = self.subdirectory("roots")?;
+        // The build root of a command under way may be made of troves that are garbage by now.
+        let condemned: HashSet<Digest> = self.condemned_troves()?.into_iter().collect();
         for name in self.names(&parent, "roots")? {
             let text = format!("blake3:{}", String::from_utf8_lossy(&name));
-            let known = text.parse::<Digest>().is_ok_and(|id| live.troves.contains(&key(&id)));
-            if known || !is_free(&parent, &name) {
+            let stays = |id: Digest| live.troves.contains(&key(&id)) || condemned.contains(&id);
+            if text.parse::<Digest>().is_ok_and(stays) || !lock::is_free(&parent, &name) {
                 continue;
             }
             report.roots += 1;
@@ -284,15 +328,16 @@ impl Store {
         Ok(())
     }
 
-    /// Removes all but the latest logs of each package, and log files without a row.
-    fn sweep_logs(&self, options: &GcOptions<'_>, report: &mut GcReport) -> Result<(), StoreError> {
+    /// Removes all but the latest logs of each package, and log files without a row. Where commands are under way, logs that
+    /// did not end may be theirs and stay.
+    fn sweep_logs(&self, options: &GcOptions<'_>, under_way: bool, report: &mut GcReport) -> Result<(), StoreError> {
         let mut kept: HashSet<Vec<u8>> = HashSet::new();
         let mut counts = std::collections::HashMap::<String, u32>::new();
         let mut dead = Vec::new();
         for log in self.logs(None)? {
             let count = counts.entry(log.name.clone()).or_default();
             *count += 1;
-            if *count <= options.keep_logs {
+            if *count <= options.keep_logs || (under_way && log.outcome == LogOutcome::Open) {
                 kept.extend(log.path.file_name().map(|name| name.as_encoded_bytes().to_vec()));
             } else {
                 dead.push(log.id);
@@ -322,7 +367,7 @@ impl Store {
     fn sweep_locks(&self) -> Result<(), StoreError> {
         let parent = self.subdirectory("locks")?;
         for name in self.names(&parent, "locks")? {
-            if is_free(&parent, &name) {
+            if lock::is_free(&parent, &name) {
                 // Whoever opened it in this moment sees that its file is gone and makes a new one.
                 let _ = rustix::fs::unlinkat(&parent, name.as_slice(), AtFlags::empty());
             }
@@ -330,7 +375,8 @@ impl Store {
         Ok(())
     }
 
-    fn names(&self, directory: &OwnedFd, what: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+    /// Names what is in one of the store's own directories.
+    pub(crate) fn names(&self, directory: &OwnedFd, what: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         let failed = |error: Errno| StoreError::io("read", self.directory().join(what))(error.into());
         let mut names = Vec::new();
         for entry in Dir::read_from(directory).map_err(failed)? {
@@ -363,13 +409,6 @@ impl Store {
             Err(error) => Err(failed(error)),
         }
     }
-}
-
-/// Says whether nobody holds a lock on a directory or file.
-fn is_free(parent: &OwnedFd, name: &[u8]) -> bool {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty());
-    opened.is_ok_and(|file| lock::try_acquire(&file, Hold::Alone).unwrap_or(false))
 }
 
 fn key(digest: &Digest) -> Key {

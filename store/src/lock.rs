@@ -1,12 +1,12 @@
 // store/src/lock.rs
-//! Locks: the lease that keeps gc away, and one lock for each action key.
+//! Locks: the lease that keeps gc from the moments that matter, and one lock for each action key.
 //!
 //! All are `flock`s, so they end with their process however it dies. Nobody waits silently: whoever has to wait
 //! hears who holds the lock, and can be told to stop waiting.
 //!
-//! The **lease** is `<store>/lock`: shared by whoever adds objects that no row refers to yet, or links
-//! objects into a tree; exclusive for gc and for changing the schema. An **action lock** is
-//! `<store>/locks/<key>`, which is removed by its last holder.
+//! The **lease** is `<store>/lock`: shared for the moments in which files are named and rows about them committed; exclusive for
+//! gc, repair and changes of the schema. What lasts longer, such as a cook, holds an epoch instead (`hold.rs`). An **action
+//! lock** is `<store>/locks/<key>`, which is removed by its last holder.
 
 use std::fs;
 use std::io;
@@ -31,7 +31,7 @@ pub(crate) const LEASE: &str = "lock";
 
 /// Keeps gc away while it lives.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     _file: Option<OwnedFd>,
 }
 
@@ -68,15 +68,11 @@ pub(crate) struct Patience<'a> {
 }
 
 impl Store {
-    /// Takes a shared lease: as long as it lives, no object is collected.
+    /// Takes a shared lease: as long as it lives, gc neither condemns nor removes anything.
     ///
-    /// Held from before objects are added until the row that refers to them is committed. Cheap, and may be
-    /// taken many times. A store opened for reading only on a medium that cannot be written needs none.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`] when gc in another process does not end within the store's lock timeout;
-    /// [`OpenOptions::waiting`](crate::OpenOptions) hears of it at once.
-    pub fn lease(&self) -> Result<Lease, StoreError> {
+    /// Held for moments only. Cheap, and may be taken many times. A store opened for reading only on a medium that
+    /// cannot be written needs none. [`StoreError::Busy`] when gc in another process does not end within the store's lock timeout.
+    pub(crate) fn lease(&self) -> Result<Lease, StoreError> {
         let path = self.directory().join(LEASE);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = match rustix::fs::openat(self.top(), LEASE, flags, Mode::empty()) {
@@ -185,6 +181,13 @@ pub(crate) fn try_acquire(file: impl AsFd, hold: Hold) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says whether nobody holds a lock on a directory or file.
+pub(crate) fn is_free(parent: &OwnedFd, name: &[u8]) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(parent, name, flags, Mode::empty());
+    opened.is_ok_and(|file| try_acquire(&file, Hold::Alone).unwrap_or(false))
 }
 
 /// Says who holds a `flock` on a file, as far as the system tells.

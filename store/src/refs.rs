@@ -54,6 +54,8 @@ impl Store {
     pub fn pin(&self, reference: &Reference, reason: &str) -> Result<(), StoreError> {
         self.writable()?;
         let (kind, target) = reference.parts();
+        let _lease = self.lease()?;
+        self.revive(&[*reference])?;
         self.database().write("pin", |transaction| {
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO pins (kind, target, reason) VALUES (?, ?, ?)")?
@@ -105,6 +107,8 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn add_root_refs(&self, path: &Path, references: &[Reference]) -> Result<(), StoreError> {
         self.writable()?;
+        let _lease = self.lease()?;
+        self.revive(references)?;
         self.database().write("record what a root needs", |transaction| {
             let root = root(transaction, path)?;
             add_refs(transaction, root, references)
@@ -117,6 +121,8 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn set_root_refs(&self, path: &Path, references: &[Reference]) -> Result<(), StoreError> {
         self.writable()?;
+        let _lease = self.lease()?;
+        self.revive(references)?;
         self.database().write("record what a root needs", |transaction| {
             let root = root(transaction, path)?;
             transaction.prepare_cached("DELETE FROM root_refs WHERE root = ?")?.execute([root])?;

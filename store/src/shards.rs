@@ -42,6 +42,8 @@ pub(crate) struct Shard {
     /// The directory; `None` where there is none yet.
     pub(crate) directory: Option<OwnedFd>,
     pub(crate) rows: Vec<ObjectRow>,
+    /// Rows of condemned objects, with their epochs.
+    pub(crate) condemned: Vec<(ObjectRow, i64)>,
     /// Names of files without a row.
     pub(crate) strays: Vec<Vec<u8>>,
 }
@@ -111,9 +113,11 @@ impl Store {
             }
         }
         let rows = self.rows_of_shard(byte)?;
-        let known: HashSet<Vec<u8>> = rows.iter().map(|row| row.file_name().into_bytes()).collect();
+        let condemned = self.condemned_of_shard(byte)?;
+        let known = rows.iter().chain(condemned.iter().map(|(row, _)| row));
+        let known: HashSet<Vec<u8>> = known.map(|row| row.file_name().into_bytes()).collect();
         let strays = names.into_iter().filter(|name| !known.contains(name)).collect();
-        Ok(Shard { byte, directory, rows, strays })
+        Ok(Shard { byte, directory, rows, condemned, strays })
     }
 
     /// Names what lies in `objects/` and is not the directory of a first byte.
@@ -140,6 +144,8 @@ impl Store {
 
     /// Says whether a row is still there: what is compared may be changing.
     pub(crate) fn has_row(&self, byte: u8, name: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.rows_of_shard(byte)?.iter().any(|row| row.file_name().as_bytes() == name))
+        let is_it = |row: &ObjectRow| row.file_name().as_bytes() == name;
+        Ok(self.rows_of_shard(byte)?.iter().any(is_it)
+            || self.condemned_of_shard(byte)?.iter().any(|(row, _)| is_it(row)))
     }
 }

@@ -14,6 +14,7 @@ use sha2::Digest as _;
 use crate::Store;
 use crate::database;
 use crate::error::StoreError;
+use crate::refs::Reference;
 
 /// Whether a source is one file or a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,11 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn record_source(&self, claim: &str, source: &SourceRow) -> Result<(), StoreError> {
         self.writable()?;
+        let _lease = self.lease()?;
+        self.revive(&[match source.kind {
+            SourceKind::File => Reference::Object(source.object),
+            SourceKind::Tree => Reference::Tree(source.object),
+        }])?;
         self.database().write("record a source", |transaction| {
             transaction
                 .prepare_cached(

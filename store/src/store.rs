@@ -8,6 +8,7 @@
 //!         logs/        logs of builds that are running
 //!         tmp/         work in progress; what no living process holds is garbage
 //!         locks/       one file for each action under way
+//!         holds/       one file for each epoch that somebody holds
 //!         lock         the lease
 //! ```
 //!
@@ -17,15 +18,16 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::{Arc, Mutex, Weak};
 
-use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::database::Database;
 use crate::durable;
 use crate::error::{OpenError, StoreError};
+use crate::hold::{HOLDS, Held};
 use crate::lock::{self, Hold, Patience};
 use crate::place::clones;
 
@@ -70,6 +72,8 @@ pub struct Store {
     options: OpenOptions,
     /// The user whom the store belongs to, and the group that its new files get.
     owner: (u32, u32),
+    /// The epoch that this process holds.
+    pub(crate) hold: Mutex<Weak<Held>>,
     /// Numbers the work directories of this process.
     pub(crate) work: AtomicU64,
     /// Whether the file system can share blocks, once that was tried.
@@ -108,15 +112,24 @@ impl Store {
         }
         let objects = ensure_directory(&top, directory, "objects", 0o755)?;
         let temporary = ensure_directory(&top, directory, "tmp", 0o700)?;
-        let alone = || -> Result<OwnedFd, OpenError> {
-            for name in ["roots", "logs", "locks"] {
+        let alone = |needed: &dyn Fn() -> Result<bool, OpenError>| -> Result<OwnedFd, OpenError> {
+            for name in ["roots", "logs", "locks", HOLDS] {
                 ensure_directory(&top, directory, name, 0o755)?;
             }
             let path = directory.join(lock::LEASE);
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let mode = Mode::from_raw_mode(0o644);
             let file = rustix::fs::openat(&top, lock::LEASE, flags, mode).map_err(io("make", &path))?;
-            wait_alone(&file, &path, options)?;
+            let mut looks = 0;
+            loop {
+                wait_alone(&file, &path, options)?;
+                // A command under way must be able to commit, so it is waited for without the lease.
+                if !needed()? || !any_hold(&top, directory)? {
+                    break;
+                }
+                rustix::fs::flock(&file, FlockOperation::Unlock).map_err(io("unlock", &path))?;
+                wait_a_little(&mut looks, directory, options)?;
+            }
             durable::sync_directory(&top).map_err(|source| OpenError::Io { action: "sync", path, source })?;
             Ok(file)
         };
@@ -129,6 +142,7 @@ impl Store {
             database,
             options: options.clone(),
             owner: if user == 0 { (0, 0) } else { (user, rustix::process::getegid().as_raw()) },
+            hold: Mutex::default(),
             work: AtomicU64::new(0),
             clones: AtomicU8::new(clones::UNKNOWN),
         })
@@ -162,6 +176,7 @@ impl Store {
             database,
             options: options.clone(),
             owner,
+            hold: Mutex::default(),
             work: AtomicU64::new(0),
             clones: AtomicU8::new(clones::UNKNOWN),
         })
@@ -289,6 +304,36 @@ fn ensure_directory(top: &OwnedFd, directory: &Path, name: &str, mode: u32) -> R
         Err(error) => return Err(io("make")(error.into())),
     }
     durable::open_directory(top, name).map_err(io("open"))
+}
+
+/// Says whether any command is under way; asked with the lease held alone, so that none begins meanwhile.
+fn any_hold(top: &OwnedFd, directory: &Path) -> Result<bool, OpenError> {
+    let path = directory.join(HOLDS);
+    let io = |source: std::io::Error| OpenError::Io { action: "read", path: path.clone(), source };
+    let parent = durable::open_directory(top, HOLDS).map_err(io)?;
+    for entry in rustix::fs::Dir::read_from(&parent).map_err(|error| io(error.into()))? {
+        let entry = entry.map_err(|error| io(error.into()))?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." && !lock::is_free(&parent, name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits for commands under way to end; says so once, and gives up in time.
+fn wait_a_little(looks: &mut u32, directory: &Path, options: &OpenOptions) -> Result<(), OpenError> {
+    let path = directory.join(HOLDS);
+    if *looks > options.lock_timeout_secs.saturating_mul(10) {
+        let source = std::io::Error::new(std::io::ErrorKind::ResourceBusy, "another command is under way");
+        return Err(OpenError::Io { action: "change the schema of", path, source });
+    }
+    if let (0, Some(waiting)) = (*looks, &options.waiting) {
+        waiting("the store", "a command that is under way");
+    }
+    *looks += 1;
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    Ok(())
 }
 
 /// Takes the lease alone before the schema is made or changed.

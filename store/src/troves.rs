@@ -8,6 +8,7 @@ use crate::Store;
 use crate::database;
 use crate::error::StoreError;
 use crate::manifest::Manifest;
+use crate::refs::Reference;
 
 /// A trove in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,19 +45,23 @@ impl Store {
     /// [`StoreError::Incomplete`] when a tree of it, or an object of a tree, is not in the store.
     pub fn put_trove(&self, manifest: &Manifest) -> Result<Digest, StoreError> {
         self.writable()?;
+        let _hold = self.hold()?;
         let _lease = self.lease()?;
         let prepared = self.prepare_trove(manifest)?;
         self.database().write("record a trove", |transaction| insert(transaction, &prepared))?;
         Ok(prepared.id)
     }
 
-    /// Checks a trove before it is recorded; the caller holds a lease.
+    /// Checks a trove before it is recorded, and puts back what of it was condemned; the caller shares the lease.
     pub(crate) fn prepare_trove<'m>(&self, manifest: &'m Manifest) -> Result<Prepared<'m>, StoreError> {
         manifest.check().map_err(|error| StoreError::Invalid {
             what: "trove",
             value: manifest.spec().to_string(),
             reason: error.to_string(),
         })?;
+        let trees: Vec<Reference> =
+            manifest.components.values().map(|component| Reference::Tree(component.tree)).collect();
+        self.revive(&trees)?;
         for component in manifest.components.values() {
             self.check_tree(manifest, &component.tree)?;
         }
@@ -87,11 +92,19 @@ impl Store {
         absent.map_or(Ok(()), |object| Err(incomplete(&object)))
     }
 
-    /// Reads a trove's manifest, verified.
+    /// Reads a trove's manifest, verified. A condemned trove is put back by this: somebody needs it.
     ///
     /// # Errors
     /// [`StoreError::NoTrove`]; [`StoreError::Manifest`] when the row is damaged.
     pub fn trove(&self, id: &Digest) -> Result<Manifest, StoreError> {
+        match self.trove_row(id) {
+            Err(StoreError::NoTrove { .. }) if self.revive_whole_trove(id)? => self.trove_row(id),
+            other => other,
+        }
+    }
+
+    /// Reads a trove's manifest, verified, if it is not condemned.
+    pub(crate) fn trove_row(&self, id: &Digest) -> Result<Manifest, StoreError> {
         let json: Option<Vec<u8>> = self.database().read("find a trove", |connection| {
             connection
                 .prepare_cached("SELECT manifest FROM troves WHERE id = ?")?
@@ -108,14 +121,15 @@ impl Store {
         Manifest::from_json(&json).map_err(|source| StoreError::Manifest { trove: *id, source })
     }
 
-    /// Says whether the store has a trove.
+    /// Says whether the store has a trove. A condemned trove is put back by this, so that it is still there when it is used.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub fn has_trove(&self, id: &Digest) -> Result<bool, StoreError> {
-        self.database().read("find a trove", |connection| {
+        let listed = self.database().read("find a trove", |connection| {
             connection.prepare_cached("SELECT 1 FROM troves WHERE id = ?")?.exists([id.as_bytes()])
-        })
+        })?;
+        Ok(listed || self.revive_whole_trove(id)?)
     }
 
     /// Lists the troves of a name, the one put last first.
@@ -172,20 +186,31 @@ impl Store {
 /// A trove that may be recorded: everything it names is here.
 pub(crate) struct Prepared<'m> {
     pub(crate) id: Digest,
-    json: Vec<u8>,
-    manifest: &'m Manifest,
+    pub(crate) json: Vec<u8>,
+    pub(crate) manifest: &'m Manifest,
 }
 
 /// Records a trove, or makes it the newest of its name.
 pub(crate) fn insert(transaction: &Transaction<'_>, trove: &Prepared<'_>) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM condemned_troves WHERE id = ?")?.execute([trove.id.as_bytes()])?;
+    insert_as(transaction, trove, None)
+}
+
+/// Records a trove with the number it had, or a new one.
+pub(crate) fn insert_as(
+    transaction: &Transaction<'_>,
+    trove: &Prepared<'_>,
+    sequence: Option<i64>,
+) -> rusqlite::Result<()> {
     let Prepared { id, json, manifest } = trove;
     transaction.prepare_cached("DELETE FROM troves WHERE id = ?")?.execute([id.as_bytes()])?;
     transaction
         .prepare_cached(
-            "INSERT INTO troves (id, name, version, flavor, label, arch, manifest)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO troves (sequence, id, name, version, flavor, label, arch, manifest)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
+            sequence,
             id.as_bytes(),
             manifest.name.as_str(),
             manifest.version.to_string(),

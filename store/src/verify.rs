@@ -150,9 +150,9 @@ impl Store {
             let _lease = self.lease_alone(&mut Patience { waiting, cancel, timeout_secs })?;
             return self.verify_all(options, cancel);
         }
-        let lease = self.lease()?;
+        let hold = self.hold()?;
         let mut report = self.verify_all(options, cancel)?;
-        drop(lease);
+        drop(hold);
         self.drop_false_strays(&mut report, waiting, cancel, options.timeout_secs)?;
         Ok(report)
     }

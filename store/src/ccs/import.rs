@@ -42,8 +42,8 @@ impl Package {
     /// # Errors
     /// [`CcsError`]: the payload is damaged, or the store cannot be written. The store is then as it was.
     pub fn import(&self, store: &Store, cancel: &AtomicBool, progress: Progress<'_>) -> Result<Digest, CcsError> {
-        // Held until the trove's row refers to the objects, so that no collection comes between.
-        let _lease = store.lease()?;
+        // Held until the trove's row refers to the objects, so that no collection takes them in between.
+        let _hold = store.hold()?;
         let batch = store.batch()?;
         let objects = self.objects()?;
         let missing = missing(store, &objects)?;

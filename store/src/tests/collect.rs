@@ -120,34 +120,145 @@ fn gc_removes_nothing_when_it_cannot_read_what_stays() {
     assert!(place.store.has(&garbage).unwrap());
 }
 
-/// What the process in the next test does: adds an object and refers to it when it is told to.
+/// What the process in the next tests does: adds an object, finds others, and refers to them when it is told to.
+pub(super) fn hold_epoch(path: &Path) {
+    let store = open(path);
+    let hold = store.hold().unwrap();
+    let added = store.put_bytes(b"not yet referred to").unwrap();
+    let seen = store.put_bytes(b"was there").unwrap();
+    let trove = store.find_troves("seen").unwrap().pop().map(|row| row.id);
+    println!("\nadded");
+    std::io::stdin().read_exact(&mut [0]).unwrap();
+    // gc has run since.
+    assert_eq!(store.read(&added).unwrap(), b"not yet referred to");
+    assert_eq!(store.read(&seen).unwrap(), b"was there");
+    store.pin(&Reference::Object(added), "test").unwrap();
+    store.pin(&Reference::Object(seen), "test").unwrap();
+    if let Some(trove) = trove {
+        store.record_action(&action(9, "seen", trove, &seen)).unwrap();
+    }
+    drop(hold);
+}
+
+/// What the process in the next test does: shares the lease until it is told to end.
 pub(super) fn hold_lease(path: &Path) {
     let store = open(path);
     let lease = store.lease().unwrap();
     let object = store.put_bytes(b"not yet referred to").unwrap();
     println!("\nadded");
     std::io::stdin().read_exact(&mut [0]).unwrap();
-    store.pin(&Reference::Object(object), "test").unwrap();
+    // One lease for both, as a commit has.
+    let (kind, target) = ("object", object);
+    let sql = "INSERT INTO pins (kind, target, reason) VALUES (?, ?, 'test')";
+    let pinned = store.database().write("pin", |transaction| transaction.execute(sql, (kind, target.as_bytes())));
+    pinned.unwrap();
     drop(lease);
 }
 
-#[test]
-fn gc_waits_for_who_is_adding_something() {
-    let place = Place::new();
-    let (mut input, output) = std::io::pipe().map(|(reader, writer)| (writer, reader)).unwrap();
-    let mut child = {
-        // The child's standard input is a pipe of ours.
-        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["--exact", "tests::child_process", "--nocapture", "--test-threads=1"])
-            .env(super::WORK, "lease")
-            .env(super::WHERE, place.store.directory())
-            .stdin(output)
-            .stdout(std::process::Stdio::piped());
-        command.spawn().unwrap()
-    };
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+/// A process that does `work` and says that it has begun; what is written to its standard input ends it.
+fn waiting_child(work: &str, store: &Path) -> (std::process::Child, std::io::PipeWriter) {
+    let (output, input) = std::io::pipe().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::child_process", "--nocapture", "--test-threads=1"])
+        .env(super::WORK, work)
+        .env(super::WHERE, store)
+        .stdin(output)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     while lines.next().unwrap().unwrap() != "added" {}
+    (child, input)
+}
+
+#[test]
+fn gc_works_beside_a_command_that_is_under_way() {
+    let place = Place::new();
+    let store = &place.store;
+    let seen = store.put_bytes(b"was there").unwrap();
+    let unseen = store.put_bytes(b"nobody wants it").unwrap();
+    let (trove, file) = trove(&place, "seen", "1-1");
+    let sequence = store.find_troves("seen").unwrap()[0].sequence;
+    let paths: Vec<PathBuf> = [seen, unseen, file].iter().map(|object| object_file(&place, object)).collect();
+    let (mut child, mut input) = waiting_child("hold", store.directory());
+    let impatient = GcOptions { timeout_secs: 0, ..GcOptions::default() };
+    let mut waiting = |holder: &str| panic!("{holder} is waited for");
+    let report = store.gc(&impatient, &mut waiting, &NEVER).unwrap();
+    // Two loose objects, what the child added, and the trove's tree and file.
+    assert_eq!((report.objects, report.deferred, report.troves), (0, 5, 1));
+    let gone = |object: &Digest| !store.has(object).unwrap();
+    assert!(gone(&seen) && gone(&unseen) && gone(&file), "out of sight");
+    assert!(paths.iter().all(|path| path.exists()), "and not off the disk");
+    assert!(store.find_troves("seen").unwrap().is_empty());
+    assert_eq!(verify(store, false).problems, [], "condemned files are no strays");
+    // Again: nothing more to condemn, and nothing goes while the child lives.
+    let again = store.gc(&impatient, &mut waiting, &NEVER).unwrap();
+    assert_eq!((again.objects, again.deferred, again.strays), (0, 5, 0));
+
+    input.write_all(b"x").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(store.read(&seen).unwrap(), b"was there");
+    assert!(store.is_complete(&trove).unwrap());
+    assert_eq!(store.find_troves("seen").unwrap()[0].sequence, sequence, "a trove that is back is no newer for it");
+    assert!(store.read(&file).is_ok());
+    let last = gc(store, &GcOptions::default());
+    assert_eq!((last.objects, last.deferred, last.kept_objects), (1, 0, 4));
+    assert!(!paths[1].exists());
+    assert_eq!(fs::read_dir(place.path("store/holds")).unwrap().count(), 0);
+    assert_eq!(verify(store, false).problems, []);
+}
+
+#[test]
+fn garbage_goes_beside_commands_that_began_after_it_was_found() {
+    let place = Place::new();
+    let garbage = place.store.put_bytes(b"was there").unwrap();
+    let path = object_file(&place, &garbage);
+    let first = place.store.hold().unwrap();
+    assert_eq!(gc(&place.store, &GcOptions::default()).deferred, 1);
+    // This one began later: it does not see the garbage and makes its own.
+    let other = open(place.store.directory());
+    let second = other.hold().unwrap();
+    assert!(!other.has(&garbage).unwrap() && place.store.has(&garbage).unwrap());
+    drop(first);
+    let report = gc(&place.store, &GcOptions::default());
+    assert_eq!((report.objects, report.deferred), (1, 0));
+    assert!(!path.exists());
+    drop(second);
+}
+
+#[test]
+fn what_was_condemned_is_whole_again_when_it_is_added_again() {
+    let place = Place::new();
+    let store = &place.store;
+    let garbage = store.put_bytes(b"was there").unwrap();
+    let hold = store.hold().unwrap();
+    assert_eq!(gc(store, &GcOptions::default()).deferred, 1);
+    let other = open(store.directory());
+    assert_eq!(other.put_bytes(b"was there").unwrap(), garbage);
+    other.pin(&Reference::Object(garbage), "test").unwrap();
+    drop(hold);
+    let report = gc(store, &GcOptions::default());
+    assert_eq!((report.objects, report.kept_objects), (0, 1));
+    assert_eq!(store.read(&garbage).unwrap(), b"was there");
+}
+
+#[test]
+fn the_schema_is_not_changed_under_a_command() {
+    let place = Place::new();
+    let hold = place.store.hold().unwrap();
+    let sql = "PRAGMA user_version = 1; DROP TABLE condemned; DROP TABLE condemned_troves; DROP TABLE epoch;";
+    place.store.database().write("go back", |transaction| transaction.execute_batch(sql)).unwrap();
+    let options = crate::OpenOptions { lock_timeout_secs: 0, ..crate::OpenOptions::default() };
+    let error = Store::open(place.store.directory(), &options).unwrap_err();
+    assert!(error.to_string().starts_with("cannot change the schema of"), "{error}");
+    drop(hold);
+    Store::open(place.store.directory(), &options).unwrap();
+}
+
+#[test]
+fn gc_waits_for_who_is_committing_something() {
+    let place = Place::new();
+    let (mut child, mut input) = waiting_child("lease", place.store.directory());
     let impatient = GcOptions { timeout_secs: 0, ..GcOptions::default() };
     let error = place.store.gc(&impatient, &mut |_| {}, &NEVER).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
@@ -169,7 +280,7 @@ fn gc_leaves_a_batch_alone_and_sweeps_dead_work() {
     let batch = place.store.batch().unwrap();
     batch.add_bytes(b"on its way", 0o644).unwrap();
     let impatient = GcOptions { timeout_secs: 0, ..GcOptions::default() };
-    assert!(place.store.gc(&impatient, &mut |_| {}, &NEVER).is_err());
+    assert_eq!(place.store.gc(&impatient, &mut |_| {}, &NEVER).unwrap(), GcReport::default());
     batch.commit().unwrap();
     fs::create_dir_all(place.path("store/tmp/work-1-1/deep")).unwrap();
     fs::write(place.path("store/tmp/work-1-1/deep/0"), b"left").unwrap();

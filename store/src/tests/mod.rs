@@ -88,6 +88,7 @@ fn child_process() {
         "import" => crash::import_for_ever(&path),
         "put" => crash::put_many(&path),
         "lease" => collect::hold_lease(&path),
+        "hold" => collect::hold_epoch(&path),
         other => panic!("unknown work {other}"),
     }
 }
