@@ -93,6 +93,20 @@ pub enum Command {
     Remove(commands::remove::Arguments),
     /// Return a root to an earlier state
     Rollback(commands::rollback::Arguments),
+    /// Do again what a rollback took back
+    Redo(commands::redo::Arguments),
+    /// List states of a root, compare them, and return to one
+    State(commands::state::Arguments),
+    /// Remove packages that nothing needs any more
+    Autoremove(commands::autoremove::Arguments),
+    /// Say why packages are installed
+    Mark(commands::mark::Arguments),
+    /// Keep packages at their version
+    Pin(commands::hold::Arguments),
+    /// Keep packages from being removed
+    Protect(commands::hold::Arguments),
+    /// Keep packages as they are: at their version, and from being removed
+    Hold(commands::hold::Arguments),
     /// List what is installed
     List(commands::list::Arguments),
     /// Show all about one installed package
@@ -103,6 +117,8 @@ pub enum Command {
     Owner(commands::owner::Arguments),
     /// Compare installed files with what was installed
     Verify(commands::verify::Arguments),
+    /// Look at configuration files that were edited, and decide what becomes of them
+    Config(commands::config::Arguments),
     /// List the changes of a root
     History(commands::history::Arguments),
     /// Add, verify and pin sources
@@ -118,7 +134,7 @@ pub enum Command {
     /// Name other places for sources
     Mirror(commands::mirror::Arguments),
     /// Look at and change the settings of a store
-    Config(commands::config::Arguments),
+    Settings(commands::settings::Arguments),
     /// Run any command inside the wall that a build gets
     Sandbox(commands::sandbox::Arguments),
     /// Tell what this host offers the sandbox, and which switch to flip
@@ -140,11 +156,19 @@ impl Command {
             Self::Install(arguments) => commands::install::run(&arguments, context),
             Self::Remove(arguments) => commands::remove::run(&arguments, context),
             Self::Rollback(arguments) => commands::rollback::run(&arguments, context),
+            Self::Redo(arguments) => commands::redo::run(&arguments, context),
+            Self::State(arguments) => commands::state::run(&arguments, context),
+            Self::Autoremove(arguments) => commands::autoremove::run(&arguments, context),
+            Self::Mark(arguments) => commands::mark::run(&arguments, context),
+            Self::Pin(arguments) => commands::hold::run(&arguments, commands::hold::Kind::Pin, context),
+            Self::Protect(arguments) => commands::hold::run(&arguments, commands::hold::Kind::Protect, context),
+            Self::Hold(arguments) => commands::hold::run(&arguments, commands::hold::Kind::Both, context),
             Self::List(arguments) => commands::list::run(&arguments, context),
             Self::Show(arguments) => commands::show::run(&arguments, context),
             Self::Files(arguments) => commands::files::run(&arguments, context),
             Self::Owner(arguments) => commands::owner::run(&arguments, context),
             Self::Verify(arguments) => commands::verify::run(&arguments, context),
+            Self::Config(arguments) => commands::config::run(&arguments, context),
             Self::History(arguments) => commands::history::run(&arguments, context),
             Self::Source(arguments) => commands::source::run(&arguments, context),
             Self::Convert(arguments) => commands::convert::run(&arguments, context),
@@ -152,7 +176,7 @@ impl Command {
             Self::Store(arguments) => commands::store::run(&arguments, context),
             Self::Ccs(arguments) => commands::ccs::run(&arguments, context),
             Self::Mirror(arguments) => commands::mirror::run(&arguments, context),
-            Self::Config(arguments) => commands::config::run(&arguments, context),
+            Self::Settings(arguments) => commands::settings::run(&arguments, context),
             Self::Sandbox(arguments) => commands::sandbox::run(&arguments, context),
             Self::Doctor(arguments) => commands::doctor::run(&arguments, context),
             Self::Completions(arguments) => commands::completions::run(&arguments, context),
@@ -193,11 +217,19 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("install", CHANGE),
     ("remove", CHANGE),
     ("rollback", CHANGE),
+    ("redo", CHANGE),
+    ("state", CHANGE),
+    ("autoremove", CHANGE),
+    ("mark", CHANGE),
+    ("pin", CHANGE),
+    ("protect", CHANGE),
+    ("hold", CHANGE),
     ("list", LOOK),
     ("show", LOOK),
     ("files", LOOK),
     ("owner", LOOK),
     ("verify", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
+    ("config", CHANGE),
     ("history", LOOK),
     (
         "source",
@@ -208,7 +240,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("store", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
     ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
     ("mirror", &[Code::NotFound, Code::System]),
-    ("config", &[Code::NotFound, Code::System]),
+    ("settings", &[Code::NotFound, Code::System]),
     ("sandbox", &[Code::Sandbox, Code::NotFound, Code::System, Code::Interrupted]),
     ("doctor", &[Code::Sandbox]),
     ("completions", &[]),

@@ -4,6 +4,7 @@
 //! A command opens what it needs, calls one function of a library, and says how it went. Nothing is decided
 //! here that a library should decide.
 
+pub mod autoremove;
 pub mod ccs;
 pub mod changes;
 pub mod completions;
@@ -15,17 +16,22 @@ pub mod fetch;
 pub mod files;
 pub mod gc;
 pub mod history;
+pub mod hold;
 pub mod install;
 pub mod list;
 pub mod log;
 pub mod man;
+pub mod mark;
 pub mod mirror;
 pub mod owner;
+pub mod redo;
 pub mod remove;
 pub mod rollback;
 pub mod sandbox;
+pub mod settings;
 pub mod show;
 pub mod source;
+pub mod state;
 pub mod store;
 pub mod verify;
 pub mod why;
@@ -81,7 +87,7 @@ impl Context<'_> {
     pub fn fetch_options(&self, arguments: &SourceArgs, store: &Store) -> Result<fetching::Options, Failure> {
         let surroundings = self.environment;
         let mut distfiles: Vec<PathBuf> = arguments.distfiles.iter().map(|path| surroundings.absolute(path)).collect();
-        distfiles.extend(store.setting(config::DISTFILES)?.map(PathBuf::from));
+        distfiles.extend(store.setting(settings::DISTFILES)?.map(PathBuf::from));
         let proxies = &surroundings.proxies;
         let tls = trust::client_config(&surroundings.certificates);
         Ok(fetching::Options {

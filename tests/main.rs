@@ -6,6 +6,7 @@
 
 mod builds;
 mod cli;
+mod config;
 mod cook;
 mod docs;
 mod install;

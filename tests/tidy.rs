@@ -72,6 +72,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "serde",
             "serde_json",
             "signal-hook",
+            "similar",
             "tracing-subscriber",
         ],
     ),

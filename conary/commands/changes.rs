@@ -107,6 +107,27 @@ pub fn change(
     Ok(Code::Success)
 }
 
+/// Plans, and brings what the plan needs into the root's store.
+pub fn download(
+    root: &Root,
+    requests: &[Request],
+    sources: &[&Store],
+    options: PlanOptions,
+    arguments: &ChangeArgs,
+    context: &Context<'_>,
+) -> Outcome {
+    let plan = root.plan(requests, sources, &options)?;
+    let story = Story::new(context.ui);
+    let troves = root.download(&plan, sources, context.cancel, &|event| story.tell(&event))?;
+    story.end();
+    let what = text::count(troves as u64, "package", "packages");
+    context.ui.story("Downloaded", &format!("{what} into the root's store; nothing is installed yet"));
+    if arguments.json {
+        context.ui.json(&describe(&plan, None))?;
+    }
+    Ok(Code::Success)
+}
+
 /// Shows the plan and asks whether to go on.
 fn confirm(plan: &Plan, context: &Context<'_>) -> Result<(), Failure> {
     let refused = || Failure::new(Code::Refused, "not confirmed: nothing was changed");
@@ -143,6 +164,9 @@ fn words(change: &ChangeRow) -> (&'static str, &'static str, String) {
     match (&change.before, &change.after) {
         (None, Some(after)) => ("install", "Installed", title(&after.spec)),
         (Some(before), None) => ("remove", "Removed", title(&before.spec)),
+        (Some(before), Some(after)) if before.digest == after.digest && before.components == after.components => {
+            ("mark", "Marked", format!("{} as {}", title(&after.spec), after.reason.as_str()))
+        }
         (Some(before), Some(after)) if before.spec == after.spec => ("reinstall", "Reinstalled", title(&after.spec)),
         (Some(before), Some(after)) => {
             ("replace", "Replaced", format!("{} by {}", title(&before.spec), title(&after.spec)))

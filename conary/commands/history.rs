@@ -45,5 +45,9 @@ fn row(changeset: &ChangesetRow) -> Vec<String> {
     if let Some(number) = changeset.returns_to {
         what.insert(0, format!("rollback to {number}:"));
     }
+    if what.is_empty() {
+        // A decision about configuration changes no package.
+        what.push(text::safe(&changeset.command_line).into_owned());
+    }
     vec![changeset.number.to_string(), text::date(changeset.at_unix_secs), changeset.actor.clone(), what.join(" ")]
 }

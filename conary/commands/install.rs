@@ -25,6 +25,7 @@ back by the next one.
 Examples:
   conary install dist/hello-1.0-1.x86_64.ccs --root /srv/root
   conary install zlib sqlite --root /srv/root --yes
+  conary install hello --root /srv/root --download-only
   conary install hello --root /srv/root --dry-run";
 
 /// The arguments of `conary install`.
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Take the place of files that no package owns; they are kept for rollback
     #[arg(long)]
     replace: bool,
+    /// Bring what is needed into the root's store, and install nothing yet
+    #[arg(long)]
+    download_only: bool,
     /// The store that names are looked up in [default: the one that `conary cook` fills]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
@@ -58,6 +62,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     };
     let root = changes::open(&arguments.root, access, context)?;
     let options = PlanOptions { replace: arguments.replace };
+    if arguments.download_only && !arguments.change.dry_run {
+        return changes::download(&root, &requests, &sources, options, &arguments.change, context);
+    }
     changes::change(&root, &requests, &sources, options, &arguments.change, context)
 }
 

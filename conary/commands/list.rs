@@ -2,6 +2,7 @@
 //! `conary list`: what is installed in a root.
 
 use clap::Args;
+use installer::Reason;
 use serde_json::json;
 
 use crate::cli::{JsonArg, RootArgs};
@@ -14,12 +15,19 @@ use crate::ui::text;
 const EXAMPLES: &str = "\
 Examples:
   conary list --root /srv/root
+  conary list --root /srv/root --orphans
   conary list --root /srv/root --json";
 
 /// The arguments of `conary list`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
+    /// Only packages that nobody asked for and nothing needs
+    #[arg(long, conflicts_with = "explicit")]
+    orphans: bool,
+    /// Only packages that somebody asked for
+    #[arg(long)]
+    explicit: bool,
     #[command(flatten)]
     root: RootArgs,
     #[command(flatten)]
@@ -28,7 +36,15 @@ pub struct Arguments {
 
 /// Prints a line for each trove.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
-    let installed = changes::open(&arguments.root, Access::Read, context)?.list()?;
+    let root = changes::open(&arguments.root, Access::Read, context)?;
+    let mut installed = root.list()?;
+    if arguments.orphans {
+        let orphans = root.orphans()?;
+        installed.retain(|trove| orphans.contains(&trove.manifest.name.to_string()));
+    }
+    if arguments.explicit {
+        installed.retain(|trove| trove.reason == Reason::Explicit);
+    }
     if arguments.json.json {
         let rows: Vec<_> = installed
             .iter()

@@ -16,6 +16,7 @@ Edited configuration files are moved beside their place and never lost.
 Examples:
   conary remove hello --root /srv/root
   conary remove zlib:devel --root /srv/root --yes
+  conary remove nginx --orphans --root /srv/root
   conary remove zlib sqlite --root /srv/root --dry-run";
 
 /// The arguments of `conary remove`.
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Installed packages, or single components of them
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
+    /// Remove also what nothing needs any more then
+    #[arg(long)]
+    orphans: bool,
     #[command(flatten)]
     change: ChangeArgs,
     #[command(flatten)]
@@ -34,7 +38,8 @@ pub struct Arguments {
 /// Removes what the command line names.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let specs = arguments.names.iter().map(|word| install::spec(word));
-    let requests = specs.map(|spec| spec.map(Request::Remove)).collect::<Result<Vec<_>, _>>()?;
+    let mut requests = specs.map(|spec| spec.map(Request::Remove)).collect::<Result<Vec<_>, _>>()?;
+    requests.extend(arguments.orphans.then_some(Request::RemoveOrphans));
     let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
     let root = changes::open(&arguments.root, access, context)?;
     changes::change(&root, &requests, &[], PlanOptions::default(), &arguments.change, context)

@@ -66,6 +66,7 @@ impl Root {
         let work = &plan.work;
         // What comes into the store is not referred to before it is registered, nor linked before it is staged.
         let _hold = own.hold()?;
+        self.check_space(own, work, sources)?;
         ingest(own, work, sources, cancel, events)?;
         keep_displaced(&self.beneath, own, work)?;
         register(own, &self.path, plan)?;
@@ -89,6 +90,30 @@ impl Root {
         events(Event::Committed { number: work.number });
         finish(&self.beneath, db, work.number, journal, &touched, events)?;
         Ok(Changeset { number: Some(work.number), row })
+    }
+
+    /// Brings everything that a plan needs into the root's store, and changes nothing else; returns how many troves came.
+    ///
+    /// The root's store keeps them until states are pruned, so that a later command needs no source.
+    ///
+    /// # Errors
+    /// Every [`CommitError`] before the commit point.
+    pub fn download(
+        &self,
+        plan: &Plan,
+        sources: &[&Store],
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<usize, CommitError> {
+        let (Some(own), true) = (self.store.as_ref(), self.options.write) else {
+            return Err(CommitError::ReadOnly);
+        };
+        let _hold = own.hold()?;
+        self.check_space(own, &plan.work, sources)?;
+        let troves = ingest(own, &plan.work, sources, cancel, events)?;
+        let references: Vec<_> = plan.work.troves.iter().map(|trove| Reference::Trove(trove.digest)).collect();
+        own.add_root_refs(&self.path, &references)?;
+        Ok(troves)
     }
 
     fn stage<'a>(
@@ -120,7 +145,7 @@ fn ingest(
     sources: &[&Store],
     cancel: &AtomicBool,
     events: &dyn Fn(Event),
-) -> Result<(), CommitError> {
+) -> Result<usize, CommitError> {
     let mut troves = 0;
     for import in &work.imports {
         if cancel.load(Ordering::Relaxed) {
@@ -134,7 +159,7 @@ fn ingest(
     if troves > 0 {
         events(Event::Ingested { troves });
     }
-    Ok(())
+    Ok(troves)
 }
 
 fn bring(

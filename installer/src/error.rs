@@ -9,7 +9,9 @@ use store::root_db::RootDbError;
 use store::{OpenError, StoreError};
 
 use crate::canonical::CanonicalError;
+use crate::config::ConfigError;
 use crate::paths::show;
+use crate::policy::PolicyError;
 
 /// What kind of trouble an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,8 +278,8 @@ pub enum PlanError {
         /// The name.
         name: String,
     },
-    /// A rollback with something else.
-    #[error("a rollback cannot be combined with other requests")]
+    /// A rollback or a decision about configuration with something else.
+    #[error("a rollback, or a decision about configuration, cannot be combined with other requests")]
     Mixed,
     /// A trove that was named is not in any source.
     #[error("no source has {spec}")]
@@ -305,6 +307,20 @@ pub enum PlanError {
         /// Its number.
         number: i64,
     },
+    /// The state was pruned.
+    #[error("the state right after changeset {number} is no longer kept; the oldest is {oldest}")]
+    Pruned {
+        /// Its number.
+        number: i64,
+        /// The oldest that is kept.
+        oldest: i64,
+    },
+    /// The last changeset is no rollback, or one that was redone.
+    #[error("there is nothing to redo: the last changeset took nothing back")]
+    NothingToRedo,
+    /// The root's owner ruled it out.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Content that a rollback needs is gone from the root's store.
     #[error("the root's store no longer has {spec}")]
     Gone {
@@ -332,6 +348,12 @@ pub enum PlanError {
     /// A path of a package cannot be resolved in the root.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
+    /// What is installed cannot be told.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A decision about a configuration file makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The root cannot be read.
     #[error("cannot read {}", show(path))]
     Io {
@@ -384,11 +406,16 @@ impl PlanError {
             }
             PlanError::NotInstalled { .. } => Some("`conary list` shows what is".to_owned()),
             PlanError::NoChangeset { .. } => Some("`conary history` shows them all".to_owned()),
+            PlanError::Pruned { .. } => Some("`conary state list` shows which are kept".to_owned()),
+            PlanError::NothingToRedo => Some("`conary state restore N` returns to any state that is kept".to_owned()),
+            PlanError::Policy(error) => error.hint(),
             PlanError::Gone { .. } => Some("install it again from a package file".to_owned()),
             PlanError::Package { source, .. } => source.hint(),
             PlanError::Open { source, .. } | PlanError::Io { source, .. } => hint_of_io(source),
             PlanError::Database(error) => error.hint(),
             PlanError::Store(error) => error.hint(),
+            PlanError::Query(error) => error.hint(),
+            PlanError::Config(error) => error.hint(),
             PlanError::Canonical(CanonicalError::Untrusted { .. }) => {
                 Some("replace the link by a directory, or give it to root".to_owned())
             }
@@ -408,6 +435,8 @@ impl PlanError {
             | PlanError::Unmet { .. }
             | PlanError::Breaks { .. }
             | PlanError::Excludes { .. }
+            | PlanError::Policy(_)
+            | PlanError::NothingToRedo
             | PlanError::Canonical(CanonicalError::TooManyLinks { .. } | CanonicalError::Untrusted { .. }) => {
                 ErrorKind::Refused
             }
@@ -416,6 +445,7 @@ impl PlanError {
             | PlanError::NotInstalled { .. }
             | PlanError::NoComponent { .. }
             | PlanError::NoChangeset { .. }
+            | PlanError::Pruned { .. }
             | PlanError::Gone { .. } => ErrorKind::NotFound,
             PlanError::Open { source, .. }
             | PlanError::Io { source, .. }
@@ -423,6 +453,8 @@ impl PlanError {
             PlanError::Package { source, .. } => kind_of_store(source.kind()),
             PlanError::Database(error) => kind_of_db(error),
             PlanError::Store(error) => kind_of_store(error.kind()),
+            PlanError::Query(error) => error.kind(),
+            PlanError::Config(error) => error.kind(),
             PlanError::Manifest { .. } => ErrorKind::Damaged,
         }
     }
@@ -431,6 +463,16 @@ impl PlanError {
 /// A changeset was not carried out, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
+    /// A file system has too little room; nothing was changed.
+    #[error("the file system at {} has {available} bytes free, and {needed} are needed", show(path))]
+    NoSpace {
+        /// A path on it.
+        path: Vec<u8>,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What is free, in bytes.
+        available: u64,
+    },
     /// A step before the commit point failed: the root is as it was.
     #[error("cannot {action} {}", show(path))]
     Stage {
@@ -511,6 +553,9 @@ impl CommitError {
     pub fn hint(&self) -> Option<String> {
         match self {
             CommitError::Stage { source, .. } | CommitError::Open { source, .. } => hint_of_io(source),
+            CommitError::NoSpace { .. } => {
+                Some("make room there (`conary state prune` and `conary gc` free what old states need)".to_owned())
+            }
             CommitError::Apply { source, .. } => {
                 let cause = hint_of_io(source).unwrap_or_else(|| "remove the cause".to_owned());
                 Some(format!("the changeset is committed, and the next command goes on with it: {cause}"))
@@ -538,6 +583,7 @@ impl CommitError {
             CommitError::Changed { .. } | CommitError::PackageChanged { .. } => ErrorKind::Refused,
             CommitError::Package { source, .. } => kind_of_store(source.kind()),
             CommitError::ReadOnly | CommitError::NoSource { .. } => ErrorKind::Usage,
+            CommitError::NoSpace { .. } => ErrorKind::System,
             CommitError::Interrupted => ErrorKind::Interrupted,
             CommitError::Journal { .. } => ErrorKind::Damaged,
             CommitError::Database(error) => kind_of_db(error),
@@ -555,6 +601,12 @@ pub enum QueryError {
         /// What was asked for.
         spec: String,
     },
+    /// The history has no such state.
+    #[error("there is no state {number}")]
+    NoState {
+        /// Its number.
+        number: i64,
+    },
     /// An installed trove's manifest does not read.
     #[error("the manifest of {name} in the root's database is damaged")]
     Manifest {
@@ -567,6 +619,14 @@ pub enum QueryError {
     /// The root's database failed.
     #[error(transparent)]
     Database(#[from] RootDbError),
+    /// The root cannot be read.
+    #[error("cannot read {}", show(path))]
+    Io {
+        /// The path.
+        path: Vec<u8>,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The caller's cancel flag was raised.
     #[error("interrupted")]
     Interrupted,
@@ -578,7 +638,9 @@ impl QueryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             QueryError::NotInstalled { .. } => Some("`conary list` shows what is".to_owned()),
+            QueryError::NoState { .. } => Some("`conary state list` shows them all".to_owned()),
             QueryError::Database(error) => error.hint(),
+            QueryError::Io { source, .. } => hint_of_io(source),
             _ => None,
         }
     }
@@ -587,9 +649,11 @@ impl QueryError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            QueryError::NotInstalled { .. } => ErrorKind::NotFound,
+            QueryError::NotInstalled { .. } | QueryError::NoState { .. } => ErrorKind::NotFound,
             QueryError::Manifest { .. } => ErrorKind::Damaged,
-            QueryError::Canonical(CanonicalError::Io { source, .. }) => kind_of_io(source),
+            QueryError::Canonical(CanonicalError::Io { source, .. }) | QueryError::Io { source, .. } => {
+                kind_of_io(source)
+            }
             QueryError::Canonical(_) => ErrorKind::Refused,
             QueryError::Database(error) => kind_of_db(error),
             QueryError::Interrupted => ErrorKind::Interrupted,

@@ -33,6 +33,20 @@ pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// Makes a path as people write it plain: no leading slash, no empty part, no `.` and `..`.
+#[must_use]
+pub fn plain(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => plain = split(&plain).0.to_vec(),
+            name => plain = join(&plain, name),
+        }
+    }
+    plain
+}
+
 /// Whether `path` lies below `directory`.
 #[must_use]
 pub fn is_below(path: &[u8], directory: &[u8]) -> bool {

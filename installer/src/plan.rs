@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use store::root_db::{Beside, ChangeRow, Displaced, FileRow, Reason, TroveRow};
 
 use crate::beneath::Seen;
+use crate::config::ConfigAction;
 use crate::event::Warning;
 
 /// Something that is asked of a root.
@@ -26,6 +27,22 @@ pub enum Request {
     InstallName(TroveSpec),
     /// Remove a trove, or one component of it.
     Remove(TroveSpec),
+    /// Say why an installed trove is there.
+    Mark {
+        /// The trove.
+        spec: TroveSpec,
+        /// Why.
+        reason: Reason,
+    },
+    /// Remove what nobody asked for and nothing needs, once everything else is done.
+    RemoveOrphans,
+    /// Decide about a configuration file; can be combined only with others of its kind.
+    Config {
+        /// The file, as a path of the root.
+        path: Vec<u8>,
+        /// What is decided.
+        action: ConfigAction,
+    },
     /// Return to an earlier state; cannot be combined with other requests.
     Rollback(Rollback),
 }
@@ -35,6 +52,8 @@ pub enum Request {
 pub enum Rollback {
     /// The one before the last changeset.
     Last,
+    /// The one that the last changeset, itself a rollback, left.
+    Redo,
     /// The one right after the changeset of this number; 0 is before the first.
     To(i64),
 }
@@ -145,6 +164,8 @@ pub(crate) struct Import {
     pub spec: String,
     pub digest: Digest,
     pub from: Origin,
+    /// Bytes of its files, an upper bound of what it adds.
+    pub bytes: u64,
 }
 
 /// Where a trove comes from.

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use store::Store;
 use store::root_db::{RootDb, TroveRow};
 
+use crate::config::ConfigAction;
 use crate::decide::{self, Arriving, Scene};
 use crate::error::PlanError;
 use crate::plan::{Import, Origin, Plan, PlanOptions, Request, Work};
+use crate::policy;
 use crate::provided::RootFiles;
 use crate::root::Root;
 use crate::solve::{self, Solution, Sources};
@@ -23,10 +25,14 @@ impl Root {
     pub fn plan(&self, requests: &[Request], sources: &[&Store], options: &PlanOptions) -> Result<Plan, PlanError> {
         let db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let db = db.as_ref();
+        let number = db.map(RootDb::last_changeset).transpose()?.unwrap_or(0) + 1;
+        if let Some(decisions) = config_decisions(requests)? {
+            return self.plan_config(db, number, &decisions);
+        }
         let mut sources = Sources::new(sources, self.store.as_ref());
         let mut files = RootFiles::new(&self.beneath);
         let solution = solve::solve(requests, db, &mut sources, &mut files)?;
-        let number = db.map(RootDb::last_changeset).transpose()?.unwrap_or(0) + 1;
+        policy::check(&solution, db)?;
         let changes = solution.changes();
         let (arriving, leaving, imports) = gather(&solution, &mut sources, number)?;
         let scene = Scene {
@@ -64,6 +70,22 @@ impl Root {
     }
 }
 
+/// A configuration file and what is decided about it.
+type Decision<'a> = (&'a [u8], ConfigAction);
+
+/// Returns the decisions about configuration files, where there are no other requests.
+fn config_decisions(requests: &[Request]) -> Result<Option<Vec<Decision<'_>>>, PlanError> {
+    let decision = |request: &'_ Request| matches!(request, Request::Config { .. });
+    if !requests.iter().any(decision) {
+        return Ok(None);
+    }
+    let decisions = requests.iter().map(|request| match request {
+        Request::Config { path, action } => Ok((path.as_slice(), *action)),
+        _ => Err(PlanError::Mixed),
+    });
+    decisions.collect::<Result<_, _>>().map(Some)
+}
+
 type Gathered = (Vec<Arriving>, Vec<i64>, Vec<Import>);
 
 /// Returns the troves that come with their trees, the rows that go, and what has to be brought into the store.
@@ -92,9 +114,10 @@ fn gather(solution: &Solution, sources: &mut Sources<'_>, number: i64) -> Result
             changeset: number,
             components,
         };
-        arriving.push(Arriving { row, trees });
+        arriving.push(Arriving { row, config: member.manifest.config.clone(), trees });
         if member.origin != Origin::Own {
-            imports.push(Import { spec: member.spec(), digest: member.digest, from: member.origin.clone() });
+            let bytes = member.manifest.components.values().map(|component| component.size_bytes).sum();
+            imports.push(Import { spec: member.spec(), digest: member.digest, from: member.origin.clone(), bytes });
         }
     }
     leaving.sort_unstable();

@@ -38,7 +38,11 @@ pub struct Owner {
 }
 
 impl Root {
-    fn ask<T>(&self, nothing: T, question: impl FnOnce(&RootDb) -> Result<T, QueryError>) -> Result<T, QueryError> {
+    pub(crate) fn ask<T>(
+        &self,
+        nothing: T,
+        question: impl FnOnce(&RootDb) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
         let db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         db.as_ref().map_or(Ok(nothing), question)
     }
@@ -88,14 +92,7 @@ impl Root {
     /// # Errors
     /// [`QueryError::Canonical`], and as [`Root::list`].
     pub fn owner(&self, path: &[u8]) -> Result<Vec<Owner>, QueryError> {
-        let mut plain = Vec::new();
-        for part in path.split(|byte| *byte == b'/') {
-            match part {
-                b"" | b"." => {}
-                b".." => plain = paths::split(&plain).0.to_vec(),
-                name => plain = paths::join(&plain, name),
-            }
-        }
+        let plain = paths::plain(path);
         let mut canonical = Canonical::new(&self.beneath, self.options.uid);
         let place = canonical.place(&plain)?;
         let mut files = self.ask(Vec::new(), |db| Ok(db.rows_at(&place)?))?;

@@ -81,7 +81,7 @@ impl Root {
             notes: Vec::new(),
             lock: None,
         };
-        let Some(state) = root.state(options.write && options.create)? else {
+        let Some(state) = root.state_directory(options.write && options.create)? else {
             return Ok(root);
         };
         if options.write {
@@ -124,6 +124,9 @@ impl Root {
         let Some(db) = RootDb::open_read_only(&state.1)? else {
             return Ok(());
         };
+        let directory = self.options.store.clone().unwrap_or_else(|| state.1.clone());
+        // Most questions need no store; one that does says what it misses.
+        self.store = Store::open(&directory, &OpenOptions { read_only: true, ..OpenOptions::default() }).ok();
         if let Some(pending) = db.pending()? {
             match self.finish_for_reader(state) {
                 Some(db) => {
@@ -196,7 +199,7 @@ impl Root {
     }
 
     /// Opens the state directory, making it where that is wanted; none when it is missing.
-    fn state(&self, create: bool) -> Result<Option<(OwnedFd, PathBuf)>, RootError> {
+    fn state_directory(&self, create: bool) -> Result<Option<(OwnedFd, PathBuf)>, RootError> {
         let io = |action| {
             let path = self.path.join(String::from_utf8_lossy(STATE_DIRECTORY).as_ref());
             move |source| RootError::Io { action, path, source }

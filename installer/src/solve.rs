@@ -17,7 +17,9 @@ use store::{Manifest, Store, Tree};
 use crate::error::PlanError;
 use crate::event::Warning;
 use crate::plan::{Origin, Request, Rollback};
+use crate::policy;
 use crate::provided::RootFiles;
+use crate::state;
 
 /// The component that is not installed unless it is asked for.
 const NOT_BY_DEFAULT: &str = "debuginfo";
@@ -199,6 +201,7 @@ pub(crate) fn solve(
     let mut solution =
         Solution { members, installed, warnings: Vec::new(), returns_to: None, put_back: BTreeMap::new() };
     let mut asked = BTreeSet::new();
+    let mut orphans_go = false;
     for request in requests {
         let name = match request {
             Request::Install { package } => {
@@ -207,6 +210,12 @@ pub(crate) fn solve(
             }
             Request::InstallName(spec) => install_name(&mut solution, spec, sources)?,
             Request::Remove(spec) => remove(&mut solution, spec)?,
+            Request::Mark { spec, reason } => mark(&mut solution, spec, *reason)?,
+            Request::RemoveOrphans => {
+                orphans_go = true;
+                continue;
+            }
+            Request::Config { .. } => return Err(PlanError::Mixed),
             Request::Rollback(rollback) => {
                 if requests.len() > 1 {
                     return Err(PlanError::Mixed);
@@ -221,6 +230,12 @@ pub(crate) fn solve(
     }
     replace(&mut solution, &asked)?;
     pull(&mut solution, sources, files)?;
+    if orphans_go {
+        let holds = db.map(RootDb::holds).transpose()?.unwrap_or_default();
+        for name in policy::orphans(&solution.members, &holds) {
+            solution.members.remove(&name);
+        }
+    }
     check(&mut solution, files)?;
     Ok(solution)
 }
@@ -228,11 +243,15 @@ pub(crate) fn solve(
 fn component_of(request: &Request) -> Option<String> {
     match request {
         Request::InstallName(spec) | Request::Remove(spec) => spec.component.clone(),
-        Request::Install { .. } | Request::Rollback(_) => None,
+        Request::Install { .. }
+        | Request::Mark { .. }
+        | Request::RemoveOrphans
+        | Request::Config { .. }
+        | Request::Rollback(_) => None,
     }
 }
 
-fn read_installed(db: Option<&RootDb>) -> Result<BTreeMap<String, (TroveRow, Member)>, PlanError> {
+pub(crate) fn read_installed(db: Option<&RootDb>) -> Result<BTreeMap<String, (TroveRow, Member)>, PlanError> {
     let rows = db.map(RootDb::troves).transpose()?.unwrap_or_default();
     let mut installed = BTreeMap::new();
     for row in rows {
@@ -321,6 +340,14 @@ fn remove(solution: &mut Solution, spec: &TroveSpec) -> Result<String, PlanError
         }
     }
     solution.members.remove(&name);
+    Ok(name)
+}
+
+/// Says why an installed trove is there; returns its name.
+fn mark(solution: &mut Solution, spec: &TroveSpec, reason: Reason) -> Result<String, PlanError> {
+    let name = spec.name.to_string();
+    let member = solution.members.get_mut(&name);
+    member.ok_or_else(|| PlanError::NotInstalled { spec: spec.to_string() })?.reason = reason;
     Ok(name)
 }
 
@@ -481,10 +508,15 @@ fn roll_back(
     let target = match rollback {
         Rollback::Last if last == 0 => return Err(PlanError::NoChangeset { number: 0 }),
         Rollback::Last => last - 1,
+        Rollback::Redo => state::redone(&changesets)?,
         Rollback::To(number) => number,
     };
     if target < 0 || target > last {
         return Err(PlanError::NoChangeset { number: target });
+    }
+    let oldest = db.map(RootDb::kept_from).transpose()?.unwrap_or(0);
+    if target < oldest {
+        return Err(PlanError::Pruned { number: target, oldest });
     }
     let mut held: BTreeMap<String, Option<Held>> = BTreeMap::new();
     for changeset in changesets.iter().rev().take_while(|changeset| changeset.number > target) {
@@ -547,7 +579,7 @@ fn capabilities(texts: &[String]) -> Vec<Capability> {
 }
 
 /// Returns what a member requires, and whether by name.
-fn requirements(member: &Member) -> Vec<(Requirement, bool)> {
+pub(crate) fn requirements(member: &Member) -> Vec<(Requirement, bool)> {
     let scanned = member.components.iter().filter_map(|name| member.manifest.components.get(name));
     let scanned = scanned.flat_map(|component| &component.requires);
     let texts: BTreeSet<&String> = member.manifest.requires.iter().chain(scanned).collect();
@@ -556,6 +588,11 @@ fn requirements(member: &Member) -> Vec<(Requirement, bool)> {
     };
     let parsed = texts.into_iter().filter_map(|text| text.parse::<Requirement>().ok());
     parsed.map(|requirement| (requirement.clone(), named(&requirement))).collect()
+}
+
+/// Returns what a member works better with.
+pub(crate) fn recommended(member: &Member) -> impl Iterator<Item = Requirement> {
+    member.manifest.recommends.iter().filter_map(|text| text.parse().ok())
 }
 
 fn own_provide(manifest: &Manifest) -> Capability {
@@ -584,12 +621,12 @@ fn provides<'a>(manifest: &Manifest, components: impl Iterator<Item = &'a String
 }
 
 /// Everything that a set gives, found by what is asked for.
-struct Given {
+pub(crate) struct Given {
     by_subject: HashMap<String, Vec<(String, Capability)>>,
 }
 
 impl Given {
-    fn of(members: &BTreeMap<String, Member>) -> Self {
+    pub fn of(members: &BTreeMap<String, Member>) -> Self {
         let mut by_subject: HashMap<String, Vec<(String, Capability)>> = HashMap::new();
         for (name, member) in members {
             for capability in provides(&member.manifest, member.components.iter()) {
@@ -599,7 +636,7 @@ impl Given {
         Self { by_subject }
     }
 
-    fn givers(&self, wanted: &Capability) -> Vec<&str> {
+    pub fn givers(&self, wanted: &Capability) -> Vec<&str> {
         let given = self.by_subject.get(&subject(wanted)).into_iter().flatten();
         given.filter(|(_, given)| wanted.satisfied_by(given)).map(|(name, _)| name.as_str()).collect()
     }

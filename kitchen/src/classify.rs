@@ -142,7 +142,7 @@ fn has_children(entries: &[store::Entry], position: usize) -> bool {
 }
 
 /// Compiles one glob; without a leading `/` it may begin below any directory.
-fn matcher(glob: &str) -> Result<GlobMatcher, ClassifyError> {
+pub(crate) fn matcher(glob: &str) -> Result<GlobMatcher, ClassifyError> {
     let anchored = if glob.starts_with('/') { glob.to_owned() } else { format!("/**/{glob}") };
     GlobBuilder::new(&anchored)
         .literal_separator(true)

@@ -7,14 +7,14 @@
 //!
 //! Nothing of the time, the machine or the user gets into a trove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 
 use recipes::{Capability, Comparison, Recipe};
 use store::{Component, IngestError, IngestOptions, Manifest, Node, Store, StoreError, Tree};
 
-use crate::classify::{Classifier, ClassifyError};
+use crate::classify::{self, Classifier, ClassifyError};
 use crate::plan::Machine;
 use crate::scan;
 
@@ -100,8 +100,42 @@ pub fn plate(
         bytes += component.size_bytes;
         components.insert(name.clone(), component);
     }
-    let manifest = manifest_of(recipe, machine, components);
-    Ok(Plated { manifest, files, bytes, notices: notices(&tree) })
+    let mut notices = notices(&tree);
+    let mut manifest = manifest_of(recipe, machine, components);
+    manifest.config = configuration(recipe, &parts, &mut notices)?;
+    Ok(Plated { manifest, files, bytes, notices })
+}
+
+/// Returns the files that the recipe's globs of configuration match; one that matches nothing is worth a notice.
+fn configuration(
+    recipe: &Recipe,
+    parts: &BTreeMap<String, Tree>,
+    notices: &mut Vec<String>,
+) -> Result<store::Config, HarvestError> {
+    let mut matching = |key: &str, globs: &[String]| -> Result<Vec<String>, HarvestError> {
+        let mut paths = BTreeSet::new();
+        for glob in globs {
+            let matcher = classify::matcher(glob)?;
+            let before = paths.len();
+            for entry in parts.values().flat_map(Tree::entries) {
+                if matches!(entry.node, Node::File { .. } | Node::Hardlink { .. })
+                    && let Ok(path) = str::from_utf8(&entry.path)
+                    && matcher.is_match(format!("/{path}"))
+                {
+                    paths.insert(format!("/{path}"));
+                }
+            }
+            if paths.len() == before {
+                notices
+                    .push(format!("config.{key}: {glob:?} matches no file of the package that no glob before it does"));
+            }
+        }
+        Ok(paths.into_iter().collect())
+    };
+    let noreplace = matching("noreplace", &recipe.config.noreplace)?;
+    let mut files = matching("files", &recipe.config.files)?;
+    files.retain(|path| !noreplace.contains(path));
+    Ok(store::Config { files, noreplace })
 }
 
 fn manifest_of(recipe: &Recipe, machine: &Machine, components: BTreeMap<String, Component>) -> Manifest {
@@ -139,6 +173,7 @@ fn manifest_of(recipe: &Recipe, machine: &Machine, components: BTreeMap<String, 
         provides,
         conflicts: texts(&recipe.runtime.conflicts),
         replaces: texts(&recipe.runtime.replaces),
+        config: store::Config::default(),
     }
 }
 

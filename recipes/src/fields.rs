@@ -53,6 +53,8 @@ impl Recipe {
             list(&mut fields, &format!("components[{at}].{component}"), globs);
         }
         list(&mut fields, "components.exclude", &self.components.exclude);
+        list(&mut fields, "config.files", &self.config.files);
+        list(&mut fields, "config.noreplace", &self.config.noreplace);
         fields
     }
 

@@ -29,11 +29,11 @@ use crate::text::quote;
 pub(crate) const RECIPE_BYTES: usize = 1 << 20;
 
 /// Sections of the format.
-const SECTIONS: [&str; 9] =
-    ["package", "source", "patches", "build", "runtime", "outputs", "scripts", "components", "variables"];
+const SECTIONS: [&str; 10] =
+    ["package", "source", "patches", "build", "runtime", "outputs", "scripts", "components", "config", "variables"];
 
 /// Sections that are meant but not built yet.
-const LATER: [&str; 5] = ["config", "hooks", "cross", "flavors", "reproducibility"];
+const LATER: [&str; 4] = ["hooks", "cross", "flavors", "reproducibility"];
 
 /// Keys of other formats, where they might stand, and what takes their place.
 const FOREIGN: [(&str, &str, &str); 10] = [
@@ -92,6 +92,7 @@ fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, fa
         Some(common) => outputs::read(reader, root, &common, &facts.unwrap_or(&stand_in).outputs),
         None => Vec::new(),
     };
+    let config = relations::config(reader, root);
     Some(Recipe {
         package: package?,
         source: sources.main,
@@ -103,6 +104,7 @@ fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, fa
         components,
         outputs,
         scripts,
+        config,
         origin: origin.clone(),
         expanded_for: facts.map(|facts| facts.arch.clone()),
     })
@@ -157,12 +159,13 @@ fn unknown<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &Key<'t>, ke
 
 /// Returns the section that has a key of this name.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&str, &[&str]); 8] = [
+    let homes: [(&str, &[&str]); 9] = [
         ("package", &package::KEYS),
         ("source", &source::KEYS),
         ("build", &build::KEYS),
         ("runtime", &relations::RUNTIME_KEYS),
         ("components", &relations::COMPONENT_KEYS),
+        ("config", &relations::CONFIG_KEYS),
         ("patches", &patches::KEYS),
         ("scripts", &outputs::SCRIPTS),
         ("outputs", &outputs::KEYS),

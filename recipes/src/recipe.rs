@@ -43,6 +43,8 @@ pub struct Recipe {
     pub outputs: Vec<Output>,
     /// `[scripts]`
     pub scripts: Scripts,
+    /// `[config]`
+    pub config: Config,
     pub(crate) origin: Origin,
     /// The architecture whose facts were filled in.
     pub(crate) expanded_for: Option<String>,
@@ -342,6 +344,15 @@ pub struct Components {
     pub rules: Vec<(String, Vec<String>)>,
     /// Globs of files that are dropped.
     pub exclude: Vec<String>,
+}
+
+/// Which files are configuration, beyond those below `/etc`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// Globs of files whose edits are kept.
+    pub files: Vec<String>,
+    /// Globs of files that only begin as packaged: no later version replaces them, edited or not.
+    pub noreplace: Vec<String>,
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ fn ingest(store: &Store, directory: &Path) -> Outcome<()> {
         provides: vec![],
         conflicts: vec![],
         replaces: vec![],
+        config: store::Config::default(),
     };
     println!("{}", store.put_trove(&manifest)?);
     Ok(())

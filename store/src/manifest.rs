@@ -68,6 +68,27 @@ pub struct Manifest {
     pub conflicts: Vec<String>,
     /// What it takes the place of.
     pub replaces: Vec<String>,
+    /// Which files are configuration, beyond those below `/etc`; left out when there are none.
+    #[serde(default, skip_serializing_if = "Config::is_empty")]
+    pub config: Config,
+}
+
+/// Files that their users edit. Paths begin with `/` and stand in bytewise order, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Files whose edits are kept.
+    pub files: Vec<String>,
+    /// Files that only begin as packaged: no later version replaces them.
+    pub noreplace: Vec<String>,
+}
+
+impl Config {
+    /// Whether it names no file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.noreplace.is_empty()
+    }
 }
 
 impl Manifest {
@@ -170,6 +191,15 @@ impl Manifest {
                 return wrong("requirement", text);
             }
         }
+        for list in [&self.config.files, &self.config.noreplace] {
+            let plain = |path: &String| path.starts_with('/') && path.len() > 1;
+            if let Some(path) = list.iter().find(|path| !plain(path)) {
+                return wrong("configuration file", path);
+            }
+            if let Some((_, path)) = list.iter().zip(list.iter().skip(1)).find(|(one, next)| one >= next) {
+                return wrong("configuration file", path);
+            }
+        }
         Ok(())
     }
 }
@@ -228,6 +258,7 @@ pub(crate) mod tests {
             provides: vec![format!("{name}={version}")],
             conflicts: vec![],
             replaces: vec![],
+            config: Config::default(),
         }
     }
 
@@ -245,6 +276,18 @@ pub(crate) mod tests {
         assert_eq!(manifest.file_name(), "hello-1.0-1.x86_64.ccs");
         manifest.version.epoch = 2;
         assert_eq!(manifest.file_name(), "hello-2.1.0-1.x86_64.ccs");
+    }
+
+    #[test]
+    fn configuration_is_named_only_where_there_is_some() {
+        let mut manifest = sample("hello", "1.0-1");
+        assert!(!String::from_utf8(manifest.to_json()).unwrap().contains("config"));
+        manifest.config.files = vec!["/a".to_owned(), "/b".to_owned()];
+        assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+        for wrong in [["/b", "/a"], ["/a", "/a"], ["a", "b"], ["/", "/a"]] {
+            manifest.config.files = wrong.map(str::to_owned).to_vec();
+            assert!(manifest.check().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

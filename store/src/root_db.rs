@@ -16,13 +16,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 mod error;
+mod policy;
 mod rows;
 mod text;
 
 pub use error::RootDbError;
+pub use policy::Hold;
 pub use rows::{
-    Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FileRow, Fingerprint, Held, Kind, Pending,
-    Reason, Settlement, State, TroveRow,
+    Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow, Fingerprint, Held,
+    Kind, Pending, Reason, Settlement, State, TroveRow,
 };
 pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
 
@@ -32,7 +34,10 @@ use crate::durable;
 pub const FILE_NAME: &str = "root.db";
 
 /// The schema that this version reads and writes, `PRAGMA user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// What each schema from the second on added.
+const ADDITIONS: [&str; 1] = [policy::TABLES];
 
 const TABLES: &str = "
 CREATE TABLE trove (
@@ -130,8 +135,10 @@ impl RootDb {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)?;
         configure(&connection)?;
-        check_schema(&connection, &path)?;
-        Ok(RootDb { connection })
+        let found = check_schema(&connection, &path)?;
+        let mut database = RootDb { connection };
+        database.bring_up(found)?;
+        Ok(database)
     }
 
     /// Opens the database in `directory` for reading, also where nothing may be written; none when it is missing.
@@ -147,11 +154,12 @@ impl RootDb {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)?;
         match check_schema(&connection, &path) {
-            Ok(()) => {}
+            Ok(found) => stand_in(&connection, found)?,
             // Without permission to make the shared-memory file. With no log beside it, the file is all there is.
             Err(RootDbError::Sql(error)) if cannot_share(&error) && log_is_empty(&path)? => {
                 let connection = Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI)?;
-                check_schema(&connection, &path)?;
+                let found = check_schema(&connection, &path)?;
+                stand_in(&connection, found)?;
                 return Ok(Some(RootDb { connection }));
             }
             Err(error) => return Err(error),
@@ -237,6 +245,17 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Returns the rows that have any of these flags, by path.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn rows_with(&self, flags: u32) -> Result<Vec<FileRow>, RootDbError> {
+        let sql = format!("SELECT {FILE_COLUMNS} FROM file WHERE flags & ?1 <> 0 ORDER BY path, trove");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([flags], read_file)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Returns the history, oldest first.
     ///
     /// # Errors
@@ -293,6 +312,19 @@ impl RootDb {
             .prepare_cached("SELECT thing FROM displaced WHERE changeset > ?1 ORDER BY changeset, path")?;
         let rows = statement
             .query_map([number], |row| json_column::<Displaced>(row, 0)?.ok_or(rusqlite::Error::InvalidQuery))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns what every changeset displaced, with its number, the oldest first.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn displacements(&self) -> Result<Vec<(i64, Displaced)>, RootDbError> {
+        let sql = "SELECT changeset, thing FROM displaced ORDER BY changeset, path";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get(0)?, json_column::<Displaced>(row, 1)?.ok_or(rusqlite::Error::InvalidQuery)?))
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -408,6 +440,19 @@ impl RootDb {
     pub fn clear(&self) -> Result<(), RootDbError> {
         self.connection.execute("DELETE FROM pending", [])?;
         Ok(())
+    }
+
+    /// Adds what newer schemas have, in one commit.
+    fn bring_up(&mut self, found: i64) -> Result<(), RootDbError> {
+        if found == SCHEMA {
+            return Ok(());
+        }
+        let transaction = self.connection.transaction()?;
+        for addition in additions_after(found) {
+            transaction.execute_batch(addition)?;
+        }
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+        Ok(transaction.commit()?)
     }
 
     fn advance(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), RootDbError> {
@@ -543,6 +588,9 @@ fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
     configure(&connection)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
+    for addition in ADDITIONS {
+        transaction.execute_batch(addition)?;
+    }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
     transaction.commit()?;
     // The last connection writes the log back and removes it.
@@ -560,10 +608,25 @@ fn configure(connection: &Connection) -> Result<(), RootDbError> {
     Ok(())
 }
 
-fn check_schema(connection: &Connection, path: &Path) -> Result<(), RootDbError> {
+/// Returns what the schemas after `found` added.
+fn additions_after(found: i64) -> impl Iterator<Item = &'static str> {
+    let known = usize::try_from(found - 1).unwrap_or(0);
+    ADDITIONS.into_iter().skip(known)
+}
+
+/// Gives a reader of an older database the tables that it has not got yet, empty and only for this connection.
+fn stand_in(connection: &Connection, found: i64) -> Result<(), RootDbError> {
+    for addition in additions_after(found) {
+        connection.execute_batch(&addition.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+    }
+    Ok(())
+}
+
+/// Returns the schema of a database, which is this version's or an older one.
+fn check_schema(connection: &Connection, path: &Path) -> Result<i64, RootDbError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
-        SCHEMA => Ok(()),
+        1..=SCHEMA => Ok(found),
         newer if newer > SCHEMA => Err(RootDbError::Newer { path: path.to_owned(), found, known: SCHEMA }),
         _ => Err(RootDbError::Damaged { path: path.to_owned(), what: format!("its schema is numbered {found}") }),
     }

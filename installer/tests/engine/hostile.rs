@@ -271,19 +271,26 @@ fn a_full_disk_leaves_the_old_state() {
     }
     let big = lab.cook(&big);
     let error = lab.run(&[install(&big)]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::System, "{error:?}");
+    assert!(matches!(error, Failure::Commit(CommitError::NoSpace { .. })), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::System);
     assert_eq!(lab.listing(), before);
     // Full to the last block, at different moments.
     for spare_kib in [0, 16, 64, 128, 256, 512] {
         let _ = fs::remove_file(path.join("filler"));
         small.resize("64m");
-        let used: u64 = {
-            let found = rustix::fs::statvfs(&path).unwrap();
-            (found.f_blocks - found.f_bfree) * found.f_frsize
+        // Somebody fills it after the check that there is room.
+        let root = open(&path).unwrap();
+        let plan = root.plan(&[install(&big)], &[], &PlanOptions::default()).unwrap();
+        let fill = |event: Event| {
+            if matches!(event, Event::Importing { .. }) {
+                let found = rustix::fs::statvfs(&path).unwrap();
+                let used = (found.f_blocks - found.f_bfree) * found.f_frsize;
+                small.resize(&format!("{}k", used / 1024 + spare_kib));
+            }
         };
-        small.resize(&format!("{}k", used / 1024 + spare_kib));
-        let failed = lab.run(&[install(&big)]);
-        assert!(failed.is_err(), "{spare_kib}");
+        let failed = root.commit(&plan, &[], &AtomicBool::new(false), &fill);
+        assert!(!matches!(failed, Ok(_) | Err(CommitError::NoSpace { .. })), "{spare_kib}: {failed:?}");
+        drop(root);
         small.resize("64m");
         drop(open(&path).unwrap());
         assert_eq!(lab.listing(), before, "{spare_kib}");

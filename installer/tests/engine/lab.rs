@@ -29,6 +29,7 @@ pub struct Recipe {
     pub provides: Vec<&'static str>,
     pub conflicts: Vec<&'static str>,
     pub replaces: Vec<&'static str>,
+    pub config: store::Config,
 }
 
 pub fn package(name: &str, version: &str) -> Recipe {
@@ -80,6 +81,17 @@ impl Recipe {
         entry.path = path.as_bytes().to_vec();
         entry.node = Node::Hardlink { first: first.as_bytes().to_vec() };
         self.entry("runtime", entry)
+    }
+
+    pub fn requiring(mut self, requirements: &[&'static str]) -> Self {
+        self.requires = requirements.to_vec();
+        self
+    }
+
+    /// Calls files configuration: those whose edits are kept, and those that only begin as packaged.
+    pub fn configure(mut self, files: &[&str], noreplace: &[&str]) -> Self {
+        self.config = store::Config { files: texts(files), noreplace: texts(noreplace) };
+        self
     }
 
     /// Changes the entry of a path.
@@ -158,6 +170,7 @@ impl Lab {
             provides: texts(&recipe.provides),
             conflicts: texts(&recipe.conflicts),
             replaces: texts(&recipe.replaces),
+            config: recipe.config.clone(),
         };
         self.store.put_trove(&manifest).unwrap();
         let path = self.top.path().join(manifest.file_name());

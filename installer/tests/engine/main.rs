@@ -5,7 +5,9 @@
 #![allow(clippy::disallowed_methods, clippy::wildcard_imports)]
 
 mod basic;
+mod config;
 mod hostile;
 mod kill;
 mod lab;
+mod policy;
 mod speed;

@@ -1,10 +1,10 @@
 // recipes/src/read/relations.rs
-//! `[runtime]` and `[components]`: the package among others, and its parts.
+//! `[runtime]`, `[components]` and `[config]`: the package among others, its parts, and what its users edit.
 
 use crate::capability::{Capability, Comparison};
 use crate::output::Suggestion;
 use crate::reader::{Reader, Section, Text};
-use crate::recipe::{Components, Runtime};
+use crate::recipe::{Components, Config, Runtime};
 use crate::text::{first_outside, is_visible, quote};
 
 use super::known;
@@ -14,6 +14,9 @@ pub(super) const RUNTIME_KEYS: [&str; 6] = ["requires", "recommends", "suggests"
 
 /// Keys of `[components]`: the components, and what is dropped.
 pub(super) const COMPONENT_KEYS: [&str; 7] = ["lib", "devel", "doc", "config", "debuginfo", "runtime", "exclude"];
+
+/// Keys of `[config]`.
+pub(super) const CONFIG_KEYS: [&str; 2] = ["files", "noreplace"];
 
 /// Reads `[runtime]`.
 pub(super) fn runtime<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Runtime {
@@ -90,6 +93,15 @@ pub(super) fn components<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Com
     components
 }
 
+/// Reads `[config]`.
+pub(super) fn config<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Config {
+    let Some(section) = reader.section(root, "config") else {
+        return Config::default();
+    };
+    known(reader, &section, &CONFIG_KEYS, &[]);
+    Config { files: globs(reader, &section, "files"), noreplace: globs(reader, &section, "noreplace") }
+}
+
 /// Reads a list of globs, which is not empty where it stands.
 pub(super) fn globs<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Vec<String> {
     let texts = reader.texts(section, key);
@@ -130,6 +142,8 @@ mod tests {
         assert_eq!(components.rules[0].0, "runtime");
         assert_eq!(components.rules[1].1.len(), 2);
         assert_eq!(components.exclude, ["*.la"]);
+        let config = sound("[config]\nfiles = ['/usr/share/x/*.conf']\nnoreplace = ['/var/lib/x/**']\n").config;
+        assert_eq!((config.files.len(), config.noreplace.len()), (1, 1));
     }
 
     #[test]
@@ -146,6 +160,8 @@ mod tests {
             ("[components]\nlib = ['a{b']\n", "5:8", "is not one", "`**`"),
             ("[components]\nlib = ['']\n", "5:8", "matches no file", "`**`"),
             ("[components]\nlib = ['/usr/lib/']\n", "5:8", "matches no file", "`**`"),
+            ("[config]\nfiles = ['[a']\n", "5:10", "the glob `[a` is not one", "`**`"),
+            ("[config]\nfile = ['a']\n", "5:1", "unknown key `file`", "did you mean `files`?"),
             ("[components]\nlibs = ['*.so']\n", "5:1", "unknown key `libs`", "did you mean `lib`?"),
         ]);
     }

@@ -99,6 +99,8 @@ pub struct Fingerprint {
 pub const FLAG_CONFIG: u32 = 1;
 /// It was there before any package: it stays when the last one leaves.
 pub const FLAG_EXISTED: u32 = 2;
+/// Configuration that only begins as packaged: no later version replaces it.
+pub const FLAG_NOREPLACE: u32 = 4;
 
 /// One path of one installed trove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

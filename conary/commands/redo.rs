@@ -1,0 +1,35 @@
+// conary/commands/redo.rs
+//! `conary redo`: what a rollback took back is done again.
+
+use clap::Args;
+use installer::{PlanOptions, Request, Rollback};
+
+use crate::cli::RootArgs;
+use crate::commands::Context;
+use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::failure::Outcome;
+
+const EXAMPLES: &str = "\
+Works right after a rollback, whatever number of changesets that took back; it needs no network.
+
+Examples:
+  conary redo --root /srv/root
+  conary redo --root /srv/root --dry-run";
+
+/// The arguments of `conary redo`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    change: ChangeArgs,
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// Returns to the state before the rollback.
+pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
+    let root = changes::open(&arguments.root, access, context)?;
+    let request = Request::Rollback(Rollback::Redo);
+    changes::change(&root, &[request], &[], PlanOptions::default(), &arguments.change, context)
+}

@@ -1,0 +1,127 @@
+// conary/commands/settings.rs
+//! `conary settings`: the settings that a store keeps. There are no configuration files.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::{JsonArg, StoreArgs};
+use crate::commands::Context;
+use crate::exit::Code;
+use crate::failure::{Failure, Outcome};
+use crate::ui::text;
+
+/// A directory of source archives that every fetch looks into.
+pub const DISTFILES: &str = "distfiles";
+
+/// Every setting and what it is for.
+const SETTINGS: [(&str, &str); 1] =
+    [(DISTFILES, "a directory of source archives that every fetch looks into, whatever their names")];
+
+const EXAMPLES: &str = "\
+Settings:
+  distfiles  a directory of source archives that every fetch looks into, whatever their names
+
+Examples:
+  conary settings set distfiles /srv/distfiles
+  conary settings get distfiles
+  conary settings list
+  conary settings unset distfiles";
+
+/// The arguments of `conary settings`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the settings that are set
+    #[command(after_long_help = EXAMPLES)]
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        json: JsonArg,
+    },
+    /// Print one setting
+    #[command(after_long_help = EXAMPLES)]
+    Get {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Set one
+    #[command(after_long_help = EXAMPLES)]
+    Set {
+        /// Its name
+        name: String,
+        /// Its value
+        value: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Return one to its default
+    #[command(after_long_help = EXAMPLES)]
+    Unset {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+/// Lists, prints or changes settings.
+pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    match &arguments.action {
+        Action::List { store, json } => {
+            let settings = context.read_store(store)?.settings()?;
+            if json.json {
+                let map: serde_json::Map<_, _> =
+                    settings.into_iter().map(|(name, value)| (name, value.into())).collect();
+                context.ui.json(&json!({ "settings": map }))?;
+            } else {
+                let rows: Vec<_> = settings.into_iter().map(|(name, value)| vec![name, value]).collect();
+                context.ui.lines(&text::table(&rows))?;
+            }
+        }
+        Action::Get { name, store } => {
+            known(name)?;
+            let Some(value) = context.read_store(store)?.setting(name)? else {
+                return Err(Failure::new(Code::NotFound, format!("{name} is not set")));
+            };
+            context.ui.line(&value)?;
+        }
+        Action::Set { name, value, store } => {
+            known(name)?;
+            let value = context.environment.absolute(Path::new(value));
+            if !value.is_dir() {
+                return Err(Failure::new(Code::NotFound, format!("{} is not a directory", value.display())));
+            }
+            let value = value.to_string_lossy();
+            context.store(store)?.set_setting(name, Some(&value))?;
+            context.ui.story("Set", &format!("{name} to {value}"));
+        }
+        Action::Unset { name, store } => {
+            known(name)?;
+            context.store(store)?.set_setting(name, None)?;
+            context.ui.story("Unset", name);
+        }
+    }
+    Ok(Code::Success)
+}
+
+/// Refuses a setting that does nothing.
+fn known(name: &str) -> Result<(), Failure> {
+    if SETTINGS.iter().any(|(known, _)| *known == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = SETTINGS.iter().map(|(known, _)| *known).collect();
+    Err(Failure::new(Code::Usage, format!("there is no setting {name}"))
+        .hint(format!("there is: {}", names.join(", "))))
+}
