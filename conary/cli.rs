@@ -129,7 +129,9 @@ pub enum Command {
     Gc(commands::gc::Arguments),
     /// Look at the store, and verify it
     Store(commands::store::Arguments),
-    /// Look into package files
+    /// Name the keys that packages must be signed by
+    Trust(commands::trust::Arguments),
+    /// Look into package files, compare, sign and write them
     Ccs(commands::ccs::Arguments),
     /// Name other places for sources
     Mirror(commands::mirror::Arguments),
@@ -175,6 +177,7 @@ impl Command {
             Self::Gc(arguments) => commands::gc::run(&arguments, context),
             Self::Store(arguments) => commands::store::run(&arguments, context),
             Self::Ccs(arguments) => commands::ccs::run(&arguments, context),
+            Self::Trust(arguments) => commands::trust::run(&arguments, context),
             Self::Mirror(arguments) => commands::mirror::run(&arguments, context),
             Self::Settings(arguments) => commands::settings::run(&arguments, context),
             Self::Sandbox(arguments) => commands::sandbox::run(&arguments, context),
@@ -238,7 +241,8 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("convert", &[Code::Recipe, Code::NotFound, Code::System]),
     ("gc", &[Code::Damaged, Code::Busy, Code::System, Code::Interrupted]),
     ("store", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
-    ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
+    ("trust", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System]),
+    ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Limit, Code::Interrupted]),
     ("mirror", &[Code::NotFound, Code::System]),
     ("settings", &[Code::NotFound, Code::System]),
     ("sandbox", &[Code::Sandbox, Code::NotFound, Code::System, Code::Interrupted]),

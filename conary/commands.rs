@@ -33,6 +33,7 @@ pub mod show;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod trust;
 pub mod verify;
 pub mod why;
 
@@ -47,7 +48,7 @@ use crate::cli::{SourceArgs, StoreArgs};
 use crate::environment::{self, Environment};
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::trust;
+use crate::trust::client_config;
 use crate::ui::Ui;
 
 /// What every command is given.
@@ -89,7 +90,7 @@ impl Context<'_> {
         let mut distfiles: Vec<PathBuf> = arguments.distfiles.iter().map(|path| surroundings.absolute(path)).collect();
         distfiles.extend(store.setting(settings::DISTFILES)?.map(PathBuf::from));
         let proxies = &surroundings.proxies;
-        let tls = trust::client_config(&surroundings.certificates);
+        let tls = client_config(&surroundings.certificates);
         Ok(fetching::Options {
             distfiles,
             offline: arguments.offline,

@@ -11,6 +11,7 @@ mod cook;
 mod docs;
 mod install;
 mod key;
+mod packages;
 mod recipes;
 mod sources;
 mod support;

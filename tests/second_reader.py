@@ -10,6 +10,7 @@ BLAKE3 is below.
 """
 
 import array
+import hashlib
 import json
 import os
 import re
@@ -36,6 +37,7 @@ LIMITS = {
     "frame bytes": FRAME,
     "stored frame bytes": 8_421_376,
     "compression ratio": 1000,
+    "signatures": 64,
 }
 
 
@@ -406,6 +408,84 @@ def merge(trees):
         need(not slash or merged[parent][0] == b"d", f"{path!r} lies below something else")
 
 
+# --- Ed25519, RFC 8032 --------------------------------------------------------------------------------------------
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
+
+
+def point(data):
+    """Decodes a point in extended coordinates; refuses what is not its one encoding."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    need(y < P, "a second encoding of a point")
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT_OF_MINUS_ONE % P
+    need((x * x - square) % P == 0, "no point of the curve")
+    need(x or not sign, "a second encoding of a point")
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def add(one, other):
+    a = (one[1] - one[0]) * (other[1] - other[0]) % P
+    b = (one[1] + one[0]) * (other[1] + other[0]) % P
+    c = 2 * one[3] * other[3] * D % P
+    d = 2 * one[2] * other[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(number, base):
+    result = (0, 1, 1, 0)
+    while number:
+        if number & 1:
+            result = add(result, base)
+        base = add(base, base)
+        number >>= 1
+    return result
+
+
+def equal(one, other):
+    return (one[0] * other[2] - other[0] * one[2]) % P == 0 and (one[1] * other[2] - other[1] * one[2]) % P == 0
+
+
+BASE = point((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+NEUTRAL = (0, 1, 1, 0)
+
+
+def signed(key, signature, message):
+    """Says whether a signature is valid, strictly."""
+    try:
+        public, commitment = point(key), point(signature[:32])
+    except Refused:
+        return False
+    scalar = int.from_bytes(signature[32:], "little")
+    if scalar >= ORDER or equal(times(8, public), NEUTRAL) or equal(times(8, commitment), NEUTRAL):
+        return False
+    digest = hashlib.sha512(signature[:32] + key + message).digest()
+    challenge = int.from_bytes(digest, "little") % ORDER
+    return equal(times(scalar, BASE), add(commitment, times(challenge, public)))
+
+
+def read_signatures(data, identity):
+    """Returns how many signatures there are; all must be valid."""
+    need(len(data) > 16 and data[:8] == b"CCSSIGNS", "no signatures")
+    version, count = struct.unpack_from("<2I", data, 8)
+    need(version == 1, "signatures of another version")
+    limit("signatures", count)
+    need(count > 0 and len(data) == 16 + 96 * count, "signatures of a wrong length")
+    rows = [(data[at : at + 32], data[at + 32 : at + 96]) for at in range(16, len(data), 96)]
+    need(all(one[0] < other[0] for one, other in zip(rows, rows[1:])), "signatures out of order")
+    for key, signature in rows:
+        need(signed(key, signature, b"conary trove signature 1\n" + identity), f"the signature by {key.hex()}")
+    return count
+
+
 # --- the package ------------------------------------------------------------------------------------------------
 
 def objects_of(trees):
@@ -481,6 +561,12 @@ def read(path, listing):
             size = sum(body[1] for kind, _, body in tree.values() if kind == b"f")
             need((files, size) == (component["files"], component["size_bytes"]), f"counts of {name}")
         need(file.tell() - begin == tree_blocks * BLOCK, "trees of another length")
+        rest = sum(BLOCK * (1 - (-stored // BLOCK)) for stored, _ in rows) + 2 * BLOCK
+        signatures = 0
+        if file.tell() + rest != archive.length:
+            size = archive.member_size("signatures")
+            need(size <= 16 + 96 * LIMITS["signatures"], "signatures")
+            signatures = read_signatures(archive.content(size), identity)
         entries = limit("entries", sum(map(len, trees.values())))
         merge(trees)
 

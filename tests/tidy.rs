@@ -15,7 +15,20 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "conary-store",
         &["conary-recipes"],
-        &["blake2", "blake3", "rayon", "rusqlite", "rustix", "serde", "serde_json", "sha2", "tar", "thiserror", "zstd"],
+        &[
+            "blake2",
+            "blake3",
+            "ed25519-dalek",
+            "rayon",
+            "rusqlite",
+            "rustix",
+            "serde",
+            "serde_json",
+            "sha2",
+            "tar",
+            "thiserror",
+            "zstd",
+        ],
     ),
     ("conary-converters", &["conary-recipes", "conary-sandbox", "conary-store"], &["thiserror"]),
     (

@@ -1,14 +1,20 @@
 // conary/commands/ccs.rs
-//! `conary ccs`: a look into package files, without a store or a root.
+//! `conary ccs`: package files: looked into, checked, compared, signed, taken apart and written.
+
+mod diff;
+mod extract;
+mod sign;
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use installer::show_path;
+use rustix::fs::Mode;
 use serde_json::{Value, json};
-use store::ccs::Package;
-use store::{Entry, Node};
+use store::ccs::{CcsError, Package};
+use store::{Entry, Node, durable};
 
 use crate::cli::JsonArg;
 use crate::commands::Context;
@@ -24,7 +30,12 @@ and check it against its digests.
 Examples:
   conary ccs inspect dist/hello-1.0-1.x86_64.ccs
   conary ccs list dist/hello-1.0-1.x86_64.ccs
-  conary ccs verify dist/hello-1.0-1.x86_64.ccs";
+  conary ccs verify dist/hello-1.0-1.x86_64.ccs
+  conary ccs diff old/hello-1.0-1.x86_64.ccs new/hello-1.0-1.x86_64.ccs
+  conary ccs extract dist/hello-1.0-1.x86_64.ccs hello
+  conary ccs keygen builder
+  conary ccs sign --key builder.key dist/hello-1.0-1.x86_64.ccs
+  conary ccs export hello --output mirror";
 
 /// The arguments of `conary ccs`.
 #[derive(Debug, Args)]
@@ -62,6 +73,16 @@ enum Action {
         #[arg(value_name = "FILE.ccs", required = true)]
         files: Vec<PathBuf>,
     },
+    /// Say what differs between two packages and where; exits with 1 when something does
+    Diff(diff::Arguments),
+    /// Lay out the files of a package in a new directory
+    Extract(extract::Arguments),
+    /// Sign packages, in place
+    Sign(sign::Arguments),
+    /// Make a pair of keys for signing
+    Keygen(sign::KeygenArguments),
+    /// Write the package of a trove that a store has
+    Export(sign::ExportArguments),
 }
 
 /// Looks into packages.
@@ -75,6 +96,40 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
             }
             Ok(Code::Success)
         }
+        Action::Diff(arguments) => diff::run(arguments, context),
+        Action::Extract(arguments) => extract::run(arguments, context),
+        Action::Sign(arguments) => sign::sign(arguments, context),
+        Action::Keygen(arguments) => sign::keygen(arguments, context),
+        Action::Export(arguments) => sign::export(arguments, context),
+    }
+}
+
+/// Writes a package file, or replaces it, at once and durably.
+fn put(
+    path: &Path,
+    context: &Context<'_>,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), CcsError>,
+) -> Result<(), Failure> {
+    let whole = context.environment.absolute(path);
+    let cannot = |error: io::Error| {
+        let failure = Failure::of(Code::System, &error, None);
+        Failure { message: format!("cannot write {}", path.display()), causes: vec![error.to_string()], ..failure }
+    };
+    let name = whole.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Failure::new(Code::Usage, format!("{} is no name of a file", path.display())))?;
+    let directory = File::open(whole.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
+    let mut refused = None;
+    let placed = durable::place(&directory, name, Mode::from_raw_mode(0o644), |out| {
+        fill(out).map_err(|error| {
+            let told = io::Error::other(error.to_string());
+            refused = Some(error);
+            told
+        })
+    });
+    match (placed, refused) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(error)) => Err(named(path, Failure::from(error))),
+        (Err(error), None) => Err(cannot(error)),
     }
 }
 
@@ -102,14 +157,25 @@ fn inspect(file: &Path, as_json: bool, context: &Context<'_>) -> Outcome {
         document["trove"] = json!(package.id().to_string());
         document["content_bytes"] = json!(content);
         document["stored_bytes"] = json!(stored);
+        document["signatures"] =
+            signatures(&package).into_iter().map(|(key, valid)| json!({ "key": key, "valid": valid })).collect();
         context.ui.json(&document)?;
     } else {
         let mut rows = manifest_rows(package.manifest());
         rows.push(vec!["trove".to_owned(), package.id().to_string()]);
         rows.push(vec!["payload".to_owned(), format!("{}, stored as {}", text::size(content), text::size(stored))]);
+        for (key, valid) in signatures(&package) {
+            rows.push(vec![if valid { "signed by" } else { "not signed by" }.to_owned(), key]);
+        }
         context.ui.lines(&text::table(&rows))?;
     }
     Ok(Code::Success)
+}
+
+/// The keys that a package says it is signed by, and whether it is.
+fn signatures(package: &Package) -> Vec<(String, bool)> {
+    let id = package.id();
+    package.signatures().iter().map(|signature| (signature.key.to_string(), signature.verify(&id))).collect()
 }
 
 fn list(file: &Path, as_json: bool, context: &Context<'_>) -> Outcome {
@@ -180,6 +246,14 @@ fn verify(file: &Path, context: &Context<'_>) -> Result<(), Failure> {
     let progress = |done: u64, _total: u64| bar.position(done);
     package.verify(context.cancel, &progress).map_err(|error| named(file, Failure::from(error)))?;
     drop(bar);
-    context.ui.story("Verified", &format!("{}: {}", file.display(), package.manifest().spec()));
+    if let Some((key, _)) = signatures(&package).into_iter().find(|(_, valid)| !valid) {
+        let message = format!("the signature by {key} is not valid");
+        return Err(named(file, Failure::new(Code::Damaged, message)).hint("do not use this package; get it again"));
+    }
+    let signed = match package.signatures().len() {
+        0 => String::new(),
+        number => format!(", {}", text::count(number as u64, "signature", "signatures")),
+    };
+    context.ui.story("Verified", &format!("{}: {}{signed}", file.display(), package.manifest().spec()));
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::ui::text;
 const EXAMPLES: &str = "\
 Examples:
   conary store stats
+  conary store list
   conary store verify
   conary store verify --repair --store /srv/store";
 
@@ -38,6 +39,14 @@ enum Action {
         #[command(flatten)]
         json: JsonArg,
     },
+    /// List the troves, of each name the newest first: NAME=VERSION[FLAVOR]@LABEL, architecture, components
+    #[command(after_long_help = EXAMPLES)]
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        json: JsonArg,
+    },
     /// Compare every object with its name and every trove with its objects
     #[command(after_long_help = EXAMPLES)]
     Verify {
@@ -55,6 +64,7 @@ enum Action {
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     match &arguments.action {
         Action::Stats { store, json } => stats(store, json.json, context),
+        Action::List { store, json } => list(store, json.json, context),
         Action::Verify { repair, store, json } => verify(*repair, store, json.json, context),
     }
 }
@@ -84,6 +94,33 @@ fn stats(store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
     ];
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     context.ui.lines(&text::table(&rows))?;
+    Ok(Code::Success)
+}
+
+fn list(store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
+    let store = context.read_store(store)?;
+    let mut rows = Vec::new();
+    let mut documents = Vec::new();
+    for row in store.troves()? {
+        let manifest = store.trove(&row.id)?;
+        let components: Vec<&str> = manifest.components.keys().map(String::as_str).collect();
+        if as_json {
+            let signatures: Vec<String> =
+                store.signatures(&row.id)?.iter().map(|signature| signature.key.to_string()).collect();
+            documents.push(json!({
+                "trove": row.id.to_string(), "spec": row.spec.to_string(), "name": manifest.name.as_str(),
+                "version": manifest.version.to_string(), "flavor": manifest.flavor, "label": manifest.label,
+                "arch": row.arch, "components": components, "signatures": signatures,
+            }));
+        } else {
+            rows.push(vec![row.spec.to_string(), row.arch, components.join(",")]);
+        }
+    }
+    if as_json {
+        context.ui.json(&json!({ "troves": documents }))?;
+    } else {
+        context.ui.lines(&text::table(&rows))?;
+    }
     Ok(Code::Success)
 }
 

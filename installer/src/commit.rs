@@ -216,6 +216,7 @@ fn copy_trove(from: &Store, to: &Store, trove: &Digest, cancel: &AtomicBool) -> 
     }
     batch.commit()?;
     to.put_trove(&manifest)?;
+    to.add_signatures(trove, &from.signatures(trove)?)?;
     Ok(())
 }
 

@@ -293,6 +293,9 @@ pub enum PlanError {
         /// What was asked for.
         spec: String,
     },
+    /// The policy of the root's store forbids a trove.
+    #[error(transparent)]
+    Untrusted(#[from] store::TrustError),
     /// A trove has no such component.
     #[error("{trove} has no component {component}")]
     NoComponent {
@@ -405,6 +408,7 @@ impl PlanError {
                 Some("cook it first (`conary cook NAME`), or name a package file (`./NAME.ccs`)".to_owned())
             }
             PlanError::NotInstalled { .. } => Some("`conary list` shows what is".to_owned()),
+            PlanError::Untrusted(error) => Some(error.hint()),
             PlanError::NoChangeset { .. } => Some("`conary history` shows them all".to_owned()),
             PlanError::Pruned { .. } => Some("`conary state list` shows which are kept".to_owned()),
             PlanError::NothingToRedo => Some("`conary state restore N` returns to any state that is kept".to_owned()),
@@ -437,6 +441,7 @@ impl PlanError {
             | PlanError::Excludes { .. }
             | PlanError::Policy(_)
             | PlanError::NothingToRedo
+            | PlanError::Untrusted(_)
             | PlanError::Canonical(CanonicalError::TooManyLinks { .. } | CanonicalError::Untrusted { .. }) => {
                 ErrorKind::Refused
             }

@@ -35,6 +35,7 @@ mod solve;
 mod space;
 mod stage;
 mod state;
+mod trust;
 mod verify;
 
 pub use canonical::CanonicalError;

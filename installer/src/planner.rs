@@ -14,6 +14,7 @@ use crate::policy;
 use crate::provided::RootFiles;
 use crate::root::Root;
 use crate::solve::{self, Solution, Sources};
+use crate::trust;
 
 impl Root {
     /// Plans what the requests ask for, as one changeset; changes nothing.
@@ -35,6 +36,7 @@ impl Root {
         policy::check(&solution, db)?;
         let changes = solution.changes();
         let (arriving, leaving, imports) = gather(&solution, &mut sources, number)?;
+        trust::check(self.store.as_ref(), &solution, &sources)?;
         let scene = Scene {
             root: &self.beneath,
             db,

@@ -132,6 +132,18 @@ impl<'a> Sources<'a> {
         Ok(tree)
     }
 
+    /// Returns the signatures that a trove comes with.
+    pub fn signatures(&self, member: &Member) -> Result<Vec<store::ccs::Signature>, PlanError> {
+        Ok(match &member.origin {
+            Origin::Package(_) => {
+                let package = self.packages.get(&member.digest);
+                package.map(|package| package.signatures().to_vec()).unwrap_or_default()
+            }
+            Origin::Source(at) => self.stores[*at].signatures(&member.digest)?,
+            Origin::Own => self.own.map(|own| own.signatures(&member.digest)).transpose()?.unwrap_or_default(),
+        })
+    }
+
     fn open_package(&mut self, path: &Path) -> Result<(Manifest, Digest), PlanError> {
         let file = File::open(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
         let package = Package::open(file).map_err(|source| package_error(path, source))?;

@@ -26,7 +26,7 @@ const BUSY_MILLIS: u64 = 20_000;
 const APPLICATION_ID: i64 = 0x434e_5259;
 
 /// The steps that make the schema, oldest first. A step that was released never changes.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The database of an open store.
 #[derive(Debug)]
@@ -219,4 +219,69 @@ fn escape(path: &Path) -> String {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{OpenOptions, Store};
+
+    /// Makes a database as an earlier version left it, with one object's row.
+    fn earlier(directory: &Path, steps_done: usize) {
+        let connection = Connection::open(directory.join(FILE_NAME)).unwrap();
+        for step in &STEPS[..steps_done] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", i64::try_from(steps_done).unwrap()).unwrap();
+        let sql = "INSERT INTO objects (digest, variant, size_bytes) VALUES (?, '444', 7)";
+        connection.execute(sql, [[5_u8; 32]]).unwrap();
+    }
+
+    #[test]
+    fn every_earlier_schema_is_brought_up_to_date_and_keeps_its_rows() {
+        let schema = |store: &Store| -> Vec<String> {
+            let sql = "SELECT ifnull(sql, name) FROM sqlite_schema ORDER BY name";
+            let rows = store
+                .database()
+                .read("read", |connection| connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect());
+            rows.unwrap()
+        };
+        let fresh = tempfile::tempdir().unwrap();
+        let expected = schema(&Store::open(fresh.path(), &OpenOptions::default()).unwrap());
+        for steps_done in 1..STEPS.len() {
+            let directory = tempfile::tempdir().unwrap();
+            earlier(directory.path(), steps_done);
+            std::fs::create_dir(directory.path().join("objects")).unwrap();
+            let read_only = OpenOptions { read_only: true, ..OpenOptions::default() };
+            let error = Store::open(directory.path(), &read_only).unwrap_err();
+            assert!(matches!(error, OpenError::Older { .. }), "{error}");
+            let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
+            assert_eq!(schema(&store), expected, "from {steps_done}");
+            assert_eq!(store.object_size(&Digest::blake3([5; 32])).unwrap(), Some(7));
+            drop(store);
+            Store::open(directory.path(), &read_only).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_and_foreign_databases_are_refused_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path(), &OpenOptions::default()).unwrap());
+        let path = directory.path().join(FILE_NAME);
+        let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        change(&format!("PRAGMA user_version = {}", steps() + 1));
+        for read_only in [true, false] {
+            let options = OpenOptions { read_only, ..OpenOptions::default() };
+            let error = Store::open(directory.path(), &options).unwrap_err();
+            let OpenError::Newer { found, known, .. } = error else { panic!("{error}") };
+            assert_eq!((found, known), (steps() + 1, steps()));
+        }
+        change("PRAGMA application_id = 7");
+        for read_only in [true, false] {
+            let options = OpenOptions { read_only, ..OpenOptions::default() };
+            let error = Store::open(directory.path(), &options).unwrap_err();
+            assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        }
+    }
 }

@@ -216,18 +216,33 @@ pub fn exchange(
 /// # Errors
 /// Any failure of the steps; the old file is then untouched and no temporary file stays.
 pub fn write_atomically(directory: impl AsFd, name: &str, bytes: &[u8], mode: Mode) -> io::Result<()> {
+    place(directory, name, mode, |out| out.write_all(bytes))
+}
+
+/// Makes the file `name` out of what `fill` writes, or replaces it: old or new after a crash, never between. Durable on return.
+///
+/// # Errors
+/// What `fill` returns, or any failure of the steps; an old file is then untouched and no temporary file stays.
+pub fn place(
+    directory: impl AsFd,
+    name: &str,
+    mode: Mode,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = directory.as_fd();
-    let (mut file, temporary) = create_beside(directory, name)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| Ok(rustix::fs::fchmod(&file, mode)?))
-        .and_then(|()| sync_file(&file))
-        .and_then(|()| rename(directory, temporary.as_str(), directory, name));
-    if written.is_err() {
+    let (file, temporary) = create_beside(directory, name)?;
+    let mut out = io::BufWriter::with_capacity(1 << 18, file);
+    let filled = fill(&mut out).and_then(|()| {
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        rustix::fs::fchmod(&file, mode)?;
+        sync_file(&file)?;
+        rename(directory, temporary.as_str(), directory, name)
+    });
+    if filled.is_err() {
         // The write failed already; a leftover temporary is overwritten by nobody and harms nobody.
         let _ = rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty());
     }
-    written?;
+    filled?;
     sync_directory(directory)
 }
 

@@ -39,6 +39,7 @@ mod stats;
 mod store;
 mod tree;
 mod troves;
+mod trust;
 mod verify;
 mod work;
 
@@ -67,6 +68,7 @@ pub use tree::{
     Entry, MAX_ENTRIES, MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Node, Rule, Tree, TreeError,
 };
 pub use troves::{ProviderRow, TroveRow};
+pub use trust::{Policy, TrustError, TrustedKey};
 pub use verify::{Problem, VerifyOptions, VerifyReport};
 pub use work::Work;
 

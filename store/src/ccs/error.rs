@@ -72,6 +72,9 @@ pub enum CcsError {
         /// The newest known here.
         known: u32,
     },
+    /// The member with signatures has another form than a writer gives it.
+    #[error("package's signatures have a form that no writer gives them")]
+    Signatures,
     /// The manifest cannot be used.
     #[error("package's manifest cannot be used")]
     Manifest(#[source] ManifestError),

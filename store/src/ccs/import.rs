@@ -90,7 +90,9 @@ impl Package {
             Run::Packed { .. } | Run::Large { .. } => Ok(()),
         })?;
         batch.commit()?;
-        Ok(store.put_trove(self.manifest())?)
+        let trove = store.put_trove(self.manifest())?;
+        store.add_signatures(&trove, self.signatures())?;
+        Ok(trove)
     }
 
     /// Decodes the whole payload and checks the digest of every object in it.
@@ -108,7 +110,7 @@ impl Package {
         })
     }
 
-    fn objects(&self) -> Result<Vec<Object<'_>>, CcsError> {
+    pub(super) fn objects(&self) -> Result<Vec<Object<'_>>, CcsError> {
         contents::objects(self.manifest(), self.trees())
     }
 }
@@ -145,7 +147,7 @@ fn variants(object: &Object<'_>) -> BTreeSet<Variant> {
 }
 
 /// What the threads share.
-struct Work<'a> {
+pub(super) struct Work<'a> {
     package: &'a Package,
     objects: &'a [Object<'a>],
     cancel: &'a AtomicBool,
@@ -170,7 +172,7 @@ impl Bench {
 }
 
 impl<'a> Work<'a> {
-    fn new(
+    pub(super) fn new(
         package: &'a Package,
         objects: &'a [Object<'a>],
         cancel: &'a AtomicBool,
@@ -186,7 +188,7 @@ impl<'a> Work<'a> {
     }
 
     /// Decodes a frame of whole objects and gives those that are wanted to `take`, each after its digest was checked.
-    fn packed(
+    pub(super) fn packed(
         &self,
         frame: usize,
         objects: Range<usize>,
@@ -216,7 +218,7 @@ impl<'a> Work<'a> {
     }
 
     /// Decodes the pieces of a large object and gives each to `take` with its offset, from several threads; then checks the digest.
-    fn large(
+    pub(super) fn large(
         &self,
         frames: Range<usize>,
         place: usize,

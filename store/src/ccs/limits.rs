@@ -54,8 +54,11 @@ pub const RATIO: Limit = limit("compression ratio", 1000);
 /// Content of a payload that needs no ratio.
 pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 
+/// Signatures of one package.
+pub const SIGNATURES: Limit = limit("signatures", 64);
+
 /// All rows, in the order of the specification.
-pub const TABLE: [Limit; 16] = [
+pub const TABLE: [Limit; 17] = [
     MANIFEST,
     COMPONENTS,
     TREES,
@@ -72,6 +75,7 @@ pub const TABLE: [Limit; 16] = [
     FRAME,
     STORED_FRAME,
     RATIO,
+    SIGNATURES,
 ];
 
 const fn limit(name: &'static str, maximum: u64) -> Limit {

@@ -5,6 +5,7 @@
 //! manifest.json   canonical manifest; its digest is the trove's id
 //! index           frame sizes, order of objects
 //! trees/…         the encoded tree of each component
+//! signatures      Ed25519 over the id, where it is signed
 //! payload/0000.zst, 0001.zst, …   contents in zstd frames of at most 8 MiB
 //! ```
 //!
@@ -24,9 +25,12 @@ mod import;
 mod index;
 mod layout;
 pub mod limits;
+mod object;
 mod pieces;
 mod pool;
 mod reader;
+mod signature;
+mod signed;
 mod spool;
 mod writer;
 
@@ -37,4 +41,5 @@ pub use error::{CcsError, IndexError};
 pub use frame::FrameError;
 pub use layout::LayoutError;
 pub use reader::Package;
+pub use signature::{KeyError, PublicKey, SecretKey, Signature};
 pub use writer::{WriteOptions, Written, write};

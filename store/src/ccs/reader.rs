@@ -16,7 +16,8 @@ use super::archive::{self, BLOCK};
 use super::contents::{self, Object};
 use super::index::{Frame, Index};
 use super::layout::{self, Run};
-use super::{CcsError, IndexError, limits};
+use super::signature::{self, Signature};
+use super::{CcsError, IndexError, limits, signed};
 use crate::manifest::{MANIFEST_FORMAT, Manifest};
 use crate::tree::Tree;
 
@@ -26,6 +27,11 @@ pub struct Package {
     manifest: Manifest,
     id: Digest,
     trees: BTreeMap<String, Tree>,
+    pub(super) signatures: Vec<Signature>,
+    /// Where the signatures stand, or would stand.
+    pub(super) signatures_at: u64,
+    /// Where the header of the first frame stands, or the end.
+    pub(super) payload_at: u64,
     pub(super) index: Index,
     pub(super) runs: Vec<Run>,
     /// Where the content of each frame begins.
@@ -68,13 +74,16 @@ impl Package {
             return Err(CcsError::ManifestDigest { expected: index.manifest, actual: id });
         }
         limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
-        cursor.check_length(&index)?;
+        let signature_blocks = cursor.check_length(&index)?;
 
         let trees = cursor.trees(&manifest, &index)?;
         let objects = contents::objects(&manifest, &trees)?;
         let runs = runs(&index, &objects)?;
+        let signatures_at = cursor.next_block();
+        let signatures = cursor.signatures(signature_blocks)?;
+        let payload_at = cursor.next_block();
         let offsets = cursor.frames(&index)?;
-        Ok(Self { file, manifest, id, trees, index, runs, offsets })
+        Ok(Self { file, manifest, id, trees, signatures, signatures_at, payload_at, index, runs, offsets })
     }
 
     /// Returns the manifest.
@@ -87,6 +96,12 @@ impl Package {
     #[must_use]
     pub fn id(&self) -> Digest {
         self.id
+    }
+
+    /// Returns the signatures, by key; nothing says that they are valid before [`Signature::verify`] does.
+    #[must_use]
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
     }
 
     /// Returns the trees of the components by name.
@@ -193,8 +208,26 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    /// Compares the file's length with the one that follows from the index, which has just been read.
-    fn check_length(&self, index: &Index) -> Result<(), CcsError> {
+    /// Returns where the next member begins.
+    fn next_block(&self) -> u64 {
+        self.offset + self.padding as u64
+    }
+
+    /// Reads the signatures, which must take so many blocks; none without any.
+    fn signatures(&mut self, blocks: u64) -> Result<Vec<Signature>, CcsError> {
+        if blocks == 0 {
+            return Ok(Vec::new());
+        }
+        let size = self.member(signed::MEMBER)?;
+        if archive::blocks(size) != blocks || size > signature::most_bytes() {
+            return Err(CcsError::Signatures);
+        }
+        signature::decode(&self.content(size)?)
+    }
+
+    /// Compares the file's length with the one that follows from the index, which has just been read; returns how many blocks are left
+    /// for signatures.
+    fn check_length(&self, index: &Index) -> Result<u64, CcsError> {
         let frames = index.frames.iter();
         let blocks: u64 = frames.map(|frame| archive::blocks(frame.stored_bytes.into())).sum();
         let blocks = u64::from(index.tree_blocks) + blocks;
@@ -202,8 +235,13 @@ impl Cursor<'_> {
         let expected = self.offset + self.padding as u64 + blocks * BLOCK as u64 + end;
         match self.length {
             actual if actual < expected => Err(CcsError::Truncated { expected, actual }),
-            actual if actual > expected => Err(CcsError::Trailing { expected, actual }),
-            _ => Ok(()),
+            actual => {
+                let (blocks, rest) = ((actual - expected) / BLOCK as u64, (actual - expected) % BLOCK as u64);
+                if rest != 0 || blocks > archive::blocks(signature::most_bytes()) {
+                    return Err(CcsError::Trailing { expected, actual });
+                }
+                Ok(blocks)
+            }
         }
     }
 

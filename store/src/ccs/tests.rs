@@ -446,6 +446,62 @@ fn tar_and_zstd_open_a_package() {
     assert!(content.windows(6).any(|window| window == b"twice\n"));
 }
 
+/// Writes a package again with these signatures.
+fn resigned(bytes: &[u8], signatures: &[super::Signature]) -> Vec<u8> {
+    let mut out = Vec::new();
+    open(bytes).unwrap().write_with(signatures, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn signatures_are_a_member_that_changes_nothing_else() {
+    let kept = store();
+    for manifest in [every_kind(&kept.store), trove(&kept.store, &[])] {
+        let bytes = package(&kept.store, &manifest);
+        let signatures: Vec<super::Signature> =
+            (1..=64).map(|seed| super::SecretKey::from_seed(&[seed; 32]).sign(&manifest.id())).collect();
+        for count in [1, 2, 64] {
+            let signed = resigned(&bytes, &signatures[..count]);
+            let opened = open(&signed).unwrap();
+            assert_eq!((opened.id(), opened.signatures().len()), (manifest.id(), count));
+            assert!(opened.signatures().iter().all(|signature| signature.verify(&opened.id())));
+            verify(&signed).unwrap();
+            assert_eq!(resigned(&signed, &[]), bytes, "without them it is the same file again");
+            assert_eq!(resigned(&bytes, opened.signatures()), signed);
+            let to = store();
+            import(&signed, &to.store).unwrap();
+            assert_eq!(to.store.signatures(&manifest.id()).unwrap(), opened.signatures());
+            // Every changed byte of the member is refused, or a signature that is not valid.
+            let place = usize::try_from(open(&bytes).unwrap().signatures_at).unwrap();
+            for at in (place..place + 700).step_by(7) {
+                let mut damaged = signed.clone();
+                damaged[at] ^= 0x10;
+                let id = manifest.id();
+                let refused =
+                    open(&damaged).map_or(true, |package| package.signatures().iter().any(|one| !one.verify(&id)));
+                assert!(refused, "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn openssl_agrees_about_signatures() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = Digest::blake3([3; 32]);
+    let signature = super::SecretKey::from_seed(&[5; 32]).sign(&id);
+    let message = [&b"conary trove signature 1\n"[..], id.as_bytes()].concat();
+    // The fixed head of an Ed25519 key in DER.
+    let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    fs::write(directory.path().join("key"), [&head[..], signature.key.as_bytes()].concat()).unwrap();
+    fs::write(directory.path().join("message"), message).unwrap();
+    fs::write(directory.path().join("signature"), signature.bytes).unwrap();
+    let arguments = ["pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", "key", "-rawin", "-in", "message"];
+    let arguments = [&arguments[..], &["-sigfile", "signature"]].concat();
+    let Some((success, message)) = tool("openssl", &arguments, directory.path()) else { return };
+    assert!(success, "{message}");
+}
+
 /// Returns where the second reader is.
 fn second_reader() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/second_reader.py")
@@ -472,6 +528,18 @@ fn the_second_reader_agrees() {
         };
         assert!(success, "{message}");
         assert!(message.contains(&manifest.id().to_string()), "{message}");
+        // It reads a signed one too, and checks the signatures by itself.
+        let keys = [1, 2].map(|seed| super::SecretKey::from_seed(&[seed; 32]));
+        let signatures = keys.map(|key| key.sign(&manifest.id()));
+        let signed = resigned(&bytes, &signatures);
+        fs::write(&path, &signed).unwrap();
+        let (success, message) = tool("python3", &arguments, directory).unwrap();
+        assert!(success, "{message}");
+        let mut forged = signatures;
+        forged[0].bytes[40] ^= 1;
+        fs::write(&path, resigned(&bytes, &forged)).unwrap();
+        let (success, message) = tool("python3", &arguments, directory).unwrap();
+        assert!(!success && message.contains("signature by"), "{message}");
         // And it refuses what this reader refuses.
         let opened = open(&bytes).unwrap();
         let Some(offset) = opened.offsets.first() else {

@@ -246,7 +246,7 @@ fn what_was_condemned_is_whole_again_when_it_is_added_again() {
 fn the_schema_is_not_changed_under_a_command() {
     let place = Place::new();
     let hold = place.store.hold().unwrap();
-    let sql = "PRAGMA user_version = 1; DROP TABLE condemned; DROP TABLE condemned_troves; DROP TABLE epoch;";
+    let sql = "PRAGMA user_version = 2; DROP TABLE signatures; DROP TABLE trusted_keys;";
     place.store.database().write("go back", |transaction| transaction.execute_batch(sql)).unwrap();
     let options = crate::OpenOptions { lock_timeout_secs: 0, ..crate::OpenOptions::default() };
     let error = Store::open(place.store.directory(), &options).unwrap_err();

@@ -1,0 +1,141 @@
+// tests/packages.rs
+//! Package files through the command line: compared, taken apart, signed, and what a policy makes of signatures.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::support::recipe::plain;
+use crate::support::{TestEnv, each_identity};
+
+const TWO: &str = "mkdir -p \"$DESTDIR/usr/bin\" \"$DESTDIR/usr/share/two\"\n\
+                   printf '#!/bin/sh\\necho two\\n' > \"$DESTDIR/usr/bin/two\"\n\
+                   chmod 755 \"$DESTDIR/usr/bin/two\"\n\
+                   ln -s two \"$DESTDIR/usr/bin/deux\"\n\
+                   printf 'text\\n' > \"$DESTDIR/usr/share/two/text\"";
+
+/// Cooks a recipe and puts its package beside the others under a name of its own.
+fn cooked(env: &TestEnv, file: &str, install: &str) -> PathBuf {
+    env.write("two/recipe.toml", plain("two", install));
+    let json = env.cook(["cook", "two", "--json"]).success().json();
+    let kept = env.work().join(file);
+    fs::copy(json["cooked"][0]["package"].as_str().unwrap(), &kept).unwrap();
+    env.give();
+    kept
+}
+
+fn newest(directory: &Path) -> PathBuf {
+    let packages = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    packages.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap()
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_difference_is_named_with_its_place() {
+    let env = TestEnv::ordinary();
+    let one = text(&cooked(&env, "one.ccs", TWO));
+    let changed =
+        TWO.replace("echo two", "echo TWO").replace("ln -s two", "ln -s ./two").replace("share/two", "share/zwei");
+    let other = text(&cooked(&env, "other.ccs", &changed));
+    env.conary(["ccs", "diff", &one, &one]).success();
+    env.conary(["ccs", "diff", &one, &other]).exits(1).prints(&[
+        "usr/bin/two (runtime): content: 19 bytes, 74 at byte 15 | 19 bytes, 54 at byte 15",
+        "usr/bin/deux (runtime): kind: link to two | link to ./two",
+        "there | not there",
+        "not there | there",
+    ]);
+    let json = env.conary(["ccs", "diff", &one, &other, "--json"]).exits(1).json();
+    assert_eq!(json["same"], false);
+    env.conary(["ccs", "diff", &one, "no-such.ccs"]).exits(10);
+}
+
+#[test]
+fn a_package_is_taken_apart_without_a_root() {
+    each_identity(|env| {
+        let package = text(&cooked(env, "two.ccs", TWO));
+        env.conary(["ccs", "extract", &package, "out"]).success().says(&["Extracted"]);
+        let out = env.work().join("out");
+        assert_eq!(fs::read_to_string(out.join("usr/bin/two")).unwrap(), "#!/bin/sh\necho two\n");
+        assert_eq!(fs::metadata(out.join("usr/bin/two")).unwrap().permissions().mode() & 0o7777, 0o755);
+        assert_eq!(fs::read_link(out.join("usr/bin/deux")).unwrap(), Path::new("two"));
+        let left: Vec<_> = fs::read_dir(env.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".conary")), "{left:?}");
+        env.conary(["ccs", "extract", &package, "out"]).exits(2).says(&["is there already"]);
+        env.conary(["ccs", "extract", &package, "some", "--component", "none"]).exits(10).says(&["it has"]);
+    });
+}
+
+#[test]
+fn a_policy_asks_for_signatures() {
+    each_identity(|env| {
+        let package = text(&cooked(env, "two.ccs", TWO));
+        let root = text(&env.root());
+        let trust = |arguments: &[&str]| env.conary([&["trust"], arguments, &["--root", &root]].concat());
+        let install = || env.root_command(["install", "--yes", &package]);
+        env.conary(["ccs", "keygen", "builder"]).success().prints(&["ed25519:"]);
+        env.conary(["ccs", "keygen", "second"]).success();
+        env.conary(["ccs", "keygen", "builder"]).exits(2).says(&["never overwritten"]);
+        let secret = env.work().join("builder.key");
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o7777, 0o600);
+
+        trust(&["policy"]).exits(10);
+        trust(&["policy", "signed"]).success().says(&["nothing can be installed"]);
+        install().exits(8).says(&["is signed by 0 of the trusted keys and must be by 1", "conary ccs sign"]);
+        trust(&["add", "builder", "builder.key"]).exits(2).says(&["secret key"]);
+        trust(&["add", "builder", "builder.pub"]).success();
+        trust(&["list"]).success().prints(&["builder", "ed25519:"]);
+
+        let unsigned = fs::read(&package).unwrap();
+        env.conary(["ccs", "sign", "--key", "second.key", &package]).success();
+        install().exits(8).says(&["it is signed by ed25519:"]);
+        env.conary(["ccs", "sign", "--key", "builder.key", &package]).success();
+        env.conary(["ccs", "verify", &package]).success().says(&["2 signatures"]);
+        env.conary(["ccs", "inspect", &package]).success().prints(&["signed by"]);
+
+        // One changed byte of a trusted key's signature is a refusal, whatever the policy.
+        let signed = fs::read(&package).unwrap();
+        let at = signed.windows(8).position(|window| window == b"CCSSIGNS").unwrap();
+        let key = fs::read_to_string(env.work().join("builder.pub")).unwrap();
+        let digits = key.trim_end().rsplit(':').next().unwrap();
+        let first = u8::from_str_radix(&digits[..2], 16).unwrap();
+        let row = if signed[at + 16] == first { at + 16 } else { at + 112 };
+        let mut forged = signed.clone();
+        forged[row + 40] ^= 1;
+        fs::write(&package, &forged).unwrap();
+        install().exits(8).says(&["is not valid"]);
+        env.conary(["ccs", "verify", &package]).exits(7).says(&["is not valid"]);
+        trust(&["policy", "unsigned"]).success();
+        install().exits(8).says(&["is not valid"]);
+        fs::write(&package, &signed).unwrap();
+
+        trust(&["policy", "2"]).success();
+        install().exits(8).says(&["by 1 of the trusted keys and must be by 2"]);
+        trust(&["add", "second", "second.pub"]).success();
+        install().success();
+        trust(&["remove", "second"]).success();
+        trust(&["remove", "second"]).exits(10);
+        env.root_command(["remove", "two", "--yes"]).success();
+        // A rollback returns to what was installed under the policy of its day.
+        env.root_command(["rollback", "--yes"]).success();
+        // What came signed is written signed again, by name and from the store that it came into.
+        env.root_command(["remove", "two", "--yes"]).success();
+        let own = text(&env.root().join("var/lib/conary"));
+        env.conary(["ccs", "export", "two", "--output", "again", "--store", &own]).success();
+        let again = newest(&env.work().join("again"));
+        assert_eq!(fs::read(again).unwrap(), signed);
+        assert_ne!(unsigned, signed);
+    });
+}
+
+#[test]
+fn a_store_lists_what_it_has() {
+    let env = TestEnv::ordinary();
+    cooked(&env, "two.ccs", TWO);
+    let store = text(&env.store());
+    env.conary(["store", "list", "--store", &store]).success().prints(&["two=1.0-1", "runtime"]);
+    let json = env.conary(["store", "list", "--store", &store, "--json"]).success().json();
+    assert_eq!(json["troves"][0]["spec"], "two=1.0-1");
+}
