@@ -6,7 +6,9 @@
 # Without names it cooks a few packages; with `all`, every recipe whose archive can be had here.
 # An archive is taken from $DISTFILES, a directory, where a file in it has the recipe's SHA-256. Else it comes from the
 # distribution that this machine installs from, where a source package carries upstream's archive unmodified, which is to
-# say: under the recipe's SHA-256. What nobody has is skipped and named. COOKBOOK_CACHE keeps downloads and work between runs.
+# say: under the recipe's SHA-256. Of a few releases the distribution has only a repack, without files that it does not
+# distribute: from that one the recipe's steps are cooked all the same, and the output says so. What nobody has is skipped and
+# named. COOKBOOK_CACHE keeps downloads and work between runs.
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -14,7 +16,20 @@ export LC_ALL=C.UTF-8
 readonly HERE=$(cd "$(dirname "$0")/.." && pwd)
 readonly COOKBOOK=$HERE/recipes/cookbook
 readonly CONARY=$(realpath "${CONARY:-$HERE/target/release/conary}")
-readonly DEFAULT=(hello gnu-hello bzip2 sed zsh)
+readonly DEFAULT=(hello gnu-hello bzip2 zlib sed bash)
+# SHA-256 of what a distribution repacked, and what it took out that the build looks for.
+declare -rA REPACKED=(
+    [bash]=370704c9c859f4060b7df19055e43bb9b5fa09d887699cf6ba87885c5485d36a
+    [gawk]=3b2a95bc6de68e2dc833ce547e366d62001274f8b892c6424f34f70d321cda70
+    [make]=3b16b00ea1079af9f8096bbc71ff7cc00c249fc6a862003da3c42308a0adb0fe
+    [tar]=9ae57e981c1e73c0eebc2b26c9b0c4497fe310ef1d516ea430efb5470b71f7a8
+    [zlib]=60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb
+    [zstd]=0c092ef267edce57ba7f3f2645c861f72eaf5e76273c6c3632869423464b90a5
+)
+declare -rA TAKEN_OUT=(
+    [gawk]="doc/pm-gawk.texi doc/gawkinet.info doc/gawkinet.texi doc/gawk.texi doc/pm-gawk.info doc/gawkworkflow.texi doc/gawkworkflow.info doc/gawk.info"
+    [make]=doc/Makefile.in
+)
 readonly STARTED=$SECONDS
 
 WORK=${COOKBOOK_CACHE:-}
@@ -105,7 +120,7 @@ END
 
 # Leaves the archive of a recipe in $FILES, under the name that upstream gives it, or fails.
 obtain() {
-    local name=$1 wanted file from url
+    local name=$1 wanted file from
     wanted=$(checksum "$name")
     file=$FILES/$(basename "$(value "$name" archive | sed -e "s/%(version)s/$(value "$name" version)/g" -e "s/%(tag)s/$(value "$name" tag)/g")")
     has() { [ -f "$1" ] && [ "$(sha256sum < "$1")" = "$wanted  -" ]; }
@@ -122,10 +137,39 @@ obtain() {
         has "$file"
         return
     fi
+    download "$wanted" "$file"
+}
+
+# Brings the file with this SHA-256 from the distribution.
+download() {
+    local wanted=$1 file=$2 url
     prepare_apt || return 1
     url=$(sed -n "s/^$wanted //p" "$WORK/apt/files" | head -n 1)
     [ -n "$url" ] || return 1
-    APT_CONFIG=$WORK/apt/apt.conf /usr/lib/apt/apt-helper -qq download-file "$url" "$file" "SHA256:$wanted" >/dev/null && has "$file"
+    APT_CONFIG=$WORK/apt/apt.conf /usr/lib/apt/apt-helper -qq download-file "$url" "$file" "SHA256:$wanted" >/dev/null &&
+        [ "$(sha256sum < "$file")" = "$wanted  -" ]
+}
+
+# Makes a copy of a recipe that takes the distribution's repack of the same release.
+declare -A recipe_of=()
+repacked() {
+    local name=$1 sum file archive="$WORK/repacked/$1.tar" tree="$WORK/repacked/tree"
+    [ -n "${REPACKED[$name]:-}" ] || return 1
+    rm -rf "$tree" "$WORK/repacked/$name"
+    mkdir -p "$tree" "$WORK/repacked/$name"
+    sum=${REPACKED[$name]}
+    [ -f "$WORK/repacked/$sum" ] || download "$sum" "$WORK/repacked/$sum" || return 1
+    tar -xf "$WORK/repacked/$sum" -C "$tree" --strip-components=1
+    for file in ${TAKEN_OUT[$name]:-}; do
+        mkdir -p "$(dirname "$tree/$file")"
+        printf 'all check install install-data:\n\t@:\n' > "$tree/$file"
+    done
+    tar -cf "$archive" --sort=name --owner=0 --group=0 --numeric-owner --transform="s|^\.|$name|" -C "$tree" .
+    cp -a "$COOKBOOK/$name/." "$WORK/repacked/$name/"
+    sum=$(sha256sum < "$archive")
+    sed -e "s|^archive = .*|archive = \"file://$archive\"|" -e "s|^checksum = .*|checksum = \"sha256:${sum%% *}\"|" \
+        -e '/^mirrors = /d' "$COOKBOOK/$name/recipe.toml" > "$WORK/repacked/$name/recipe.toml"
+    recipe_of[$name]=$WORK/repacked/$name
 }
 
 cookable=()
@@ -141,6 +185,9 @@ for name in "${order[@]}"; do
     elif obtain "$name"; then
         cookable+=("$name")
         say "have  $name: sha256:$(checksum "$name")"
+    elif repacked "$name"; then
+        cookable+=("$name")
+        say "have  $name: not upstream's archive but the distribution's repack of it, ${REPACKED[$name]}"
     else
         missing[$name]=1 skipped+=("$name")
         say "skipped: $name, whose archive nobody here has unmodified"
@@ -154,7 +201,7 @@ if compgen -G "$FILES/*" > /dev/null; then
     "$CONARY" source add --store "$STORE" "$FILES"/* > "$WORK/story" 2>&1 || { cat "$WORK/story" >&2; fail "conary source add"; }
 fi
 # No network: what was not added was not obtained.
-cook() { "$CONARY" cook --offline --store "$STORE" --output "$DIST" "$COOKBOOK/$1"; }
+cook() { "$CONARY" cook --offline --store "$STORE" --output "$DIST" "${recipe_of[$1]:-$COOKBOOK/$1}"; }
 packages=()
 for name in "${cookable[@]}"; do
     began=$SECONDS

@@ -85,19 +85,29 @@ impl Database {
         &self.path
     }
 
-    /// Runs statements that only read.
+    /// Runs statements that only read, all on one snapshot: by themselves each would lock and unlock the file.
     pub(crate) fn read<T>(
         &self,
         action: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        work(&self.lock()).map_err(|source| self.error(action, source))
+        let connection = self.lock();
+        let run = || {
+            if !connection.is_autocommit() {
+                return work(&connection);
+            }
+            let snapshot = connection.unchecked_transaction()?;
+            let result = work(&snapshot)?;
+            snapshot.commit()?;
+            Ok(result)
+        };
+        run().map_err(|source| self.error(action, source))
     }
 
-    /// Begins or ends one read transaction around many statements, which then take the lock of the file once.
+    /// Begins or ends one read transaction around many reads, which then take the lock of the file once.
     pub(crate) fn hold_still(&self, hold: bool) -> Result<(), StoreError> {
         let statement = if hold { "BEGIN DEFERRED" } else { "COMMIT" };
-        self.read("read", |connection| connection.execute_batch(statement))
+        self.lock().execute_batch(statement).map_err(|source| self.error("read", source))
     }
 
     /// Runs statements as one durable transaction.

@@ -74,8 +74,9 @@ R
 hello() {
   say "GNU hello: cook without its check step, against configure, make and make install run bare"
   local archive="${DISTFILES:?name the directory that holds the hello tarball}"
-  local file
-  file=$(sed -n 's|^archive = ".*/\([^/"]*\)".*|\1|p' recipes/cookbook/gnu-hello/recipe.toml)
+  local file version
+  version=$(sed -n 's|^version = "\(.*\)"|\1|p' recipes/cookbook/gnu-hello/recipe.toml)
+  file=hello-$version.tar.gz
   $conary source add --store "$work/store" "$archive/$file" >/dev/null
   mkdir -p "$work/bare"
   local cook="$conary cook --force --no-check --jobs 2 --store $work/store --output $work/dist recipes/cookbook/gnu-hello"

@@ -117,10 +117,8 @@ impl Package {
 
 /// Says of each object whether the store lacks it, or has it only with a file that somebody touched.
 fn missing(store: &Store, objects: &[Object<'_>]) -> Result<Vec<bool>, CcsError> {
-    // One transaction: each by itself would cost four system calls.
     let found = store.database().read("find objects", |connection| {
-        let transaction = connection.unchecked_transaction()?;
-        let mut find = transaction.prepare_cached("SELECT variant FROM objects WHERE digest = ? AND size_bytes = ?")?;
+        let mut find = connection.prepare_cached("SELECT variant FROM objects WHERE digest = ? AND size_bytes = ?")?;
         let mut found: Vec<Vec<String>> = Vec::with_capacity(objects.len());
         for object in objects {
             // A size that the database cannot hold is one that no object has.
