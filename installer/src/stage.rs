@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::prelude::*;
+use recipes::Digest;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 use store::durable::{self, Dirty, Written};
@@ -37,6 +39,51 @@ pub(crate) struct Stage<'a> {
     pub owners: Owners,
     pub cancel: &'a AtomicBool,
     pub events: &'a dyn Fn(Event),
+}
+
+/// How many files wait before they are placed, by several threads, and how many filled directories wait with them: each is open.
+const FILES_TOGETHER: usize = 1024;
+const DIRECTORIES_TOGETHER: usize = 128;
+
+/// From this many files on, several threads are worth their start.
+const THREADS_FROM: usize = 64;
+
+/// A file that will be placed in a new directory.
+struct Coming<'p> {
+    object: &'p Digest,
+    size: u64,
+    share: bool,
+    dress: Dress,
+    directory: Arc<OwnedFd>,
+    name: Vec<u8>,
+}
+
+/// Files that are to be placed, and the directories that are finished after them.
+#[derive(Default)]
+struct Queue<'p> {
+    files: Vec<Coming<'p>>,
+    directories: Vec<Filling>,
+}
+
+impl Queue<'_> {
+    fn is_full(&self) -> bool {
+        self.files.len() >= FILES_TOGETHER || self.directories.len() >= DIRECTORIES_TOGETHER
+    }
+
+    fn work_off(&mut self, store: &Store, steps: &mut [Step]) -> Result<(), CommitError> {
+        let place = |file: &Coming<'_>| {
+            let Coming { object, size, share, dress, directory, name } = file;
+            let placement = Placement { object, size: *size, attributes: dress.attributes(), share: *share };
+            store.place(&placement, directory.as_fd(), name).map(drop)
+        };
+        if self.files.len() < THREADS_FROM {
+            self.files.iter().try_for_each(place)?;
+        } else {
+            self.files.par_iter().with_min_len(THREADS_FROM / 2).try_for_each(place)?;
+        }
+        self.files.clear();
+        self.directories.drain(..).try_for_each(|directory| finish_directory(directory, steps))
+    }
 }
 
 /// A new directory that is being filled.
@@ -142,6 +189,7 @@ impl Stage<'_> {
         let mut groups = Groups::new();
         let mut steps: Vec<Step> = Vec::new();
         let mut written = Unsynced::default();
+        let mut queue = Queue::default();
         for (count, put) in work.puts.iter().enumerate() {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(CommitError::Interrupted);
@@ -150,7 +198,10 @@ impl Stage<'_> {
                 (self.events)(Event::Staging { done: count, total: work.puts.len() });
             }
             while filling.last().is_some_and(|last| !paths::is_below(&put.path, &last.path)) {
-                finish_directory(filling.pop(), &mut steps)?;
+                queue.directories.extend(filling.pop());
+            }
+            if queue.is_full() {
+                queue.work_off(self.store, &mut steps)?;
             }
             let dress = self.dress(put);
             self.tell_left_off(put, &dress);
@@ -180,6 +231,11 @@ impl Stage<'_> {
                     continue;
                 }
                 What::Symlink { target } => make_link(put, target, &directory, &name, &dress)?,
+                What::File { object, size, private, group: None } if step.is_none() => {
+                    written.add(&directory, &name);
+                    queue.files.push(Coming { object, size: *size, share: !private, dress, directory, name });
+                    continue;
+                }
                 What::File { .. } => self.file(put, &directory, &name, &dress, &mut groups)?,
             }
             written.add(&directory, &name);
@@ -187,9 +243,8 @@ impl Stage<'_> {
                 note_inode(&mut steps[step], &directory, &name)?;
             }
         }
-        while let Some(last) = filling.pop() {
-            finish_directory(Some(last), &mut steps)?;
-        }
+        queue.directories.extend(filling.into_iter().rev());
+        queue.work_off(self.store, &mut steps)?;
         written.sync().map_err(|source| stage_error("sync", b"", source))?;
         Ok(in_order(steps, &work.takes, &work.puts))
     }
@@ -227,8 +282,7 @@ impl Stage<'_> {
 }
 
 /// Gives a filled directory its mode and owner.
-fn finish_directory(filled: Option<Filling>, steps: &mut [Step]) -> Result<(), CommitError> {
-    let Some(filled) = filled else { return Ok(()) };
+fn finish_directory(filled: Filling, steps: &mut [Step]) -> Result<(), CommitError> {
     dress(&*filled.directory, &filled.attributes.attributes())
         .map_err(|source| stage_error("set mode and owner of", &filled.path, source))?;
     if let Some((step, parent, name)) = filled.step {

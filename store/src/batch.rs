@@ -21,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use recipes::Digest;
 use rusqlite::params;
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::Store;
 use crate::cas::{self, Variant};
@@ -36,6 +37,20 @@ use crate::work::Work;
 
 /// How much of a content in pieces is gathered before it is hashed and written.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// How many files lie in one directory while they are written: a directory of thousands is searched for long, and its lock is
+/// what threads wait for.
+const TOGETHER: u64 = 64;
+
+/// Returns where a file lies in the work directory while it is written.
+fn temporary_name(number: u64) -> String {
+    if number < TOGETHER { number.to_string() } else { format!("{}/{}", temporary_directory(number), number) }
+}
+
+/// Returns the directory inside the work directory that all but the first files lie in.
+fn temporary_directory(number: u64) -> String {
+    format!("d{}", number / TOGETHER)
+}
 
 /// What a batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -189,7 +204,7 @@ impl<'s> Batch<'s> {
             return self.store.open_object(object);
         };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.work.directory(), number.to_string(), flags, Mode::empty());
+        let file = rustix::fs::openat(self.work.directory(), temporary_name(number), flags, Mode::empty());
         Ok(file.map_err(|error| self.failed("open")(error.into()))?.into())
     }
 
@@ -211,7 +226,7 @@ impl<'s> Batch<'s> {
         pending.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let bytes: u64 = pending.iter().map(|(_, pending)| pending.size).sum();
         let dirty = if pending.len() >= durable::SYNCFS_FROM { Dirty::measure(bytes) } else { Dirty::Ours };
-        let names: Vec<String> = pending.iter().map(|(_, pending)| pending.temporary.to_string()).collect();
+        let names: Vec<String> = pending.iter().map(|(_, pending)| temporary_name(pending.temporary)).collect();
         let files: Vec<Written<'_>> =
             names.iter().map(|name| Written { directory: self.work.directory(), name: name.as_bytes() }).collect();
         durable::barrier(self.work.directory(), &files, dirty).map_err(self.failed("sync"))?;
@@ -280,7 +295,15 @@ impl<'s> Batch<'s> {
     /// Makes a new file in the work directory.
     pub(crate) fn temporary(&self) -> Result<Temporary<'_, 's>, StoreError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let file = durable::create(self.work.directory(), number.to_string()).map_err(self.failed("make a file in"))?;
+        let (directory, name) = (self.work.directory(), temporary_name(number));
+        let mut file = durable::create(directory, name.as_str());
+        if matches!(&file, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            match rustix::fs::mkdirat(directory, temporary_directory(number), Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => file = durable::create(directory, name.as_str()),
+                Err(error) => file = Err(error.into()),
+            }
+        }
+        let file = file.map_err(self.failed("make a file in"))?;
         Ok(Temporary { batch: self, number, file, kept: false })
     }
 
@@ -326,7 +349,7 @@ impl Drop for Temporary<'_, '_> {
         if !self.kept {
             // What stays is removed with the directory.
             let directory = self.batch.work.directory();
-            let _ = rustix::fs::unlinkat(directory, self.number.to_string(), AtFlags::empty());
+            let _ = rustix::fs::unlinkat(directory, temporary_name(self.number), AtFlags::empty());
         }
     }
 }

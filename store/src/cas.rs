@@ -136,14 +136,9 @@ fn digest_of(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<u64> {
 /// Returns where a variant of an object lies below `objects/`.
 pub(crate) fn object_path(object: &Digest, variant: &Variant) -> String {
     use fmt::Write;
-    let mut path = String::with_capacity(72);
-    for (index, byte) in object.as_bytes().iter().enumerate() {
-        if index == 1 {
-            path.push('/');
-        }
-        // Writing to a string does not fail.
-        let _ = write!(path, "{byte:02x}");
-    }
+    let mut path = object.hex();
+    path.insert(2, '/');
+    // Writing to a string does not fail.
     let _ = write!(path, ".{variant}");
     path
 }

@@ -39,6 +39,12 @@ const SCHEMA: i64 = 2;
 /// What each schema from the second on added.
 const ADDITIONS: [&str; 1] = [policy::TABLES];
 
+/// Bytes of a page of a new database: the rows of one package lie together, and the log takes two writes for each page.
+const PAGE_BYTES: u32 = 16 << 10;
+
+/// How hard the journal is compressed: it is mostly paths and digests, written once and hardly ever read.
+const JOURNAL_LEVEL: i32 = 1;
+
 const TABLES: &str = "
 CREATE TABLE trove (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -357,7 +363,10 @@ impl RootDb {
                     _ => State::Settled,
                 },
                 directories: row.get(2)?,
-                journal: row.get(3)?,
+                journal: match row.get_ref(3)?.as_blob_or_null()? {
+                    None => None,
+                    Some(packed) => Some(zstd::decode_all(packed).map_err(|error| unreadable(3, error))?),
+                },
             })
         });
         Ok(row.optional()?)
@@ -379,7 +388,8 @@ impl RootDb {
     /// [`RootDbError::Sql`].
     pub fn prepare(&self, journal: &[u8]) -> Result<(), RootDbError> {
         let sql = "UPDATE pending SET state = 'prepared', journal = ?1 WHERE state = 'begun'";
-        self.advance(sql, params![journal])
+        let packed = zstd::encode_all(journal, JOURNAL_LEVEL).map_err(|error| unwritable(error))?;
+        self.advance(sql, params![packed])
     }
 
     /// The commit point: from here on the transaction has happened. Durable on return.
@@ -585,6 +595,7 @@ fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
         }
     }
     let mut connection = Connection::open(directory.join(&temporary))?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     configure(&connection)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
@@ -704,8 +715,8 @@ fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'stat
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
-fn unwritable(error: serde_json::Error) -> RootDbError {
-    RootDbError::Sql(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+fn unwritable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RootDbError {
+    RootDbError::Sql(rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 #[derive(Deserialize)]
