@@ -15,6 +15,7 @@ use kitchen::phases::PhaseError;
 use kitchen::plan::PlanError;
 use kitchen::roots::RootError;
 use kitchen::sources::SourceError;
+use kitchen::tidy::TidyError;
 use sandbox::{SandboxError, Status};
 use store::ccs::CcsError;
 use store::{ErrorKind, OpenError, StoreError};
@@ -172,9 +173,15 @@ impl Coded for SandboxError {
 
 fn of_harvest(error: &HarvestError) -> Code {
     match error {
-        HarvestError::Empty { .. } | HarvestError::Classify(_) => Code::Build,
+        HarvestError::Empty { .. }
+        | HarvestError::Leftover { .. }
+        | HarvestError::Twice { .. }
+        | HarvestError::Classify(_)
+        | HarvestError::Tidy(TidyError::Tree(_)) => Code::Build,
         HarvestError::Ingest(error) => of_kind(error.kind()),
-        HarvestError::Store(error) => error.code(),
+        HarvestError::Store(error) | HarvestError::Tidy(TidyError::Store(error)) => error.code(),
+        HarvestError::Strip(error) => of_phase(error),
+        HarvestError::Workspace(_) => Code::System,
     }
 }
 

@@ -11,6 +11,7 @@ mod cook;
 mod docs;
 mod install;
 mod key;
+mod outputs;
 mod packages;
 mod recipes;
 mod sources;

@@ -22,6 +22,7 @@ BLOCK = 512
 FRAME = 8 << 20
 LIMITS = {
     "manifest bytes": 16 << 20,
+    "script bytes": 1 << 20,
     "components": 64,
     "tree bytes": 256 << 20,
     "entries": 1_000_000,
@@ -278,6 +279,9 @@ TOP = (
     "format name version arch flavor label summary description homepage license components requires "
     "recommends provides conflicts replaces"
 ).split()
+# Each stands there only when it holds something.
+LATER = "config groups suggests scripts".split()
+SCRIPTS = "pre-install post-install pre-upgrade post-upgrade pre-remove post-remove".split()
 COMPONENT = "tree files size_bytes provides requires".split()
 
 
@@ -299,7 +303,24 @@ def read_manifest(data):
         raise Refused(f"the manifest is no JSON: {error}") from None
     need(isinstance(manifest, dict) and list(manifest)[:1] == ["format"], "the manifest has no format")
     need(manifest["format"] == 1 and manifest["format"] is not True, "the manifest has another format")
-    need(list(manifest) == TOP, "the manifest has other fields")
+    later = [field for field in LATER if field in manifest]
+    need(list(manifest) == TOP + later, "the manifest has other fields")
+    need(all(manifest[field] for field in later), "the manifest has a field that holds nothing")
+    config = manifest.get("config", {"files": [], "noreplace": []})
+    need(list(config) == ["files", "noreplace"], "config has other fields")
+    for paths in config.values():
+        need(paths == sorted(set(paths), key=str.encode) and all(path[:1] == "/" for path in paths), "paths of config")
+    groups = manifest.get("groups", [])
+    need(groups == sorted(set(groups), key=str.encode), "groups are not sorted")
+    for group in groups:
+        need(1 <= len(group.encode()) <= 100 and not re.search(r"[\s/\x00-\x1f\x7f-\x9f]|^[-@]", group), f"group {group!r}")
+    for text in manifest.get("suggests", []):
+        need(isinstance(text, str) and text, "an empty suggestion")
+    scripts = manifest.get("scripts", {})
+    need(list(scripts) == [name for name in SCRIPTS if name in scripts], "scripts that are none")
+    for name, text in scripts.items():
+        limit("script bytes", len(text.encode()))
+        need("\0" not in text, f"script {name}")
     components = manifest["components"]
     need(isinstance(components, dict), "components is no object")
     limit("components", len(components))

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::Args;
 use kitchen::phases::PhaseError;
-use kitchen::{Artifact, CookError};
+use kitchen::{Artifact, CookError, Package};
 use recipes::Recipe;
 use sandbox::Level;
 use serde::Serialize;
@@ -87,14 +87,14 @@ struct Cooked {
 }
 
 impl Cooked {
-    fn of(artifact: &Artifact) -> Self {
+    fn of(artifact: &Artifact, package: &Package) -> Self {
         Self {
-            name: artifact.spec.name.to_string(),
-            version: artifact.spec.version.as_ref().map(ToString::to_string).unwrap_or_default(),
-            spec: artifact.spec.to_string(),
-            trove: artifact.trove.to_string(),
+            name: package.spec.name.to_string(),
+            version: package.spec.version.as_ref().map(ToString::to_string).unwrap_or_default(),
+            spec: package.spec.to_string(),
+            trove: package.trove.to_string(),
             key: artifact.key.to_string(),
-            package: artifact.package.clone(),
+            package: package.path.clone(),
             log: artifact.log.clone(),
             fresh: artifact.fresh,
         }
@@ -118,10 +118,12 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     for position in kitchen::order::of(&all)? {
         let (recipe, directory) = &recipes[position];
         let artifact = cook(recipe, directory, &store, &options, context)?;
-        if arguments.json.json {
-            cooked.push(Cooked::of(&artifact));
-        } else {
-            context.ui.line(&artifact.spec.to_string())?;
+        for package in &artifact.packages {
+            if arguments.json.json {
+                cooked.push(Cooked::of(&artifact, package));
+            } else {
+                context.ui.line(&package.spec.to_string())?;
+            }
         }
     }
     if arguments.json.json {

@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   conary list --root /srv/root
   conary list --root /srv/root --orphans
+  conary list --root /srv/root --group base
   conary list --root /srv/root --json";
 
 /// The arguments of `conary list`.
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Only packages that somebody asked for
     #[arg(long)]
     explicit: bool,
+    /// Only packages of this group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     #[command(flatten)]
     root: RootArgs,
     #[command(flatten)]
@@ -45,6 +49,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     if arguments.explicit {
         installed.retain(|trove| trove.reason == Reason::Explicit);
     }
+    if let Some(group) = &arguments.group {
+        installed.retain(|trove| trove.manifest.groups.contains(group));
+    }
     if arguments.json.json {
         let rows: Vec<_> = installed
             .iter()
@@ -54,7 +61,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
                     "arch": trove.manifest.arch, "spec": trove.manifest.spec().to_string(),
                     "trove": trove.digest.to_string(), "components": trove.components,
                     "reason": trove.reason.as_str(), "changeset": trove.changeset,
-                    "summary": trove.manifest.summary,
+                    "summary": trove.manifest.summary, "groups": trove.manifest.groups,
                 })
             })
             .collect();

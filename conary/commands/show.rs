@@ -77,6 +77,9 @@ pub fn manifest_rows(manifest: &Manifest) -> Vec<Vec<String>> {
             rows.push(vec![name.to_owned(), value.replace('\n', " ")]);
         }
     }
+    if !manifest.groups.is_empty() {
+        rows.push(vec!["groups".to_owned(), manifest.groups.join(" ")]);
+    }
     for (name, component) in &manifest.components {
         let files = text::count(component.files, "file", "files");
         rows.push(vec![format!("component {name}"), format!("{files}, {}", text::size(component.size_bytes))]);
@@ -85,6 +88,7 @@ pub fn manifest_rows(manifest: &Manifest) -> Vec<Vec<String>> {
     let lists = [
         ("requires", manifest.requires.iter().chain(components().flat_map(|part| &part.requires)).collect::<Vec<_>>()),
         ("recommends", manifest.recommends.iter().collect()),
+        ("suggests", manifest.suggests.iter().collect()),
         ("provides", manifest.provides.iter().chain(components().flat_map(|part| &part.provides)).collect()),
         ("conflicts", manifest.conflicts.iter().collect()),
         ("replaces", manifest.replaces.iter().collect()),
@@ -93,6 +97,10 @@ pub fn manifest_rows(manifest: &Manifest) -> Vec<Vec<String>> {
         for (number, value) in values.into_iter().enumerate() {
             rows.push(vec![if number == 0 { name.to_owned() } else { String::new() }, value.clone()]);
         }
+    }
+    if !manifest.scripts.is_empty() {
+        let names: Vec<&str> = manifest.scripts.keys().map(|scriptlet| scriptlet.name()).collect();
+        rows.push(vec!["scripts".to_owned(), names.join(" ")]);
     }
     rows
 }

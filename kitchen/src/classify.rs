@@ -133,7 +133,7 @@ fn is_library_directory(path: &str) -> bool {
 
 /// True if the entry behind `position` lies below it. Entries are sorted bytewise, so a sibling such as
 /// `a-b` may stand between `a` and `a/c`: look on until a name that cannot be below.
-fn has_children(entries: &[store::Entry], position: usize) -> bool {
+pub(crate) fn has_children(entries: &[store::Entry], position: usize) -> bool {
     let directory = &entries[position].path;
     entries[position + 1..]
         .iter()

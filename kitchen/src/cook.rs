@@ -15,17 +15,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use recipes::{Digest, Recipe, TroveSpec};
 use sandbox::{Level, RootView};
-use store::{ActionRow, Store, StoreError};
+use store::{ActionRow, Manifest, Store, StoreError};
 
 use crate::environment;
 use crate::event::{Event, Listener};
 use crate::fetch::{self, FetchError, Fetched};
-use crate::harvest::{self, HarvestError};
+use crate::harvest::{HarvestError, Plated};
 use crate::key;
 use crate::log::Log;
-use crate::package::{self, PackageError};
-use crate::phases::{self, Kitchen, PhaseError};
+use crate::package::{self, PackageError, PackageFile};
+use crate::phases::{self, Kitchen, PhaseError, Ran};
 use crate::plan::{self, CookPlan, Machine, PlanError};
+use crate::plate::Plating;
 use crate::provenance::{Material, Statement};
 use crate::roots::{self, RootError};
 use crate::sources::{self, SourceError, SourceInput};
@@ -60,18 +61,27 @@ pub struct Options {
 /// What a cook gives back.
 #[derive(Debug, Clone)]
 pub struct Artifact {
-    /// Name and version.
+    /// Name and version of the build, which are those of the recipe.
     pub spec: TroveSpec,
-    /// The trove in the store.
-    pub trove: Digest,
-    /// The package file.
-    pub package: PathBuf,
+    /// The packages that it makes, in the order of [`Recipe::products`]. Never empty.
+    pub packages: Vec<Package>,
     /// The cook key.
     pub key: Digest,
     /// True if nothing had to be built.
     pub fresh: bool,
     /// The log of the build that made it.
     pub log: Option<PathBuf>,
+}
+
+/// One package of a cook.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// Name and version.
+    pub spec: TroveSpec,
+    /// The trove in the store.
+    pub trove: Digest,
+    /// The package file.
+    pub path: PathBuf,
 }
 
 /// Why a cook ended without a package.
@@ -97,7 +107,7 @@ pub enum CookError {
     Phase(#[from] PhaseError),
     /// The output is not a package.
     #[error(transparent)]
-    Harvest(#[from] HarvestError),
+    Harvest(HarvestError),
     /// The package file could not be written.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -110,6 +120,16 @@ pub enum CookError {
     /// The user stopped it.
     #[error("interrupted")]
     Cancelled,
+}
+
+impl From<HarvestError> for CookError {
+    /// Stripping is a step like others: what it printed is shown.
+    fn from(error: HarvestError) -> Self {
+        match error {
+            HarvestError::Strip(error) => Self::Phase(error),
+            other => Self::Harvest(other),
+        }
+    }
 }
 
 impl CookError {
@@ -271,32 +291,42 @@ impl Cook<'_> {
         )?)
     }
 
-    /// A hit: the package file is put in place if it is not, and that is all.
+    /// A hit: package files are put in place where they are not, and that is all.
     fn give_back(&self, plan: &CookPlan, hit: &ActionRow) -> Result<Artifact, CookError> {
         (self.listener)(Event::Fresh { spec: &plan.spec });
-        let trove = hit.troves[0];
         let statement = Statement::from_json(&hit.statement);
-        let known = statement.as_ref().and_then(Statement::package);
-        let manifest = self.store.trove(&trove)?;
-        let file = package::put(self.store, &manifest, &self.options.output, known.as_ref(), self.cancel)?;
-        if file.written {
-            (self.listener)(Event::Written { path: file.path.clone() });
+        let mut packages = Vec::with_capacity(hit.troves.len());
+        for (position, trove) in hit.troves.iter().enumerate() {
+            let known = statement.as_ref().and_then(|statement| statement.package(position));
+            let (package, file) = self.put(&self.store.trove(trove)?, known.as_ref())?;
+            if file.written {
+                (self.listener)(Event::Written { path: file.path });
+            }
+            packages.push(package);
         }
         Ok(Artifact {
             spec: plan.spec.clone(),
-            trove,
-            package: file.path,
+            packages,
             key: plan.key,
             fresh: true,
             log: self.store.latest_log(plan.spec.name.as_str())?.map(|row| row.path),
         })
     }
 
+    /// Puts one package's file where packages go.
+    fn put(&self, manifest: &Manifest, known: Option<&Digest>) -> Result<(Package, PackageFile), CookError> {
+        let file = package::put(self.store, manifest, &self.options.output, known, self.cancel)?;
+        let package = Package { spec: manifest.spec(), trove: manifest.id(), path: file.path.clone() };
+        Ok((package, file))
+    }
+
     fn build(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
         let layers = roots::layers(self.store, &plan.dependencies.troves, self.cancel)?;
-        let version = plan.recipe.version();
-        let source_name = format!("{}-{}", plan.recipe.name(), version.version);
+        let source_name = format!("{}-{}", plan.recipe.name(), plan.recipe.version().version);
         let workspace = Workspace::create(self.store, &source_name)?;
+        for output in plan.recipe.outputs.iter().filter(|output| output.install.is_some()) {
+            workspace.add_output(&output.package.name)?;
+        }
         let laid_out = sources::lay_out(
             &plan.recipe,
             &self.machine.arch,
@@ -310,7 +340,7 @@ impl Cook<'_> {
 
         let paths = SeenPaths::of(&workspace, self.options.level);
         let jobs = self.jobs();
-        let recipe = plan::expand(self.recipe, &self.machine, &jobs.to_string(), &paths.destdir)?;
+        let recipe = plan::expand(self.recipe, &self.machine, &jobs.to_string(), &paths.destdir, &paths.outputs)?;
         let mut environment = environment::full(&recipe, jobs, laid_out.epoch_secs);
         paths.apply(&mut environment);
         let kitchen = Kitchen {
@@ -320,71 +350,74 @@ impl Cook<'_> {
             environment,
             directory: laid_out.start_directory(&paths.build, &source_name),
             scripts: paths.scripts,
+            outputs: paths.outputs,
             level: self.options.level,
         };
         let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
         (self.listener)(Event::LogOpened { path: log_row.path.clone() });
-        let mut log = Log::new(log_row.path.clone(), log_file);
-        let ran = phases::run(&kitchen, self.options.with_check, &mut log, self.cancel, self.listener);
-        let ran = match ran {
-            Ok(ran) => ran,
+        let (ran, plated) = match self.run_and_plate(&kitchen, Log::new(log_row.path.clone(), log_file)) {
+            Ok(made) => made,
             Err(error) => {
                 self.store.finish_log(&log_row, false)?;
                 if self.options.keep_failed && !self.cancel.load(Ordering::Relaxed) {
                     (self.listener)(Event::Kept { path: workspace.keep()? });
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
-        log.finish().map_err(CookError::Log)?;
-
-        let output = workspace.open(&workspace.dest())?;
-        let plated = match harvest::plate(&recipe, &self.machine, &output, self.store, self.cancel) {
-            Ok(plated) => plated,
-            Err(error) => {
-                self.store.finish_log(&log_row, false)?;
-                if self.options.keep_failed {
-                    (self.listener)(Event::Kept { path: workspace.keep()? });
-                }
-                return Err(error.into());
-            }
-        };
-        (self.listener)(Event::Plated { spec: &plan.spec, files: plated.files, bytes: plated.bytes });
-        for message in &plated.notices {
-            (self.listener)(Event::Notice { message: message.clone() });
-        }
-        let file = package::put(self.store, &plated.manifest, &self.options.output, None, self.cancel)?;
         let mut statement = Statement::new(&plan.key);
-        statement.troves = vec![plated.manifest.id().to_string()];
         statement.sources = fetched.iter().map(Material::of).collect();
         phases::level_name(self.options.level).clone_into(&mut statement.isolation);
         statement.applied = ran.applied;
         statement.steps = ran.steps;
         statement.source_date_epoch = laid_out.epoch_secs;
         statement.jobs = jobs;
-        statement.package_digest = Some(file.digest.to_string());
-        let trove = self.store.put_trove_and_action(&plated.manifest, |trove| ActionRow {
+        let packages = self.record(plan, &plated, statement)?;
+        self.store.finish_log(&log_row, true)?;
+        for package in &packages {
+            (self.listener)(Event::Written { path: package.path.clone() });
+        }
+        Ok(Artifact { spec: plan.spec.clone(), packages, key: plan.key, fresh: false, log: Some(log_row.path) })
+    }
+
+    /// Runs the steps and takes what they made into the store.
+    fn run_and_plate(&self, kitchen: &Kitchen<'_>, mut log: Log) -> Result<(Ran, Vec<Plated>), CookError> {
+        let ran = phases::run(kitchen, self.options.with_check, &mut log, self.cancel, self.listener)?;
+        let Cook { machine, store, cancel, listener, .. } = self;
+        let plated = Plating { kitchen, machine, store, cancel, listener }.all(&mut log)?;
+        log.finish().map_err(CookError::Log)?;
+        for one in &plated {
+            (self.listener)(Event::Plated { spec: &one.manifest.spec(), files: one.files, bytes: one.bytes });
+            for message in &one.notices {
+                (self.listener)(Event::Notice { message: message.clone() });
+            }
+        }
+        Ok((ran, plated))
+    }
+
+    /// Writes the package files, then the row that makes the result true.
+    fn record(&self, plan: &CookPlan, plated: &[Plated], mut statement: Statement) -> Result<Vec<Package>, CookError> {
+        let manifests: Vec<Manifest> = plated.iter().map(|one| one.manifest.clone()).collect();
+        let mut packages = Vec::with_capacity(manifests.len());
+        for manifest in &manifests {
+            let (package, file) = self.put(manifest, None)?;
+            statement.troves.push(package.trove.to_string());
+            statement.packages.push(file.digest.to_string());
+            packages.push(package);
+        }
+        self.store.put_troves_and_action(&manifests, |troves| ActionRow {
             key: plan.key,
             name: plan.spec.name.to_string(),
-            version: version.to_string(),
+            version: plan.recipe.version().to_string(),
             inputs: key::to_store(&plan.inputs),
-            troves: vec![trove],
+            troves: troves.to_vec(),
             log: None,
             isolation: statement.isolation.clone(),
             made_by_uid: self.options.uid,
             at_unix_secs: self.options.now_unix_secs,
             statement: statement.to_json(),
         })?;
-        self.store.finish_log(&log_row, true)?;
-        (self.listener)(Event::Written { path: file.path.clone() });
-        Ok(Artifact {
-            spec: plan.spec.clone(),
-            trove,
-            package: file.path,
-            key: plan.key,
-            fresh: false,
-            log: Some(log_row.path),
-        })
+        Ok(packages)
     }
 
     /// Jobs of this build: what was asked for, at most what the recipe allows.
@@ -398,6 +431,7 @@ impl Cook<'_> {
 struct SeenPaths {
     build: String,
     destdir: String,
+    outputs: String,
     scripts: String,
 }
 
@@ -407,11 +441,13 @@ impl SeenPaths {
             Level::Full => Self {
                 build: environment::BUILD.to_owned(),
                 destdir: environment::DESTDIR.to_owned(),
+                outputs: environment::OUTPUTS.to_owned(),
                 scripts: environment::STEPS.to_owned(),
             },
             Level::None => Self {
                 build: workspace.build().to_string_lossy().into_owned(),
                 destdir: workspace.dest().to_string_lossy().into_owned(),
+                outputs: workspace.outputs().to_string_lossy().into_owned(),
                 scripts: workspace.steps().to_string_lossy().into_owned(),
             },
         }

@@ -1,7 +1,7 @@
 // kitchen/src/dependencies.rs
 //! Which troves lie in the build root, and what the host answers for.
 //!
-//! Every requirement of `build.requires` and `build.makedepends` is answered by a trove of the store, if
+//! Every requirement of `build.requires`, `build.makedepends` and, where the tests run, `build.checkdepends` is answered by a trove of the store, if
 //! one gives it, with all that trove needs to run. In default isolation the host's `/usr` answers for
 //! the rest, if it has it; else the cook ends before anything is fetched.
 
@@ -63,16 +63,18 @@ impl DependencyError {
     }
 }
 
-/// Finds what answers the requirements of `recipe`; `host` is the root of the host's file system.
+/// Finds what answers the requirements of `recipe`, those of its tests only if `with_check`; `host` is the root of the host's file system.
 ///
 /// # Errors
 /// [`DependencyError::Missing`] for a requirement that nothing answers.
-pub fn resolve(recipe: &Recipe, store: &Store, host: &Path) -> Result<Dependencies, DependencyError> {
+pub fn resolve(recipe: &Recipe, with_check: bool, store: &Store, host: &Path) -> Result<Dependencies, DependencyError> {
+    let own: Vec<&Name> = recipe.products().iter().map(|product| &product.package.name).collect();
+    let of_check = with_check.then_some(&recipe.build.checkdepends).into_iter().flatten();
     let mut chosen: BTreeMap<Name, Dependency> = BTreeMap::new();
     let mut from_host = Vec::new();
     let mut waiting: Vec<Digest> = Vec::new();
-    for requirement in recipe.build.requires.iter().chain(&recipe.build.makedepends) {
-        if let Some(found) = provider(store, recipe.name(), requirement)? {
+    for requirement in recipe.build.requires.iter().chain(&recipe.build.makedepends).chain(of_check) {
+        if let Some(found) = provider(store, &own, requirement)? {
             take(found, &mut chosen, &mut waiting);
         } else if requirement.alternatives.iter().any(|wanted| host_has(host, wanted)) {
             from_host.push(requirement.to_string());
@@ -94,7 +96,7 @@ pub fn resolve(recipe: &Recipe, store: &Store, host: &Path) -> Result<Dependenci
         let of_components = manifest.components.values().flat_map(|component| &component.requires);
         for text in manifest.requires.iter().chain(of_components) {
             let Ok(requirement) = text.parse::<Requirement>() else { continue };
-            if let Some(found) = provider(store, recipe.name(), &requirement)? {
+            if let Some(found) = provider(store, &own, &requirement)? {
                 take(found, &mut chosen, &mut waiting);
             }
         }
@@ -114,12 +116,12 @@ fn take(found: Dependency, chosen: &mut BTreeMap<Name, Dependency>, waiting: &mu
 
 /// The newest trove that gives one of the alternatives, the first alternative first.
 ///
-/// A package is never a dependency of its own build: an older build of itself in the root would make
+/// What a recipe makes is never a dependency of its own build: an older build of itself in the root would make
 /// the result depend on what happened to be cooked before.
-fn provider(store: &Store, own: &Name, requirement: &Requirement) -> Result<Option<Dependency>, StoreError> {
+fn provider(store: &Store, own: &[&Name], requirement: &Requirement) -> Result<Option<Dependency>, StoreError> {
     for wanted in &requirement.alternatives {
         for row in store.providers(wanted)? {
-            if row.trove.spec.name != *own {
+            if !own.contains(&&row.trove.spec.name) {
                 return Ok(Some(Dependency { spec: row.trove.spec, id: row.trove.id }));
             }
         }

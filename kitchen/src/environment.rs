@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use recipes::Recipe;
+use recipes::{Policy, Recipe};
 
 /// Where the output of a build is collected, as the steps see it.
 pub const DESTDIR: &str = "/dest";
@@ -11,6 +11,8 @@ pub const DESTDIR: &str = "/dest";
 pub const OUTPUTS: &str = "/outputs";
 /// The directory below which sources are unpacked, as the steps see it.
 pub const BUILD: &str = "/build";
+/// Where copies lie while they are stripped, as the tools see them.
+pub const STRIP: &str = "/strip";
 /// Where the step scripts lie, as the steps see it.
 pub const STEPS: &str = "/steps";
 
@@ -23,6 +25,15 @@ pub fn constant(recipe: &Recipe) -> BTreeMap<String, String> {
     let mut variables = fixed();
     for (name, value) in &recipe.build.environment {
         variables.insert(name.clone(), value.clone());
+    }
+    if recipe.build.policies.has(Policy::Lto) {
+        for name in ["CFLAGS", "CXXFLAGS", "LDFLAGS"] {
+            let flags = variables.entry(name.to_owned()).or_default();
+            if !flags.is_empty() {
+                flags.push(' ');
+            }
+            flags.push_str("-flto=auto");
+        }
     }
     variables
 }

@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use recipes::{Phase, TroveSpec};
+use recipes::TroveSpec;
 
 use crate::fetch;
+use crate::phases::Step;
 use crate::why::MissReason;
 
 /// One thing that happened during a cook.
@@ -63,9 +64,9 @@ pub enum Event<'a> {
         path: PathBuf,
     },
     /// A step begins.
-    PhaseStarted {
+    StepStarted {
         /// Which.
-        phase: Phase,
+        step: &'a Step,
     },
     /// The running step printed something.
     Output {
@@ -73,9 +74,9 @@ pub enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A step ended well.
-    PhaseFinished {
+    StepFinished {
         /// Which.
-        phase: Phase,
+        step: &'a Step,
         /// Wall-clock time.
         wall: Duration,
         /// User and system time of all its processes.
@@ -88,7 +89,7 @@ pub enum Event<'a> {
         /// Feature and value, in order.
         applied: &'a [(String, String)],
     },
-    /// The output is in the store as a trove.
+    /// One package's files are in the store.
     Plated {
         /// What was made.
         spec: &'a TroveSpec,

@@ -1,22 +1,23 @@
 // kitchen/src/harvest.rs
-//! Plating: the output directory of a build becomes a trove of the store.
+//! One package of a build becomes a trove of the store.
 //!
 //! ```text
-//! destdir → entries (owner root, modes as built) → components → provides and requires → trees → manifest
+//! tree of one package → components → provides and requires → trees → manifest
 //! ```
 //!
 //! Nothing of the time, the machine or the user gets into a trove.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicBool;
 
-use recipes::{Capability, Comparison, Recipe};
-use store::{Component, IngestError, IngestOptions, Manifest, Node, Store, StoreError, Tree};
+use recipes::{Capability, Comparison, Product, Recipe};
+use store::{Component, IngestError, Manifest, Node, Store, StoreError, Tree, TreeError};
 
 use crate::classify::{self, Classifier, ClassifyError};
+use crate::phases::PhaseError;
 use crate::plan::Machine;
 use crate::scan;
+use crate::tidy::TidyError;
+use crate::workspace::WorkspaceError;
 
 /// What plating made.
 #[derive(Debug, Clone)]
@@ -34,12 +35,39 @@ pub struct Plated {
 /// Why an output could not be plated.
 #[derive(Debug, thiserror::Error)]
 pub enum HarvestError {
-    /// The steps put nothing into `DESTDIR`.
-    #[error("{name} has no output: its steps left DESTDIR empty")]
+    /// The steps put nothing into `DESTDIR`, or nothing is left of it.
+    #[error("{name} has no output: its steps left it nothing")]
     Empty {
         /// The package.
         name: String,
+        /// Whether it is the build's own package, and the outputs may have taken all.
+        is_own: bool,
     },
+    /// Only the outputs are packages, and the common output holds something.
+    #[error("{name} makes only its outputs, and /{path} lies in the common one")]
+    Leftover {
+        /// The recipe's name.
+        name: String,
+        /// The first file.
+        path: String,
+    },
+    /// An output fills a path itself that it also takes out of the common output.
+    #[error("the output {name} has a path twice: from its `install` and from its `files`")]
+    Twice {
+        /// The output.
+        name: String,
+        /// Which.
+        source: TreeError,
+    },
+    /// The workspace could not be read.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The options could not be applied.
+    #[error(transparent)]
+    Tidy(#[from] TidyError),
+    /// Programs and libraries could not be stripped.
+    #[error(transparent)]
+    Strip(#[from] PhaseError),
     /// The output holds something that a package cannot.
     #[error(transparent)]
     Ingest(#[from] IngestError),
@@ -56,34 +84,45 @@ impl HarvestError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Empty { .. } => Some(
+            Self::Empty { is_own: false, .. } => Some(
+                "let its `install` write below \"$DESTDIR\", or let its `files` match what [build] installs".to_owned(),
+            ),
+            Self::Empty { is_own: true, .. } => Some(
                 "let the `install` step write below \"$DESTDIR\", for example `make install DESTDIR=\"$DESTDIR\"`"
                     .to_owned(),
             ),
+            Self::Leftover { .. } => Some(
+                "move what fills it into an `install` step of [build], or write below another output's directory"
+                    .to_owned(),
+            ),
+            Self::Twice { .. } => Some("leave the path out of `files`, or out of `install`".to_owned()),
             Self::Ingest(error) => error.hint(),
-            Self::Classify(_) => None,
+            Self::Classify(_) | Self::Tidy(TidyError::Tree(_)) => None,
+            Self::Tidy(TidyError::Store(error)) => error.hint(),
+            Self::Workspace(error) => error.hint(),
+            Self::Strip(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }
 }
 
-/// Takes the output directory into the store: objects, trees and the manifest of a trove.
+/// Makes the manifest of one package from its files: classified, scanned, their trees in the store.
 ///
 /// # Errors
-/// [`HarvestError::Empty`] when there is nothing in it; [`HarvestError::Ingest`] for device nodes,
-/// sockets and names that a package cannot hold.
+/// [`HarvestError::Empty`] when there is nothing in it and it is no collection.
 pub fn plate(
     recipe: &Recipe,
+    product: &Product<'_>,
     machine: &Machine,
-    output: &OwnedFd,
+    tree: &Tree,
     store: &Store,
-    cancel: &AtomicBool,
 ) -> Result<Plated, HarvestError> {
-    let tree = store.ingest(output, &IngestOptions::default(), cancel)?;
-    if !tree.entries().iter().any(|entry| !matches!(entry.node, Node::Directory)) {
-        return Err(HarvestError::Empty { name: recipe.name().to_string() });
+    let is_empty = tree.entries().iter().all(|entry| matches!(entry.node, Node::Directory));
+    if is_empty && !product.is_collection {
+        let (name, is_own) = (product.package.name.to_string(), product.output.is_none());
+        return Err(HarvestError::Empty { name, is_own });
     }
-    let parts = Classifier::new(recipe)?.split(&tree);
+    let parts = Classifier::new(recipe)?.split(tree);
     let mut findings = scan::scan(store, &parts)?;
     let mut components = BTreeMap::new();
     let (mut files, mut bytes) = (0, 0);
@@ -100,9 +139,14 @@ pub fn plate(
         bytes += component.size_bytes;
         components.insert(name.clone(), component);
     }
-    let mut notices = notices(&tree);
-    let mut manifest = manifest_of(recipe, machine, components);
-    manifest.config = configuration(recipe, &parts, &mut notices)?;
+    let mut notices = notices(tree);
+    let mut manifest = manifest_of(recipe, product, machine, components);
+    let mut idle = Vec::new();
+    manifest.config = configuration(recipe, &parts, &mut idle)?;
+    if recipe.outputs.is_empty() {
+        // Of several packages, another one may have the file.
+        notices.append(&mut idle);
+    }
     Ok(Plated { manifest, files, bytes, notices })
 }
 
@@ -138,12 +182,17 @@ fn configuration(
     Ok(store::Config { files, noreplace })
 }
 
-fn manifest_of(recipe: &Recipe, machine: &Machine, components: BTreeMap<String, Component>) -> Manifest {
-    let package = &recipe.package;
+fn manifest_of(
+    recipe: &Recipe,
+    product: &Product<'_>,
+    machine: &Machine,
+    components: BTreeMap<String, Component>,
+) -> Manifest {
+    let Product { package, runtime, scripts, .. } = *product;
     let any = package.arch.iter().any(|arch| arch == "any");
-    let mut provides: Vec<String> = recipe.runtime.provides.iter().map(ToString::to_string).collect();
+    let mut provides: Vec<String> = runtime.provides.iter().map(ToString::to_string).collect();
     let own = Capability::Package {
-        name: recipe.name().clone(),
+        name: package.name.clone(),
         component: None,
         constraint: Some((Comparison::Equal, recipe.version().to_string())),
     };
@@ -151,14 +200,15 @@ fn manifest_of(recipe: &Recipe, machine: &Machine, components: BTreeMap<String, 
     provides.sort_unstable();
     provides.dedup();
     // What is needed to build and to run stands in `build.requires`; libraries are found by scanning.
+    let of_build = product.output.is_none().then_some(&recipe.build.requires);
     let mut requires: Vec<String> =
-        recipe.runtime.requires.iter().chain(&recipe.build.requires).map(ToString::to_string).collect();
+        runtime.requires.iter().chain(of_build.into_iter().flatten()).map(ToString::to_string).collect();
     requires.sort_unstable();
     requires.dedup();
     let texts = |list: &[Capability]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     Manifest {
         format: 1,
-        name: recipe.name().clone(),
+        name: package.name.clone(),
         version: recipe.version(),
         arch: if any { "any".to_owned() } else { machine.arch.clone() },
         flavor: String::new(),
@@ -169,11 +219,14 @@ fn manifest_of(recipe: &Recipe, machine: &Machine, components: BTreeMap<String, 
         license: package.license.clone(),
         components,
         requires,
-        recommends: recipe.runtime.recommends.iter().map(ToString::to_string).collect(),
+        recommends: runtime.recommends.iter().map(ToString::to_string).collect(),
         provides,
-        conflicts: texts(&recipe.runtime.conflicts),
-        replaces: texts(&recipe.runtime.replaces),
+        conflicts: texts(&runtime.conflicts),
+        replaces: texts(&runtime.replaces),
         config: store::Config::default(),
+        groups: package.groups.clone(),
+        suggests: runtime.suggests.iter().map(ToString::to_string).collect(),
+        scripts: scripts.clone(),
     }
 }
 

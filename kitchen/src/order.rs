@@ -35,18 +35,22 @@ pub fn of(recipes: &[&Recipe]) -> Result<Vec<usize>, CycleError> {
     // The sort walks from the last node: added in reverse, equals come out as given.
     let mut nodes: Vec<_> = (0..recipes.len()).rev().map(|position| graph.add_node(position)).collect();
     nodes.reverse();
-    let by_name: BTreeMap<&Name, usize> =
-        recipes.iter().enumerate().map(|(position, recipe)| (recipe.name(), position)).collect();
+    let by_name: BTreeMap<&Name, usize> = recipes
+        .iter()
+        .enumerate()
+        .flat_map(|(position, recipe)| names(recipe).map(move |name| (name, position)))
+        .collect();
     for (position, recipe) in recipes.iter().enumerate() {
         let build = &recipe.build;
-        for wanted in build.requires.iter().chain(&build.makedepends).flat_map(|r| &r.alternatives) {
+        for wanted in
+            build.requires.iter().chain(&build.makedepends).chain(&build.checkdepends).flat_map(|r| &r.alternatives)
+        {
             let needed = match wanted {
                 Capability::Package { name, .. } => by_name.get(name).copied(),
                 _ => None,
             };
-            let needed = needed.or_else(|| {
-                recipes.iter().position(|other| other.runtime.provides.iter().any(|given| wanted.satisfied_by(given)))
-            });
+            let needed = needed
+                .or_else(|| recipes.iter().position(|other| provides(other).any(|given| wanted.satisfied_by(given))));
             if let Some(needed) = needed.filter(|needed| *needed != position) {
                 graph.update_edge(nodes[needed], nodes[position], ());
             }
@@ -59,6 +63,16 @@ pub fn of(recipes: &[&Recipe]) -> Result<Vec<usize>, CycleError> {
     let mut names: Vec<Name> = cycle.into_iter().map(|node| recipes[graph[node]].name().clone()).collect();
     names.sort_unstable();
     Err(CycleError { names })
+}
+
+/// The names of all packages that a recipe makes.
+fn names(recipe: &Recipe) -> impl Iterator<Item = &Name> {
+    recipe.products().into_iter().map(|product| &product.package.name)
+}
+
+/// What the packages that a recipe makes are declared to give.
+fn provides(recipe: &Recipe) -> impl Iterator<Item = &Capability> {
+    recipe.products().into_iter().flat_map(|product| &product.runtime.provides)
 }
 
 #[cfg(test)]

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use recipes::{Phase, Recipe};
-use sandbox::{Level, Limits, Outcome, Plan, RootView, SandboxError, Status};
+use recipes::{Name, Phase, Recipe};
+use sandbox::{Bind, Level, Limits, Outcome, Plan, RootView, SandboxError, Status};
 use serde::{Deserialize, Serialize};
 
+use crate::environment::{OUTPUTS, STRIP};
 use crate::event::{Event, Listener};
 use crate::log::Log;
 use crate::step::Room;
@@ -18,6 +20,37 @@ use crate::workspace::{Workspace, WorkspaceError};
 
 /// A log that grows past this is a build that prints without end.
 const LONGEST_LOG: u64 = 4 << 30;
+
+/// One thing that runs during a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A step of `[build]`.
+    Phase(Phase),
+    /// The `install` of an output.
+    Output(Name),
+    /// The tools that strip programs and libraries.
+    Strip,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phase(phase) => phase.fmt(formatter),
+            Self::Output(name) => write!(formatter, "install of {name}"),
+            Self::Strip => formatter.write_str("strip"),
+        }
+    }
+}
+
+impl Step {
+    /// The name of the file that holds its script.
+    fn file_name(&self) -> String {
+        match self {
+            Self::Output(name) => format!("install.{name}"),
+            Self::Phase(_) | Self::Strip => self.to_string(),
+        }
+    }
+}
 
 /// What a step used, for the detached statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +88,8 @@ pub struct Kitchen<'a> {
     pub directory: String,
     /// Where their scripts lie, as they see it.
     pub scripts: String,
+    /// Where outputs with an `install` of their own have their directories, as the steps see it.
+    pub outputs: String,
     /// Isolated or not.
     pub level: Level,
 }
@@ -63,10 +98,10 @@ pub struct Kitchen<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum PhaseError {
     /// A step ended with another status than 0, or was ended.
-    #[error("{phase} failed: {}", describe(*status))]
+    #[error("{step} failed: {}", describe(*status))]
     Failed {
         /// Which step.
-        phase: Phase,
+        step: Step,
         /// How it ended.
         status: Status,
         /// The last lines it printed.
@@ -112,7 +147,7 @@ impl PhaseError {
     }
 }
 
-/// Runs every step that the recipe has, in order; `check` only if `with_check`.
+/// Runs every step that the recipe has, in order, those of its outputs last; `check` only if `with_check`.
 ///
 /// # Errors
 /// [`PhaseError::Failed`] for the first step that does not end with status 0.
@@ -123,43 +158,62 @@ pub fn run(
     cancel: &AtomicBool,
     listener: Listener<'_>,
 ) -> Result<Ran, PhaseError> {
+    let recipe = kitchen.recipe;
+    let phases = recipe.build.steps.iter().filter(|(phase, _)| **phase != Phase::Check || with_check);
+    let phases = phases.map(|(phase, script)| (Step::Phase(*phase), script));
+    let outputs = recipe.outputs.iter();
+    let outputs =
+        outputs.filter_map(|output| Some((Step::Output(output.package.name.clone()), output.install.as_ref()?)));
     let mut ran = Ran::default();
-    for (phase, script) in &kitchen.recipe.build.steps {
-        if *phase == Phase::Check && !with_check {
-            continue;
-        }
-        listener(Event::PhaseStarted { phase: *phase });
-        log.begin(phase.name());
-        let plan = kitchen.plan(*phase, script)?;
-        let outcome = sandbox::run(
-            &plan,
-            &mut |bytes| {
-                log.write(bytes);
-                listener(Event::Output { bytes });
-            },
-            cancel,
-        )?;
+    for (step, script) in phases.chain(outputs) {
+        let outcome = one(kitchen, &step, script, log, cancel, listener)?;
         if ran.steps.is_empty() {
             listener(Event::Isolation { level: level_name(kitchen.level), applied: &outcome.applied });
             ran.applied.clone_from(&outcome.applied);
         }
-        if outcome.status != Status::Exited(0) {
-            return Err(PhaseError::Failed {
-                phase: *phase,
-                status: outcome.status,
-                tail: log.tail(),
-                log: log.path().to_owned(),
-            });
-        }
-        listener(Event::PhaseFinished { phase: *phase, wall: outcome.wall, cpu: cpu(&outcome) });
         ran.steps.push(Usage {
-            phase: phase.name().to_owned(),
+            phase: step.to_string(),
             wall_ms: millis(outcome.wall),
             cpu_ms: millis(cpu(&outcome)),
             peak_memory_bytes: outcome.peak_memory_bytes,
         });
     }
     Ok(ran)
+}
+
+/// Runs one step.
+///
+/// # Errors
+/// [`PhaseError::Failed`] if it does not end with status 0.
+pub(crate) fn one(
+    kitchen: &Kitchen<'_>,
+    step: &Step,
+    script: &str,
+    log: &mut Log,
+    cancel: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Outcome, PhaseError> {
+    listener(Event::StepStarted { step });
+    log.begin(&step.to_string());
+    let plan = kitchen.plan(step, script)?;
+    let outcome = sandbox::run(
+        &plan,
+        &mut |bytes| {
+            log.write(bytes);
+            listener(Event::Output { bytes });
+        },
+        cancel,
+    )?;
+    if outcome.status != Status::Exited(0) {
+        return Err(PhaseError::Failed {
+            step: step.clone(),
+            status: outcome.status,
+            tail: log.tail(),
+            log: log.path().to_owned(),
+        });
+    }
+    listener(Event::StepFinished { step, wall: outcome.wall, cpu: cpu(&outcome) });
+    Ok(outcome)
 }
 
 /// The word for an isolation level on action rows and in statements.
@@ -180,16 +234,28 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Kitchen<'_> {
+    /// Where files lie while they are stripped, as the tools see it.
+    pub(crate) fn strip_place(&self) -> String {
+        match self.level {
+            Level::Full => STRIP.to_owned(),
+            Level::None => self.workspace.strip().to_string_lossy().into_owned(),
+        }
+    }
+
     /// The sandbox's plan for one step.
-    fn plan(&self, phase: Phase, script: &str) -> Result<Plan, WorkspaceError> {
-        self.workspace.write_step(phase, script)?;
-        let script = format!("{}/{phase}", self.scripts);
+    fn plan(&self, step: &Step, script: &str) -> Result<Plan, WorkspaceError> {
+        self.workspace.write_step(&step.file_name(), script)?;
+        let script = format!("{}/{}", self.scripts, step.file_name());
+        let mut environment = self.environment.clone();
+        if let Step::Output(name) = step {
+            environment.insert("DESTDIR".to_owned(), format!("{}/{name}", self.outputs));
+        }
         let room = Room {
             root: self.root.clone(),
             build: self.workspace.build(),
             dest: self.workspace.dest(),
             steps: self.workspace.steps(),
-            environment: self.environment.clone(),
+            environment,
             directory: self.directory.clone(),
             limits: Limits {
                 memory_bytes: self.recipe.build.memory_bytes,
@@ -199,6 +265,13 @@ impl Kitchen<'_> {
             },
             level: self.level,
         };
-        Ok(room.plan(["/bin/sh", "-eu", &script].iter().map(OsString::from).collect()))
+        let mut plan = room.plan(["/bin/sh", "-eu", &script].iter().map(OsString::from).collect());
+        let further = match step {
+            Step::Phase(_) => None,
+            Step::Output(_) => Some((self.workspace.outputs(), OUTPUTS)),
+            Step::Strip => Some((self.workspace.strip(), STRIP)),
+        };
+        plan.binds.extend(further.map(|(source, target)| Bind { source, target: target.to_owned(), writable: true }));
+        Ok(plan)
     }
 }

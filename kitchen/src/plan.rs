@@ -90,17 +90,23 @@ impl Machine {
     }
 }
 
-/// Expands `recipe` for a build with `jobs` jobs whose output is collected in `destdir`.
+/// Expands `recipe` for a build with `jobs` jobs whose output is collected in `destdir`, and below `outputs`.
 ///
 /// # Errors
 /// [`PlanError::Recipe`] with every place that does not expand.
-pub fn expand(recipe: &Recipe, machine: &Machine, jobs: &str, destdir: &str) -> Result<Recipe, PlanError> {
+pub fn expand(
+    recipe: &Recipe,
+    machine: &Machine,
+    jobs: &str,
+    destdir: &str,
+    outputs: &str,
+) -> Result<Recipe, PlanError> {
     let facts = Facts {
         jobs: jobs.to_owned(),
         arch: machine.arch.clone(),
         target: machine.triple.clone(),
         destdir: destdir.to_owned(),
-        outputs: environment::OUTPUTS.to_owned(),
+        outputs: outputs.to_owned(),
     };
     recipe.expand(&facts).map_err(PlanError::Recipe)
 }
@@ -118,7 +124,7 @@ pub fn expand_for_key(recipe: &Recipe, machine: &Machine) -> Result<Recipe, Plan
             machine: machine.arch.clone(),
         });
     }
-    expand(recipe, machine, JOBS_NAME, environment::DESTDIR)
+    expand(recipe, machine, JOBS_NAME, environment::DESTDIR, environment::OUTPUTS)
 }
 
 /// Makes the plan of a cook from an expanded recipe and the contents of its sources.
@@ -135,7 +141,7 @@ pub fn make(
     store: &Store,
     host: &Path,
 ) -> Result<CookPlan, PlanError> {
-    let dependencies = dependencies::resolve(&recipe, store, host)?;
+    let dependencies = dependencies::resolve(&recipe, with_check, store, host)?;
     let mut inputs = Inputs::default();
     inputs.add(InputKind::Policy, "key-schema", SCHEMA);
     inputs.add(InputKind::Policy, "sandbox", sandbox::POLICY_VERSION);

@@ -31,8 +31,9 @@ pub struct Statement {
     pub source_date_epoch: i64,
     /// Parallel jobs.
     pub jobs: u32,
-    /// Digest of the package file.
-    pub package_digest: Option<String>,
+    /// Digests of the package files, in the order of the troves.
+    #[serde(default)]
+    pub packages: Vec<String>,
 }
 
 /// One source in a statement.
@@ -72,7 +73,7 @@ impl Statement {
             steps: Vec::new(),
             source_date_epoch: 0,
             jobs: 0,
-            package_digest: None,
+            packages: Vec::new(),
         }
     }
 
@@ -92,9 +93,9 @@ impl Statement {
         serde_json::from_str(text).ok()
     }
 
-    /// Digest of the package file that was written, if it can be read.
+    /// Digest of the package file that was written for the trove at this position, if it can be read.
     #[must_use]
-    pub fn package(&self) -> Option<Digest> {
-        self.package_digest.as_ref()?.parse().ok()
+    pub fn package(&self, position: usize) -> Option<Digest> {
+        self.packages.get(position)?.parse().ok()
     }
 }

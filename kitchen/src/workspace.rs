@@ -7,10 +7,12 @@
 //!   build/            bound to /build, writable
 //!     <name>-<version>/   the unpacked and patched main source
 //!   dest/             bound to /dest, writable
+//!   outputs/<name>/   bound to /outputs, writable: one for each output with an install of its own
+//!   strip/            bound to /strip, writable, when files are stripped
 //!   steps/            bound to /steps, read-only
 //! ```
 //!
-//! When a build is started by root, everything in `build`, `dest` and `steps` belongs to the sandbox's build id,
+//! When a build is started by root, everything that a step sees of it belongs to the sandbox's build id,
 //! never to root. Nobody else can reach into the workspace (it is 0700: a set-user-id file that a step makes is of no
 //! use to a passer-by); the sandbox mounts its directories by descriptor. A workspace is removed when it is dropped, unless it was kept; that of a process that was killed
 //! is removed by the next one.
@@ -21,7 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use recipes::Phase;
+use recipes::Name;
 use store::{Store, StoreError, Work};
 
 /// A directory of the workspace could not be made, read or written.
@@ -76,14 +78,36 @@ impl Workspace {
     /// [`WorkspaceError`] if a directory cannot be made.
     pub fn create(store: &Store, source_name: &str) -> Result<Self, WorkspaceError> {
         let workspace = Self { work: store.work()?, source_name: source_name.to_owned() };
-        for path in [workspace.build(), workspace.dest(), workspace.steps()] {
-            DirBuilder::new().mode(0o755).create(&path).map_err(|source| WorkspaceError::Io {
-                act: "make",
-                path,
-                source,
-            })?;
-        }
+        let directories =
+            [workspace.build(), workspace.dest(), workspace.outputs(), workspace.strip(), workspace.steps()];
+        directories.into_iter().try_for_each(make)?;
         Ok(workspace)
+    }
+
+    /// Makes the directory of an output with an `install` of its own.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`] if it cannot be made.
+    pub fn add_output(&self, name: &Name) -> Result<(), WorkspaceError> {
+        make(self.output(name))
+    }
+
+    /// The directory bound to `/outputs`.
+    #[must_use]
+    pub fn outputs(&self) -> PathBuf {
+        self.work.path().join("outputs")
+    }
+
+    /// The directory that one output fills.
+    #[must_use]
+    pub fn output(&self, name: &Name) -> PathBuf {
+        self.outputs().join(name.as_str())
+    }
+
+    /// The directory bound to `/strip`.
+    #[must_use]
+    pub fn strip(&self) -> PathBuf {
+        self.work.path().join("strip")
     }
 
     /// The directory bound to `/build`.
@@ -116,12 +140,12 @@ impl Workspace {
         self.work.path().join("steps")
     }
 
-    /// Writes the script of one step; its file has the phase's name.
+    /// Writes the script of one step into a file of this name.
     ///
     /// # Errors
     /// [`WorkspaceError`] if it cannot be written.
-    pub fn write_step(&self, phase: Phase, script: &str) -> Result<(), WorkspaceError> {
-        let path = self.steps().join(phase.name());
+    pub fn write_step(&self, name: &str, script: &str) -> Result<(), WorkspaceError> {
+        let path = self.steps().join(name);
         let mut file =
             File::create(&path).map_err(|source| WorkspaceError::Io { act: "write", path: path.clone(), source })?;
         let (uid, gid) = sandbox::build_owner();
@@ -140,11 +164,19 @@ impl Workspace {
         open_directory(path)
     }
 
-    /// Gives everything in `build`, `dest` and `steps` to the build id, where that is another than ours.
+    /// Gives everything that a step sees to the build id, where that is another than ours.
     ///
     /// # Errors
     /// [`WorkspaceError`] if an owner cannot be changed.
     pub fn give_to_build(&self) -> Result<(), WorkspaceError> {
+        [self.build(), self.dest(), self.outputs(), self.steps()].into_iter().try_for_each(|path| self.give(path))
+    }
+
+    /// Gives one directory and all below it to the build id, where that is another than ours.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`] if an owner cannot be changed.
+    pub fn give(&self, path: PathBuf) -> Result<(), WorkspaceError> {
         let (uid, gid) = sandbox::build_owner();
         let about = rustix::fs::fstat(self.work.directory()).map_err(|error| WorkspaceError::Io {
             act: "look at",
@@ -154,15 +186,8 @@ impl Workspace {
         if (about.st_uid, about.st_gid) == (uid, gid) {
             return Ok(());
         }
-        for path in [self.build(), self.dest(), self.steps()] {
-            let directory = open_directory(&path)?;
-            give(&directory, uid, gid).map_err(|source| WorkspaceError::Io {
-                act: "change the owner of",
-                path,
-                source,
-            })?;
-        }
-        Ok(())
+        let directory = open_directory(&path)?;
+        give(&directory, uid, gid).map_err(|source| WorkspaceError::Io { act: "change the owner of", path, source })
     }
 
     /// Leaves the directories in place and returns where they are.
@@ -172,6 +197,12 @@ impl Workspace {
     pub fn keep(self) -> Result<PathBuf, WorkspaceError> {
         Ok(self.work.keep(&self.source_name)?)
     }
+}
+
+/// Makes a directory.
+fn make(path: PathBuf) -> Result<(), WorkspaceError> {
+    let made = DirBuilder::new().mode(0o755).create(&path);
+    made.map_err(|source| WorkspaceError::Io { act: "make", path, source })
 }
 
 /// Opens a directory that we made, not through a link.

@@ -93,6 +93,9 @@ fn ingest(store: &Store, directory: &Path) -> Outcome<()> {
         conflicts: vec![],
         replaces: vec![],
         config: store::Config::default(),
+        groups: vec![],
+        suggests: vec![],
+        scripts: recipes::Scripts::new(),
     };
     println!("{}", store.put_trove(&manifest)?);
     Ok(())

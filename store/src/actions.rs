@@ -98,27 +98,30 @@ impl Store {
         self.database().write("record an action", |transaction| insert(transaction, action))
     }
 
-    /// Records a trove and the action that gave it in one transaction; returns the trove's id.
+    /// Records troves and the action that gave them in one transaction; returns the troves' ids in their order.
     ///
-    /// `action` gets the trove's id and returns the row.
+    /// `action` gets the ids and returns the row.
     ///
     /// # Errors
-    /// As [`Store::put_trove`] and [`Store::record_action`]; neither is recorded then.
-    pub fn put_trove_and_action(
+    /// As [`Store::put_trove`] and [`Store::record_action`]; nothing is recorded then.
+    pub fn put_troves_and_action(
         &self,
-        manifest: &Manifest,
-        action: impl FnOnce(Digest) -> ActionRow,
-    ) -> Result<Digest, StoreError> {
+        manifests: &[Manifest],
+        action: impl FnOnce(&[Digest]) -> ActionRow,
+    ) -> Result<Vec<Digest>, StoreError> {
         self.writable()?;
         let _hold = self.hold()?;
         let _lease = self.lease()?;
-        let prepared = self.prepare_trove(manifest)?;
-        let action = action(prepared.id);
+        let prepared = manifests.iter().map(|manifest| self.prepare_trove(manifest)).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<Digest> = prepared.iter().map(|trove| trove.id).collect();
+        let action = action(&ids);
         self.database().write("record a cook", |transaction| {
-            troves::insert(transaction, &prepared)?;
+            for trove in &prepared {
+                troves::insert(transaction, trove)?;
+            }
             insert(transaction, &action)
         })?;
-        Ok(prepared.id)
+        Ok(ids)
     }
 
     /// Says whether a trove is in the store with everything it names.
@@ -245,12 +248,12 @@ mod tests {
     fn a_cook_is_recorded_whole_or_not() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
-        let manifest = sample("hello", "1-1");
-        let id =
-            store.put_trove_and_action(&manifest, |id| ActionRow { troves: vec![id], ..action(1, "1-1") }).unwrap();
-        assert_eq!(id, manifest.id());
-        assert_eq!(store.latest_action("hello").unwrap().unwrap().troves, vec![id]);
-        assert!(store.is_complete(&id).unwrap());
+        let made = [sample("hello", "1-1"), sample("hello-doc", "1-1")];
+        let ids =
+            store.put_troves_and_action(&made, |ids| ActionRow { troves: ids.to_vec(), ..action(1, "1-1") }).unwrap();
+        assert_eq!(ids, [made[0].id(), made[1].id()]);
+        assert_eq!(store.latest_action("hello").unwrap().unwrap().troves, ids);
+        assert!(ids.iter().all(|id| store.is_complete(id).unwrap()));
         let mut broken = sample("hello", "2-1");
         broken.components.insert(
             "runtime".to_owned(),
@@ -262,9 +265,11 @@ mod tests {
                 requires: vec![],
             },
         );
-        let error = store.put_trove_and_action(&broken, |_| action(2, "2-1")).unwrap_err();
+        let sound = sample("hello-doc", "2-1");
+        let both = [sound.clone(), broken.clone()];
+        let error = store.put_troves_and_action(&both, |_| action(2, "2-1")).unwrap_err();
         assert!(matches!(error, StoreError::Incomplete { .. }));
         assert_eq!(store.action(&Digest::blake3([2; 32])).unwrap(), None);
-        assert!(!store.is_complete(&broken.id()).unwrap());
+        assert!(!store.is_complete(&broken.id()).unwrap() && !store.has_trove(&sound.id()).unwrap());
     }
 }

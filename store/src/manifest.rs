@@ -7,11 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use recipes::{Digest, Name, TroveSpec, Version};
+use recipes::{Digest, Name, Scripts, TroveSpec, Version};
 use serde::{Deserialize, Serialize};
 
 /// The format that this version reads and writes.
 pub const MANIFEST_FORMAT: u32 = 1;
+
+/// Longest scriptlet in bytes: the longest known have some ten thousand.
+pub const MAX_SCRIPT_BYTES: usize = 1 << 20;
 
 /// Longest manifest in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
@@ -71,6 +74,15 @@ pub struct Manifest {
     /// Which files are configuration, beyond those below `/etc`; left out when there are none.
     #[serde(default, skip_serializing_if = "Config::is_empty")]
     pub config: Config,
+    /// The groups that it belongs to, sorted. This and the fields below are left out when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// What it can make use of, each the text of a [`recipes::Suggestion`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggests: Vec<String>,
+    /// Its scriptlets.
+    #[serde(default, skip_serializing_if = "Scripts::is_empty")]
+    pub scripts: Scripts,
 }
 
 /// Files that their users edit. Paths begin with `/` and stand in bytewise order, each once.
@@ -185,6 +197,22 @@ impl Manifest {
                 return wrong("capability", text);
             }
         }
+        for text in &self.suggests {
+            if text.parse::<recipes::Suggestion>().is_err() {
+                return wrong("suggestion", text);
+            }
+        }
+        let before = [None].into_iter().chain(self.groups.iter().map(Some));
+        for (before, group) in before.zip(&self.groups) {
+            if !recipes::is_group(group) || before.is_some_and(|before| before >= group) {
+                return wrong("group", group);
+            }
+        }
+        for (scriptlet, text) in &self.scripts {
+            if text.len() > MAX_SCRIPT_BYTES || text.contains('\0') {
+                return wrong("scriptlet", scriptlet.name());
+            }
+        }
         let needed = parts.clone().flat_map(|part| &part.requires).chain(&self.requires);
         for text in needed.chain(&self.recommends) {
             if text.parse::<recipes::Requirement>().is_err() {
@@ -259,6 +287,9 @@ pub(crate) mod tests {
             conflicts: vec![],
             replaces: vec![],
             config: Config::default(),
+            groups: vec![],
+            suggests: vec![],
+            scripts: Scripts::new(),
         }
     }
 
@@ -288,6 +319,36 @@ pub(crate) mod tests {
             manifest.config.files = wrong.map(str::to_owned).to_vec();
             assert!(manifest.check().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn later_fields_stand_only_where_they_hold_something() {
+        let mut manifest = sample("hello", "1.0-1");
+        assert!(manifest.to_json().ends_with(b"\"replaces\":[]}"));
+        manifest.groups = vec!["base".to_owned()];
+        manifest.suggests = vec!["cups: printing".to_owned()];
+        manifest.scripts.insert(recipes::Scriptlet::PostInstall, "ldconfig\n".to_owned());
+        let bytes = manifest.to_json();
+        let end = b"\"replaces\":[],\"groups\":[\"base\"],\"suggests\":[\"cups: printing\"],\"scripts\":{\"post-install\":\"ldconfig\\n\"}}";
+        assert!(bytes.ends_with(end), "{}", String::from_utf8_lossy(&bytes));
+        assert_eq!(Manifest::from_json(&bytes).unwrap(), manifest);
+        let text = String::from_utf8(bytes).unwrap();
+        for (from, to) in [
+            ("\"groups\":[\"base\"]", "\"groups\":[]"),
+            ("\"base\"", "\"a b\""),
+            ("\"base\"", "\"base\",\"all\""),
+            ("\"base\"", "\"base\",\"base\""),
+            ("cups: printing", "cups : printing"),
+            ("post-install", "post-instal"),
+            ("ldconfig", "a\\u0000"),
+            (",\"suggests\":[\"cups: printing\"]", ",\"suggests\":null"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(Manifest::from_json(changed.as_bytes()).is_err(), "{changed}");
+        }
+        manifest.scripts.insert(recipes::Scriptlet::PreRemove, "x".repeat(MAX_SCRIPT_BYTES + 1));
+        assert!(manifest.check().is_err());
     }
 
     #[test]

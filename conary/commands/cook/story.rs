@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use kitchen::Event;
+use kitchen::phases::Step;
 use kitchen::why::MissReason;
 use recipes::{Phase, TroveSpec};
 
@@ -27,6 +28,16 @@ struct Now {
     task: Option<Task>,
 }
 
+impl Now {
+    /// What a step is told about: the build, or the output that it fills.
+    fn title_of(&self, step: &Step) -> String {
+        match step {
+            Step::Output(name) => format!("{name} of {}", self.title),
+            Step::Phase(_) | Step::Strip => self.title.clone(),
+        }
+    }
+}
+
 /// A name and version as people write them: `hello-1.0-1`.
 pub fn title(spec: &TroveSpec) -> String {
     match &spec.version {
@@ -36,7 +47,12 @@ pub fn title(spec: &TroveSpec) -> String {
 }
 
 /// The verbs of a step: while it runs, and when it is done.
-fn verbs(phase: Phase) -> (&'static str, &'static str) {
+fn verbs(step: &Step) -> (&'static str, &'static str) {
+    let phase = match step {
+        Step::Phase(phase) => *phase,
+        Step::Output(_) => Phase::Install,
+        Step::Strip => return ("Stripping", "Stripped"),
+    };
     match phase {
         Phase::Setup => ("Setting up", "Set up"),
         Phase::Configure => ("Configuring", "Configured"),
@@ -78,12 +94,12 @@ impl<'a> Story<'a> {
             }
             Event::Patched { file } => self.ui.story("Patched", &file),
             Event::LogOpened { path } => self.ui.detail("Logging", &format!("to {}", path.display())),
-            Event::PhaseStarted { phase } => now.task = Some(self.ui.task(verbs(phase).0, &now.title)),
+            Event::StepStarted { step } => now.task = Some(self.ui.task(verbs(step).0, &now.title_of(step))),
             Event::Output { bytes } => self.ui.output(bytes),
-            Event::PhaseFinished { phase, wall, cpu } => {
+            Event::StepFinished { step, wall, cpu } => {
                 now.task = None;
                 let (wall, cpu) = (text::duration(wall), text::duration(cpu));
-                self.ui.story(verbs(phase).1, &format!("{} in {wall} ({cpu} processor time)", now.title));
+                self.ui.story(verbs(step).1, &format!("{} in {wall} ({cpu} processor time)", now.title_of(step)));
             }
             Event::Isolation { level, applied } => {
                 let applied: Vec<String> = applied.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -171,6 +171,9 @@ impl Lab {
             conflicts: texts(&recipe.conflicts),
             replaces: texts(&recipe.replaces),
             config: recipe.config.clone(),
+            groups: vec![],
+            suggests: vec![],
+            scripts: recipes::Scripts::new(),
         };
         self.store.put_trove(&manifest).unwrap();
         let path = self.top.path().join(manifest.file_name());

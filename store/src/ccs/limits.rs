@@ -4,7 +4,7 @@
 //! A number from a file is compared with its limit before anything is allocated or read by it.
 
 use super::CcsError;
-use crate::manifest::MAX_MANIFEST_BYTES;
+use crate::manifest::{MAX_MANIFEST_BYTES, MAX_SCRIPT_BYTES};
 use crate::tree::{MAX_NAME_BYTES, MAX_OWNER_BYTES, MAX_PATH_BYTES, MAX_XATTR_BYTES, Tree};
 
 /// Most bytes that one frame holds, and the size of the pieces of a larger object.
@@ -21,6 +21,8 @@ pub struct Limit {
 
 /// Bytes of `manifest.json`.
 pub const MANIFEST: Limit = limit("manifest bytes", MAX_MANIFEST_BYTES as u64);
+/// Bytes of one scriptlet; kept by every manifest.
+pub const SCRIPT: Limit = limit("script bytes", MAX_SCRIPT_BYTES as u64);
 /// Components of one package.
 pub const COMPONENTS: Limit = limit("components", 64);
 /// Bytes of the encoded trees of all components together.
@@ -58,8 +60,9 @@ pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 pub const SIGNATURES: Limit = limit("signatures", 64);
 
 /// All rows, in the order of the specification.
-pub const TABLE: [Limit; 17] = [
+pub const TABLE: [Limit; 18] = [
     MANIFEST,
+    SCRIPT,
     COMPONENTS,
     TREES,
     ENTRIES,
