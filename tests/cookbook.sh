@@ -28,7 +28,7 @@ declare -rA REPACKED=(
 )
 declare -rA TAKEN_OUT=(
     [gawk]="doc/pm-gawk.texi doc/gawkinet.info doc/gawkinet.texi doc/gawk.texi doc/pm-gawk.info doc/gawkworkflow.texi doc/gawkworkflow.info doc/gawk.info"
-    [make]=doc/Makefile.in
+    [make]="doc/Makefile.in doc/make.1"
 )
 readonly STARTED=$SECONDS
 
@@ -86,7 +86,7 @@ prepare_apt() {
     [ ! -f $keyring ] || options="[signed-by=$keyring] "
     while read -r repository release; do
         case "$release" in *-*) continue ;; esac
-        for release in "$release" bookworm trixie; do
+        for release in "$release" bookworm trixie sid; do
             case "$seen" in *" $repository$release "*) continue ;; esac
             seen="$seen$repository$release "
             echo "deb-src $options$repository $release main"
