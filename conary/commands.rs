@@ -86,9 +86,20 @@ impl Context<'_> {
 
     /// How sources are brought in: the command line's switches, the store's settings, the surroundings.
     pub fn fetch_options(&self, arguments: &SourceArgs, store: &Store) -> Result<fetching::Options, Failure> {
+        self.fetch_options_of(arguments, Some(store))
+    }
+
+    /// The same, where there may be no store.
+    pub fn fetch_options_of(
+        &self,
+        arguments: &SourceArgs,
+        store: Option<&Store>,
+    ) -> Result<fetching::Options, Failure> {
         let surroundings = self.environment;
         let mut distfiles: Vec<PathBuf> = arguments.distfiles.iter().map(|path| surroundings.absolute(path)).collect();
-        distfiles.extend(store.setting(settings::DISTFILES)?.map(PathBuf::from));
+        if let Some(store) = store {
+            distfiles.extend(store.setting(settings::DISTFILES)?.map(PathBuf::from));
+        }
         let proxies = &surroundings.proxies;
         let tls = client_config(&surroundings.certificates);
         Ok(fetching::Options {

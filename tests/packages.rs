@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::recipe::plain;
+use crate::support::server::{Manner, Server};
 use crate::support::{TestEnv, each_identity};
 
 const TWO: &str = "mkdir -p \"$DESTDIR/usr/bin\" \"$DESTDIR/usr/share/two\"\n\
@@ -128,6 +129,73 @@ fn a_policy_asks_for_signatures() {
         assert_eq!(fs::read(again).unwrap(), signed);
         assert_ne!(unsigned, signed);
     });
+}
+
+/// The bytes of the parts that a server was asked for.
+fn asked(server: &Server, length: usize) -> (usize, usize) {
+    let requests = server.requests();
+    let bytes = requests.iter().map(|line| match line.rsplit_once(" from ") {
+        Some((_, range)) => {
+            let (from, to) = range.split_once(" to ").unwrap();
+            let from: usize = from.parse().unwrap();
+            to.parse::<usize>().unwrap().min(length - 1) + 1 - from
+        }
+        None => length,
+    });
+    (requests.len(), bytes.sum())
+}
+
+/// A package with three frames of content that does not compress, and the same with one of them changed.
+fn large(env: &TestEnv, name: &str, third: &str) -> Vec<u8> {
+    let noise = |file: &str, seed: &str| {
+        format!(
+            "for n in $(seq 5000); do printf '%s' \"{seed}$n\" | sha512sum; done | head -c 4500000 | cat - > f\n\
+                 for k in 1 2 3 4 5 6 7; do sed \"s/^/$k{seed}/\" f; done > \"$DESTDIR/{file}\"\n"
+        )
+    };
+    let script = format!("mkdir -p \"$DESTDIR\"\n{}{}{}", noise("a", "one"), noise("b", "two"), noise("c", third));
+    fs::read(cooked(env, name, &script)).unwrap()
+}
+
+#[test]
+fn of_a_package_on_a_server_only_what_is_needed_travels() {
+    let env = TestEnv::ordinary();
+    let bytes = large(&env, "first.ccs", "three");
+    let server = Server::start(bytes.clone(), Manner::Honest);
+    let url = server.url("two-1.0-1.ccs");
+    let from_file = env.conary(["ccs", "inspect", "first.ccs", "--json"]).success().stdout;
+    assert_eq!(env.conary(["ccs", "inspect", &url, "--json"]).success().stdout, from_file);
+    let (requests, travelled) = asked(&server, bytes.len());
+    assert!(requests <= 2 && travelled <= 64 << 10, "{requests} requests, {travelled} bytes");
+
+    env.root_command(["install", "--yes", &url]).success();
+    let (_, whole) = asked(&server, bytes.len());
+    assert!(whole <= bytes.len() + (130 << 10), "{whole} of {}", bytes.len());
+    let left: Vec<_> = fs::read_dir(env.path("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    // One file of three differs: the others stay where they are.
+    let changed = large(&env, "second.ccs", "drei");
+    let server = Server::start(changed.clone(), Manner::Honest);
+    let url = server.url("two-1.0-1.ccs");
+    env.root_command(["install", "--dry-run", &url]).success();
+    let (_, dry) = asked(&server, changed.len());
+    assert!(dry <= 64 << 10, "{dry}");
+    env.root_command(["install", "--yes", &url]).success();
+    let (_, travelled) = asked(&server, changed.len());
+    assert!(travelled < changed.len() / 2, "{travelled} of {}", changed.len());
+    env.root_command(["verify"]).success();
+    env.conary(["ccs", "verify", &url]).success();
+    env.conary(["ccs", "diff", "first.ccs", &url]).exits(1).prints(&["c (runtime): content"]);
+
+    // A server without parts sends the whole file; one that answers something else is named.
+    let whole = Server::start(bytes.clone(), Manner::WholeFiles);
+    assert_eq!(env.conary(["ccs", "inspect", &whole.url("x.ccs"), "--json"]).success().stdout, from_file);
+    env.root_command(["install", "--yes", &whole.url("x.ccs")]).success();
+    let none = Server::start(Vec::new(), Manner::Status(404));
+    env.root_command(["install", "--yes", &none.url("x.ccs")]).exits(10).says(&["404"]);
+    let other = Server::start(b"no package".to_vec(), Manner::Honest);
+    env.root_command(["install", "--yes", &other.url("x.ccs")]).exits(7);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod diff;
 mod extract;
+pub mod remote;
 mod sign;
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use clap::{Args, Subcommand};
 use installer::show_path;
 use rustix::fs::Mode;
 use serde_json::{Value, json};
-use store::ccs::{CcsError, Package};
+use store::ccs::{CcsError, Head, Package, Want};
 use store::{Entry, Node, durable};
 
 use crate::cli::JsonArg;
@@ -25,7 +26,8 @@ use crate::ui::text;
 
 const EXAMPLES: &str = "\
 A package is an ordinary tar file: `tar -tf` lists its members too. These commands read what is inside,
-and check it against its digests.
+and check it against its digests. Where a package is only read, a URL will do: of a server that gives parts
+of files, only those that are needed travel.
 
 Examples:
   conary ccs inspect dist/hello-1.0-1.x86_64.ccs
@@ -133,8 +135,16 @@ fn put(
     }
 }
 
-/// Opens a package file.
+/// Opens a package file, or brings all of it from a URL.
 fn open(file: &Path, context: &Context<'_>) -> Result<Package, Failure> {
+    open_as(file, Want::All, context)
+}
+
+/// Opens a package file, or brings what is wanted of it from a URL.
+fn open_as(file: &Path, want: Want<'_>, context: &Context<'_>) -> Result<Package, Failure> {
+    if let Some(url) = remote::url(file) {
+        return remote::bring(url, remote::scratch(context)?, want, context);
+    }
     let opened = File::open(context.environment.absolute(file)).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         let failure = Failure::of(if missing { Code::NotFound } else { Code::System }, &error, None);
@@ -150,19 +160,23 @@ fn named(file: &Path, mut failure: Failure) -> Failure {
 }
 
 fn inspect(file: &Path, as_json: bool, context: &Context<'_>) -> Outcome {
-    let package = open(file, context)?;
-    let (content, stored) = package.payload_bytes();
+    let package = match remote::url(file) {
+        Some(url) => remote::head(url, context)?,
+        None => open(file, context)?.head(),
+    };
+    let (content, stored) = (package.content_bytes, package.stored_bytes);
     if as_json {
-        let mut document = manifest_json(package.manifest())?;
-        document["trove"] = json!(package.id().to_string());
+        let mut document = manifest_json(&package.manifest)?;
+        document["trove"] = json!(package.id.to_string());
+        document["file_bytes"] = json!(package.size_bytes);
         document["content_bytes"] = json!(content);
         document["stored_bytes"] = json!(stored);
         document["signatures"] =
             signatures(&package).into_iter().map(|(key, valid)| json!({ "key": key, "valid": valid })).collect();
         context.ui.json(&document)?;
     } else {
-        let mut rows = manifest_rows(package.manifest());
-        rows.push(vec!["trove".to_owned(), package.id().to_string()]);
+        let mut rows = manifest_rows(&package.manifest);
+        rows.push(vec!["trove".to_owned(), package.id.to_string()]);
         rows.push(vec!["payload".to_owned(), format!("{}, stored as {}", text::size(content), text::size(stored))]);
         for (key, valid) in signatures(&package) {
             rows.push(vec![if valid { "signed by" } else { "not signed by" }.to_owned(), key]);
@@ -173,13 +187,13 @@ fn inspect(file: &Path, as_json: bool, context: &Context<'_>) -> Outcome {
 }
 
 /// The keys that a package says it is signed by, and whether it is.
-fn signatures(package: &Package) -> Vec<(String, bool)> {
-    let id = package.id();
-    package.signatures().iter().map(|signature| (signature.key.to_string(), signature.verify(&id))).collect()
+fn signatures(package: &Head) -> Vec<(String, bool)> {
+    let id = package.id;
+    package.signatures.iter().map(|signature| (signature.key.to_string(), signature.verify(&id))).collect()
 }
 
 fn list(file: &Path, as_json: bool, context: &Context<'_>) -> Outcome {
-    let package = open(file, context)?;
+    let package = open_as(file, Want::Metadata, context)?;
     let mut entries: Vec<(&str, &Entry)> = package
         .trees()
         .iter()
@@ -246,7 +260,7 @@ fn verify(file: &Path, context: &Context<'_>) -> Result<(), Failure> {
     let progress = |done: u64, _total: u64| bar.position(done);
     package.verify(context.cancel, &progress).map_err(|error| named(file, Failure::from(error)))?;
     drop(bar);
-    if let Some((key, _)) = signatures(&package).into_iter().find(|(_, valid)| !valid) {
+    if let Some((key, _)) = signatures(&package.head()).into_iter().find(|(_, valid)| !valid) {
         let message = format!("the signature by {key} is not valid");
         return Err(named(file, Failure::new(Code::Damaged, message)).hint("do not use this package; get it again"));
     }

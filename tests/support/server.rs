@@ -13,6 +13,8 @@ use std::time::Duration;
 pub enum Manner {
     /// As it should, with ranges.
     Honest,
+    /// Sends the whole file, whatever part is asked for.
+    WholeFiles,
     /// Always closes the connection after half of what was asked for.
     Truncates,
     /// Closes the first answer after half, and is honest from then on.
@@ -86,7 +88,7 @@ fn answer(
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
     reader.read_line(&mut first)?;
-    let mut start = None;
+    let (mut start, mut end) = (None, None);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
@@ -94,20 +96,27 @@ fn answer(
         }
         let lower = line.to_ascii_lowercase();
         if let Some(range) = lower.strip_prefix("range: bytes=") {
-            start = range.split('-').next().and_then(|text| text.trim().parse::<usize>().ok());
+            let mut words = range.split('-').map(|text| text.trim().parse::<usize>().ok());
+            start = words.next().flatten();
+            end = words.next().flatten();
         }
     }
-    let range = start.map_or_else(String::new, |start| format!(" from {start}"));
+    if manner == Manner::WholeFiles {
+        (start, end) = (None, None);
+    }
+    let last = end.map_or_else(String::new, |end| format!(" to {end}"));
+    let range = start.map_or_else(String::new, |start| format!(" from {start}{last}"));
     seen.lock().unwrap().push(format!("{}{range}", first.trim()));
     if let Manner::Status(status) = manner {
         return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
     let from = start.unwrap_or(0).min(body.len());
-    let part = &body[from..];
+    let until = end.map_or(body.len(), |end| (end + 1).clamp(from, body.len()));
+    let part = &body[from..until];
     let status = if start.is_some() { "206 Partial Content" } else { "200 OK" };
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nETag: \"one\"\r\n", part.len())?;
     if start.is_some() {
-        write!(stream, "Content-Range: bytes {from}-{}/{}\r\n", body.len().saturating_sub(1), body.len())?;
+        write!(stream, "Content-Range: bytes {from}-{}/{}\r\n", until.saturating_sub(1), body.len())?;
     }
     write!(stream, "Connection: close\r\n\r\n")?;
     match manner {

@@ -69,6 +69,12 @@ pub enum HttpError {
     /// What was received could not be kept.
     #[error("what was received cannot be kept")]
     Sink(#[source] io::Error),
+    /// The server sends whole files only.
+    #[error("the server gives no parts of files")]
+    NoParts,
+    /// The file is another one than earlier parts came from.
+    #[error("the server's file changed while it was read")]
+    Changed,
     /// The caller cancelled.
     #[error("interrupted")]
     Cancelled,
@@ -141,6 +147,63 @@ impl<'o> Http<'o> {
                 Failure::Transient(reason, wait) => self.again(&mut tries, false, url, url, reason, wait)?,
             }
         }
+    }
+
+    /// Gets `length` bytes of a file from `offset` on, or what there is up to its end; and the length of the whole file.
+    pub(super) fn part(
+        &self,
+        url: &str,
+        offset: u64,
+        length: u64,
+        known: &mut Known,
+    ) -> Result<(Vec<u8>, u64), HttpError> {
+        let mut tries = Tries::default();
+        loop {
+            match self.try_part(url, offset, length, known) {
+                Ok(part) => return Ok(part),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Transient(reason, wait)) => self.again(&mut tries, false, url, url, reason, wait)?,
+            }
+        }
+    }
+
+    /// One try to get a part.
+    fn try_part(&self, url: &str, offset: u64, length: u64, known: &mut Known) -> Result<(Vec<u8>, u64), Failure> {
+        let last = offset.saturating_add(length.max(1)) - 1;
+        let mut request = self.client(url)?.get(url).header(ACCEPT_ENCODING, "identity");
+        request = request.header(RANGE, format!("bytes={offset}-{last}"));
+        if let Some(validator) = &known.validator {
+            request = request.header(IF_RANGE, validator);
+        }
+        let answer = self.send(url, request)?;
+        match answer.head.status {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::OK if known.total.is_some() => return Err(HttpError::Changed.into()),
+            StatusCode::OK => return Err(HttpError::NoParts.into()),
+            _ => return Err(answer.head.failure()),
+        }
+        let Some((from, Some(total))) = answer.head.range else { return Err(HttpError::NoParts.into()) };
+        if known.total.is_some_and(|known| known != total) {
+            return Err(HttpError::Changed.into());
+        }
+        if total > self.options.max_bytes {
+            return Err(HttpError::TooLarge { limit_bytes: self.options.max_bytes }.into());
+        }
+        let expected = length.min(total.saturating_sub(offset));
+        let mut bytes = Vec::new();
+        let mut body = answer.body;
+        while let Some(piece) = body.next()? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as u64 > expected {
+                return Err(HttpError::NoParts.into());
+            }
+        }
+        if from != offset || bytes.len() as u64 != expected {
+            return Err(Failure::Transient("the part ended too early".to_owned(), None));
+        }
+        known.total = Some(total);
+        known.validator = answer.head.validator.or_else(|| known.validator.take());
+        Ok((bytes, total))
     }
 
     /// Counts a failed try, and waits before the next one or gives up.
@@ -277,7 +340,7 @@ struct Tries {
 
 /// What earlier answers said about a file.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     total: Option<u64>,
     validator: Option<String>,
 }

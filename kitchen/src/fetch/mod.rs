@@ -13,6 +13,7 @@ mod git;
 mod hashing;
 mod http;
 mod local;
+mod package;
 mod pin;
 mod place;
 mod signature;
@@ -29,6 +30,7 @@ pub use file::{Added, add, is_known_from};
 pub use git::{GitError, git_claim};
 pub use http::{HttpError, LowSpeed};
 pub use local::{LocalTree, local_tree};
+pub use package::RemotePackage;
 pub use pin::{PinError, Pinned, PinnedSource, pin};
 pub use signature::SignatureError;
 

@@ -116,7 +116,7 @@ impl Package {
 }
 
 /// Says of each object whether the store lacks it, or has it only with a file that somebody touched.
-fn missing(store: &Store, objects: &[Object<'_>]) -> Result<Vec<bool>, CcsError> {
+pub(super) fn missing(store: &Store, objects: &[Object<'_>]) -> Result<Vec<bool>, CcsError> {
     let found = store.database().read("find objects", |connection| {
         let mut find = connection.prepare_cached("SELECT variant FROM objects WHERE digest = ? AND size_bytes = ?")?;
         let mut found: Vec<Vec<String>> = Vec::with_capacity(objects.len());

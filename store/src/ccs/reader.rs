@@ -16,6 +16,7 @@ use super::archive::{self, BLOCK};
 use super::contents::{self, Object};
 use super::index::{Frame, Index};
 use super::layout::{self, Run};
+use super::remote::Head;
 use super::signature::{self, Signature};
 use super::{CcsError, IndexError, limits, signed};
 use crate::manifest::{MANIFEST_FORMAT, Manifest};
@@ -104,6 +105,21 @@ impl Package {
         &self.signatures
     }
 
+    /// Returns what the package says of itself.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        let frames: u64 =
+            self.index.frames.iter().map(|frame| archive::blocks(frame.stored_bytes.into()) * BLOCK as u64).sum();
+        Head {
+            manifest: self.manifest.clone(),
+            id: self.id,
+            signatures: self.signatures.clone(),
+            size_bytes: self.payload_at + frames + archive::END.len() as u64,
+            content_bytes: self.index.content_bytes(),
+            stored_bytes: self.index.stored_bytes(),
+        }
+    }
+
     /// Returns the trees of the components by name.
     #[must_use]
     pub fn trees(&self) -> &BTreeMap<String, Tree> {
@@ -124,7 +140,7 @@ impl Package {
 }
 
 /// Reads the manifest and computes its digest.
-fn read_manifest(json: &[u8]) -> Result<(Manifest, Digest), CcsError> {
+pub(super) fn read_manifest(json: &[u8]) -> Result<(Manifest, Digest), CcsError> {
     if let Ok(Format { format: found }) = serde_json::from_slice(json)
         && found > MANIFEST_FORMAT
     {

@@ -446,6 +446,34 @@ fn tar_and_zstd_open_a_package() {
     assert!(content.windows(6).any(|window| window == b"twice\n"));
 }
 
+/// Contents that fill one frame each.
+fn frame_contents() -> [Vec<u8>; 3] {
+    [1, 2, 3].map(|seed| noise(seed, 5 << 20))
+}
+
+/// All but the last of them.
+pub(super) fn first_contents() -> Vec<Vec<u8>> {
+    frame_contents()[..2].to_vec()
+}
+
+/// A package of three frames.
+pub(super) fn several_frames() -> (Vec<u8>, Manifest) {
+    let kept = store();
+    let fill = |part: &mut Part<'_>| {
+        for (name, content) in ["a", "b", "c"].into_iter().zip(frame_contents()) {
+            part.file(name, 0o644, &content);
+        }
+    };
+    let manifest = trove(&kept.store, &[("runtime", &fill)]);
+    (package(&kept.store, &manifest), manifest)
+}
+
+/// A package again, signed.
+pub(super) fn signed_package(bytes: &[u8]) -> Vec<u8> {
+    let id = open(bytes).unwrap().id();
+    resigned(bytes, &[super::SecretKey::from_seed(&[1; 32]).sign(&id)])
+}
+
 /// Writes a package again with these signatures.
 fn resigned(bytes: &[u8], signatures: &[super::Signature]) -> Vec<u8> {
     let mut out = Vec::new();
