@@ -3,6 +3,7 @@
 
 mod collect;
 mod crash;
+mod inject;
 mod limits;
 mod round_trip;
 
@@ -89,7 +90,10 @@ fn child_process() {
         "put" => crash::put_many(&path),
         "lease" => collect::hold_lease(&path),
         "hold" => collect::hold_epoch(&path),
-        other => panic!("unknown work {other}"),
+        other => match other.strip_prefix("inject ") {
+            Some(scenario) => inject::victim(scenario, &path),
+            None => panic!("unknown work {other}"),
+        },
     }
 }
 

@@ -312,9 +312,10 @@ fn mutations() -> u64 {
 fn mutated_packages_are_refused_or_equal() {
     let kept = store();
     let manifest = every_kind(&kept.store);
-    let good = package(&kept.store, &manifest);
+    let plain = package(&kept.store, &manifest);
+    let goods = [super::signed_package(&plain), plain];
     // Headers and index are where a change does most.
-    let interesting: Vec<usize> = (0..good.len()).filter(|at| good[*at] != 0).collect();
+    let interesting = goods.each_ref().map(|good| (0..good.len()).filter(|at| good[*at] != 0).collect::<Vec<usize>>());
     let (mut refused, mut taken) = (0, 0);
     for seed in 0..mutations() {
         let dice = noise(seed, 64);
@@ -322,7 +323,8 @@ fn mutated_packages_are_refused_or_equal() {
             let four = [dice[at], dice[at + 1], dice[at + 2], dice[at + 3]];
             u32::from_le_bytes(four) as usize % below
         };
-        let mut bytes = good.clone();
+        let which = usize::from(dice[1] % 2 == 0);
+        let (mut bytes, interesting) = (goods[which].clone(), &interesting[which]);
         let at = interesting[number(8, interesting.len())];
         let length = (1 + number(16, 600)).min(bytes.len() - at);
         match dice[0] % 6 {
