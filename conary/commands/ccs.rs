@@ -143,7 +143,7 @@ fn open(file: &Path, context: &Context<'_>) -> Result<Package, Failure> {
 /// Opens a package file, or brings what is wanted of it from a URL.
 fn open_as(file: &Path, want: Want<'_>, context: &Context<'_>) -> Result<Package, Failure> {
     if let Some(url) = remote::url(file) {
-        return remote::bring(url, remote::scratch(context)?, want, context);
+        return remote::bring(url, &remote::scratch(context)?, want, context);
     }
     let opened = File::open(context.environment.absolute(file)).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;

@@ -106,7 +106,7 @@ impl Brought {
         let directory = File::open(&context.environment.scratch).map_err(cannot)?;
         let file = durable::create(&directory, path.file_name().unwrap_or_default()).map_err(cannot)?;
         self.files.push(path.clone());
-        remote::bring(url, file, want, context)?;
+        remote::bring(url, &file, want, context)?;
         Ok(Request::Install { package: path })
     }
 }

@@ -21,7 +21,7 @@ pub fn url(word: &Path) -> Option<&str> {
 }
 
 /// Brings a package from a URL into an empty file, as much of it as is wanted.
-pub fn bring(url: &str, into: File, want: Want<'_>, context: &Context<'_>) -> Result<Package, Failure> {
+pub fn bring(url: &str, into: &File, want: Want<'_>, context: &Context<'_>) -> Result<Package, Failure> {
     let options = options(context)?;
     let tell = |event: Event| retrying(&event, context);
     let remote = RemotePackage::new(url, &options, context.cancel, &tell);

@@ -104,11 +104,11 @@ pub fn head(from: &dyn ReadAt, scratch: &File) -> Result<Head, CcsError> {
 ///
 /// # Errors
 /// [`CcsError`] as [`Package::open`], and when a part cannot be had or kept.
-pub fn bring(from: &dyn ReadAt, into: File, want: Want<'_>, cancel: &AtomicBool) -> Result<Package, CcsError> {
-    let mut parts = Parts::begin(from, &into)?;
+pub fn bring(from: &dyn ReadAt, into: &File, want: Want<'_>, cancel: &AtomicBool) -> Result<Package, CcsError> {
+    let mut parts = Parts::begin(from, into)?;
     let front = parts.front()?;
     parts.ensure(front.trees_at..front.payload_at)?;
-    write_between(&into, &front).map_err(CcsError::io("keep a part of the package"))?;
+    write_between(into, &front).map_err(CcsError::io("keep a part of the package"))?;
     let package = Package::open(into.try_clone().map_err(CcsError::io("open the package"))?)?;
     let objects = package.objects()?;
     let wanted: Vec<bool> = match want {
@@ -135,14 +135,14 @@ pub fn bring(from: &dyn ReadAt, into: File, want: Want<'_>, cancel: &AtomicBool)
             range.end = end;
             continue;
         }
-        parts.check(cancel)?;
+        check(cancel)?;
         parts.ensure(range)?;
         range = begin..end;
     }
-    parts.check(cancel)?;
+    check(cancel)?;
     parts.ensure(range)?;
     // A part that came twice is not written twice; what the index said stands where the server's bytes stood.
-    write_between(&into, &front).map_err(CcsError::io("keep a part of the package"))?;
+    write_between(into, &front).map_err(CcsError::io("keep a part of the package"))?;
     Ok(package)
 }
 
@@ -176,10 +176,6 @@ impl<'a> Parts<'a> {
         into.set_len(length).and_then(|()| into.write_all_at(&bytes, 0)).map_err(keep)?;
         parts.here.push(0..bytes.len() as u64);
         Ok(parts)
-    }
-
-    fn check(&self, cancel: &AtomicBool) -> Result<(), CcsError> {
-        if cancel.load(Ordering::Relaxed) { Err(CcsError::Interrupted) } else { Ok(()) }
     }
 
     /// Has what is missing of a range brought, in one request.
@@ -256,6 +252,10 @@ impl<'a> Parts<'a> {
     }
 }
 
+fn check(cancel: &AtomicBool) -> Result<(), CcsError> {
+    if cancel.load(Ordering::Relaxed) { Err(CcsError::Interrupted) } else { Ok(()) }
+}
+
 /// Writes headers and space between frames, and the end.
 fn write_between(into: &File, front: &Front) -> io::Result<()> {
     let mut offset = front.payload_at;
@@ -311,7 +311,7 @@ mod tests {
 
             let directory = tempfile::tempdir().unwrap();
             let from = counted(bytes);
-            let package = bring(&from, tempfile::tempfile().unwrap(), Want::All, &never).unwrap();
+            let package = bring(&from, &tempfile::tempfile().unwrap(), Want::All, &never).unwrap();
             package.verify(&never, &|_, _| {}).unwrap();
             assert_eq!(package.signatures().len(), found.signatures.len());
             let mut copy = Vec::new();
@@ -322,7 +322,7 @@ mod tests {
             let store = Store::open(directory.path(), &crate::OpenOptions::default()).unwrap();
             package.import(&store, &never, &|_, _| {}).unwrap();
             let from = counted(bytes);
-            bring(&from, tempfile::tempfile().unwrap(), Want::Missing(&store), &never).unwrap();
+            bring(&from, &tempfile::tempfile().unwrap(), Want::Missing(&store), &never).unwrap();
             let asked: u64 = from.asked.borrow().iter().map(|(_, length)| length).sum();
             assert!(asked < FIRST_BYTES + 16384, "nothing is missing: {asked}");
             let other = Store::open(&directory.path().join("other"), &crate::OpenOptions::default()).unwrap();
@@ -330,7 +330,7 @@ mod tests {
                 other.put_bytes(&content).unwrap();
             }
             let from = counted(bytes);
-            let partial = bring(&from, tempfile::tempfile().unwrap(), Want::Missing(&other), &never).unwrap();
+            let partial = bring(&from, &tempfile::tempfile().unwrap(), Want::Missing(&other), &never).unwrap();
             let asked: u64 = from.asked.borrow().iter().map(|(_, length)| length).sum();
             assert!(asked < bytes.len() as u64 / 2, "{asked} of {}", bytes.len());
             partial.import(&other, &never, &|_, _| {}).unwrap();
@@ -347,7 +347,7 @@ mod tests {
         let long = [&bytes[..], &[0; 511]].concat();
         for other in [&b""[..], b"text", short, &long, &vec![0; 70_000]] {
             assert!(head(&counted(other), &tempfile::tempfile().unwrap()).is_err());
-            assert!(bring(&counted(other), tempfile::tempfile().unwrap(), Want::All, &never).is_err());
+            assert!(bring(&counted(other), &tempfile::tempfile().unwrap(), Want::All, &never).is_err());
         }
     }
 }

@@ -323,7 +323,7 @@ fn mutated_packages_are_refused_or_equal() {
             let four = [dice[at], dice[at + 1], dice[at + 2], dice[at + 3]];
             u32::from_le_bytes(four) as usize % below
         };
-        let which = usize::from(dice[1] % 2 == 0);
+        let which = usize::from(dice[1].is_multiple_of(2));
         let (mut bytes, interesting) = (goods[which].clone(), &interesting[which]);
         let at = interesting[number(8, interesting.len())];
         let length = (1 + number(16, 600)).min(bytes.len() - at);
