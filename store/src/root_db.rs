@@ -388,7 +388,7 @@ impl RootDb {
     /// [`RootDbError::Sql`].
     pub fn prepare(&self, journal: &[u8]) -> Result<(), RootDbError> {
         let sql = "UPDATE pending SET state = 'prepared', journal = ?1 WHERE state = 'begun'";
-        let packed = zstd::encode_all(journal, JOURNAL_LEVEL).map_err(|error| unwritable(error))?;
+        let packed = zstd::encode_all(journal, JOURNAL_LEVEL).map_err(unwritable)?;
         self.advance(sql, params![packed])
     }
 
