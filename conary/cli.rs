@@ -274,9 +274,13 @@ fn with_exit_codes(command: clap::Command, codes: &[Code]) -> clap::Command {
 
 /// Reads the command line; prints help, a version or a usage error, and ends the process, where that is the answer.
 pub fn parse() -> Cli {
-    let mut command = command();
-    let matches = command.get_matches_mut();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    // The sections of exit codes are a third of what it takes to understand a command line: only help needs them.
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|_| {
+        let mut command = command();
+        let matches = command.get_matches_mut();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    })
 }
 
 #[cfg(test)]
