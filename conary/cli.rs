@@ -119,6 +119,8 @@ pub enum Command {
     Verify(commands::verify::Arguments),
     /// Look at configuration files that were edited, and decide what becomes of them
     Config(commands::config::Arguments),
+    /// Look after the caches that follow from installed files
+    Trigger(commands::trigger::Arguments),
     /// List the changes of a root
     History(commands::history::Arguments),
     /// Add, verify and pin sources
@@ -171,6 +173,7 @@ impl Command {
             Self::Owner(arguments) => commands::owner::run(&arguments, context),
             Self::Verify(arguments) => commands::verify::run(&arguments, context),
             Self::Config(arguments) => commands::config::run(&arguments, context),
+            Self::Trigger(arguments) => commands::trigger::run(&arguments, context),
             Self::History(arguments) => commands::history::run(&arguments, context),
             Self::Source(arguments) => commands::source::run(&arguments, context),
             Self::Convert(arguments) => commands::convert::run(&arguments, context),
@@ -233,6 +236,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("owner", LOOK),
     ("verify", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
     ("config", CHANGE),
+    ("trigger", CHANGE),
     ("history", LOOK),
     (
         "source",

@@ -33,6 +33,7 @@ pub mod show;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod trigger;
 pub mod trust;
 pub mod verify;
 pub mod why;

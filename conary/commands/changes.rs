@@ -104,7 +104,18 @@ pub fn change(
     if arguments.json {
         context.ui.json(&describe(&plan, changeset.number))?;
     }
-    Ok(Code::Success)
+    degraded(&changeset.failed)
+}
+
+/// What a command ends with after triggers have run.
+pub fn degraded(failed: &[(String, String)]) -> Outcome {
+    let Some((name, why)) = failed.first() else {
+        return Ok(Code::Success);
+    };
+    let rest = if failed.len() > 1 { format!(", and {} more failed", failed.len() - 1) } else { String::new() };
+    let message = format!("the root is degraded: trigger {name} failed, {why}{rest}");
+    Err(Failure::new(Code::General, message)
+        .hint("the changeset itself is complete; mend the cause, then `conary trigger run` tries again"))
 }
 
 /// Plans, and brings what the plan needs into the root's store.
@@ -242,6 +253,9 @@ fn warning_words(warning: &Warning) -> String {
         Warning::NoExchange { path } => {
             format!("{}: this file system cannot exchange two names, so one was moved over the other", show_path(path))
         }
+        Warning::Degraded { names } => {
+            format!("the root is degraded: {} failed earlier; `conary trigger run` tries again", names.join(", "))
+        }
         Warning::Unfinished { number } => {
             format!(
                 "transaction {number} of an interrupted command is unfinished; the next command that may write finishes it"
@@ -283,6 +297,7 @@ impl<'a> Story<'a> {
                 self.ui.detail("Committed", &format!("changeset {number}"));
             }
             Event::Settled { number } => self.ui.detail("Settled", &format!("changeset {number}")),
+            Event::Trigger { name } => self.now(Some(self.ui.task("Running", &format!("trigger {name}")))),
             Event::Warning(warning) => self.warn(warning),
             other => self.ui.detail("Noted", &format!("{other:?}")),
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use recipes::Digest;
 use store::ccs::Package;
-use store::root_db::{ChangesetRow, RootDb, Settlement, State};
+use store::root_db::{ChangesetRow, RootDb, Settlement, State, TriggerDone};
 use store::{Node, Reference, Store, StoreError};
 
 use crate::apply::Apply;
@@ -24,6 +24,7 @@ use crate::paths;
 use crate::plan::{Import, Origin, Plan, Put, What, Work};
 use crate::root::Root;
 use crate::stage::{self, Stage};
+use crate::trigger;
 
 /// A changeset that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,15 @@ pub struct Changeset {
     pub number: Option<i64>,
     /// The history row.
     pub row: ChangesetRow,
+    /// Triggers that failed afterwards, by name, with the reason: they are due until they are run without a failure.
+    pub failed: Vec<(String, String)>,
+}
+
+/// What a transaction settles beside its work.
+struct Settles {
+    row: ChangesetRow,
+    set_off: Vec<String>,
+    trigger: Option<TriggerDone>,
 }
 
 impl Root {
@@ -57,7 +67,7 @@ impl Root {
             changes: plan.troves.clone(),
         };
         if plan.is_empty() {
-            return Ok(Changeset { number: None, row });
+            return Ok(Changeset { number: None, row, failed: Vec::new() });
         }
         let mut db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (Some(db), Some(own), true) = (db.as_mut(), self.store.as_ref(), self.options.write) else {
@@ -70,6 +80,43 @@ impl Root {
         ingest(own, work, sources, cancel, events)?;
         keep_displaced(&self.beneath, own, work)?;
         register(own, &self.path, plan)?;
+        let set_off = trigger::set_off(db, work)?;
+        self.carry_out(db, own, work, Settles { row: row.clone(), set_off, trigger: None }, cancel, events)?;
+        let failed = self.run_due(db, cancel, events)?;
+        Ok(Changeset { number: Some(work.number), row, failed })
+    }
+
+    /// Puts what a trigger wrote into the root: a transaction that is no changeset.
+    pub(crate) fn settle_trigger(
+        &self,
+        db: &mut RootDb,
+        own: &Store,
+        work: &Work,
+        done: TriggerDone,
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<(), CommitError> {
+        let row = ChangesetRow {
+            number: work.number,
+            at_unix_secs: self.options.now_unix_secs,
+            actor: self.options.actor.clone(),
+            command_line: self.options.command_line.clone(),
+            returns_to: None,
+            changes: Vec::new(),
+        };
+        self.carry_out(db, own, work, Settles { row, set_off: Vec::new(), trigger: Some(done) }, cancel, events)
+    }
+
+    /// Everything from staging to cleaning up.
+    fn carry_out(
+        &self,
+        db: &mut RootDb,
+        own: &Store,
+        work: &Work,
+        settles: Settles,
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<(), CommitError> {
         let mut stage = self.stage(own, work, cancel, events)?;
         prepare(&mut stage, own, work, cancel)?;
         for warning in stage.owners.warnings() {
@@ -78,7 +125,7 @@ impl Root {
 
         let touched = stage::touched(&self.beneath, self.options.uid, work)?;
         db.begin(work.number, &to_json(&touched))?;
-        let journal = match stage_all(&mut stage, work, &row, &touched) {
+        let journal = match stage_all(&mut stage, work, settles, &touched) {
             Ok(journal) => journal,
             Err(error) => {
                 return Err(undo(&self.beneath, db, work.number, &touched, events, error));
@@ -88,8 +135,7 @@ impl Root {
             return Err(undo(&self.beneath, db, work.number, &touched, events, error));
         }
         events(Event::Committed { number: work.number });
-        finish(&self.beneath, db, work.number, journal, &touched, events)?;
-        Ok(Changeset { number: Some(work.number), row })
+        finish(&self.beneath, db, work.number, journal, &touched, events)
     }
 
     /// Brings everything that a plan needs into the root's store, and changes nothing else; returns how many troves came.
@@ -275,14 +321,14 @@ fn prepare(stage: &mut Stage<'_>, own: &Store, work: &Work, cancel: &AtomicBool)
 fn stage_all(
     stage: &mut Stage<'_>,
     work: &Work,
-    row: &ChangesetRow,
+    settles: Settles,
     touched: &[Touched],
 ) -> Result<Journal, CommitError> {
     Apply::new(stage.root, stage.events).open_up(touched)?;
     let mut files = work.files.clone();
     let steps = stage.run(work, &mut files)?;
     let settlement = Settlement {
-        changeset: row.clone(),
+        changeset: settles.row,
         leaving: work.leaving.clone(),
         troves: work.troves.clone(),
         files,
@@ -290,6 +336,8 @@ fn stage_all(
         displaced: work.displaced.iter().map(|(thing, _)| thing.clone()).collect(),
         beside: work.beside.clone(),
         beside_gone: work.beside_gone.clone(),
+        set_off: settles.set_off,
+        trigger: settles.trigger,
     };
     Ok(Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) })
 }

@@ -468,6 +468,14 @@ impl PlanError {
 /// A changeset was not carried out, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
+    /// A trigger cannot be added or removed.
+    #[error("trigger {name}: {why}")]
+    Trigger {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// A file system has too little room; nothing was changed.
     #[error("the file system at {} has {available} bytes free, and {needed} are needed", show(path))]
     NoSpace {
@@ -558,6 +566,7 @@ impl CommitError {
     pub fn hint(&self) -> Option<String> {
         match self {
             CommitError::Stage { source, .. } | CommitError::Open { source, .. } => hint_of_io(source),
+            CommitError::Trigger { .. } => Some("`conary trigger list` shows them all".to_owned()),
             CommitError::NoSpace { .. } => {
                 Some("make room there (`conary state prune` and `conary gc` free what old states need)".to_owned())
             }
@@ -587,7 +596,7 @@ impl CommitError {
             | CommitError::Open { source, .. } => kind_of_io(source),
             CommitError::Changed { .. } | CommitError::PackageChanged { .. } => ErrorKind::Refused,
             CommitError::Package { source, .. } => kind_of_store(source.kind()),
-            CommitError::ReadOnly | CommitError::NoSource { .. } => ErrorKind::Usage,
+            CommitError::ReadOnly | CommitError::NoSource { .. } | CommitError::Trigger { .. } => ErrorKind::Usage,
             CommitError::NoSpace { .. } => ErrorKind::System,
             CommitError::Interrupted => ErrorKind::Interrupted,
             CommitError::Journal { .. } => ErrorKind::Damaged,

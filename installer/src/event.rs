@@ -39,6 +39,11 @@ pub enum Event {
         /// Its number.
         number: i64,
     },
+    /// A trigger is run.
+    Trigger {
+        /// Its name.
+        name: String,
+    },
     /// Something that the user should know.
     Warning(Warning),
 }
@@ -101,6 +106,11 @@ pub enum Warning {
     NoExchange {
         /// The path.
         path: Vec<u8>,
+    },
+    /// Triggers failed earlier and have not run since.
+    Degraded {
+        /// Their names.
+        names: Vec<String>,
     },
     /// A transaction is unfinished, and this command may not finish it.
     Unfinished {

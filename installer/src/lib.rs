@@ -35,6 +35,7 @@ mod solve;
 mod space;
 mod stage;
 mod state;
+mod trigger;
 mod trust;
 mod verify;
 
@@ -49,5 +50,8 @@ pub use policy::PolicyError;
 pub use query::{Installed, Owner};
 pub use root::{Root, RootOptions};
 pub use state::State;
-pub use store::root_db::{ChangeRow, ChangesetRow, Displaced, FileRow, Held, Hold, Kind, Reason};
+pub use store::root_db::{
+    ChangeRow, ChangesetRow, Displaced, DueTrigger, FileRow, Held, Hold, Kind, Reason, TriggerRule,
+};
+pub use trigger::{Trigger, TriggerError};
 pub use verify::{Difference, Finding, Verified};

@@ -114,6 +114,7 @@ impl Root {
         self.lock = Some(self.take_lock(&state.0)?);
         let mut db = RootDb::open(&state.1)?;
         self.recover(&mut db)?;
+        self.note_degraded(&db)?;
         let directory = self.options.store.clone().unwrap_or_else(|| state.1.clone());
         self.store = Some(Store::open(&directory, &OpenOptions::default())?);
         self.db = Mutex::new(Some(db));
@@ -138,6 +139,7 @@ impl Root {
                 }
             }
         }
+        self.note_degraded(&db)?;
         self.db = Mutex::new(Some(db));
         Ok(())
     }
@@ -151,6 +153,16 @@ impl Root {
         drop(lock);
         done.ok()?;
         Some(db)
+    }
+
+    /// Tells which triggers failed earlier.
+    fn note_degraded(&mut self, db: &RootDb) -> Result<(), RootError> {
+        let failed = db.due_triggers()?.into_iter().filter(|due| due.attempts > 0);
+        let names: Vec<String> = failed.map(|due| due.name).collect();
+        if !names.is_empty() {
+            self.notes.push(Event::Warning(Warning::Degraded { names }));
+        }
+        Ok(())
     }
 
     fn recover(&mut self, db: &mut RootDb) -> Result<(), RootError> {

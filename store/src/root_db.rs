@@ -19,6 +19,7 @@ mod error;
 mod policy;
 mod rows;
 mod text;
+mod triggers;
 
 pub use error::RootDbError;
 pub use policy::Hold;
@@ -27,6 +28,7 @@ pub use rows::{
     Kind, Pending, Reason, Settlement, State, TroveRow,
 };
 pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
+pub use triggers::{DueTrigger, TriggerDone, TriggerOutput, TriggerRule};
 
 use crate::durable;
 
@@ -34,10 +36,10 @@ use crate::durable;
 pub const FILE_NAME: &str = "root.db";
 
 /// The schema that this version reads and writes, `PRAGMA user_version`.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// What each schema from the second on added.
-const ADDITIONS: [&str; 1] = [policy::TABLES];
+const ADDITIONS: [&str; 2] = [policy::TABLES, triggers::TABLES];
 
 /// Bytes of a page of a new database: the rows of one package lie together, and the log takes two writes for each page.
 const PAGE_BYTES: u32 = 16 << 10;
@@ -251,6 +253,21 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Whether any installed path is one that `wanted` says yes to.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn any_path(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<bool, RootDbError> {
+        let mut statement = self.connection.prepare_cached("SELECT path FROM file WHERE kind <> 'directory'")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if wanted(row.get_ref(0)?.as_blob().map_err(|error| unreadable(0, error))?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the rows that have any of these flags, by path.
     ///
     /// # Errors
@@ -406,6 +423,13 @@ impl RootDb {
     /// [`RootDbError::Sql`]; nothing is written then.
     pub fn settle(&mut self, settlement: &Settlement, clean_up: bool) -> Result<(), RootDbError> {
         let transaction = self.connection.transaction()?;
+        let done = if clean_up { "UPDATE pending SET state = 'settled'" } else { "DELETE FROM pending" };
+        if let Some(trigger) = &settlement.trigger {
+            // What a trigger writes is no changeset of its own.
+            triggers::note_done(&transaction, trigger)?;
+            transaction.execute(done, [])?;
+            return Ok(transaction.commit()?);
+        }
         let changeset = &settlement.changeset;
         transaction.execute(
             "INSERT INTO changeset (id, at_unix_secs, actor, command_line, returns_to) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -438,7 +462,7 @@ impl RootDb {
             insert_trove(&transaction, trove, files)?;
         }
         insert_record(&transaction, settlement)?;
-        let done = if clean_up { "UPDATE pending SET state = 'settled'" } else { "DELETE FROM pending" };
+        triggers::set_off(&transaction, changeset.number, &settlement.set_off)?;
         transaction.execute(done, [])?;
         Ok(transaction.commit()?)
     }
@@ -797,6 +821,8 @@ mod tests {
             }],
             beside: Vec::new(),
             beside_gone: Vec::new(),
+            set_off: vec!["ldconfig".to_owned()],
+            trigger: None,
         }
     }
 

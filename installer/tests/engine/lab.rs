@@ -66,6 +66,16 @@ impl Recipe {
         self.entry(component, plain(path.as_bytes(), mode, node))
     }
 
+    /// A file of this machine at the same place.
+    pub fn host_file(mut self, path: &Path) -> Self {
+        let content = fs::read(path).unwrap();
+        let object = recipes::Digest::blake3(*blake3::hash(&content).as_bytes());
+        let node = Node::File { object, size: content.len() as u64 };
+        self.contents.push(content);
+        let name = path.strip_prefix("/").unwrap().as_os_str().as_bytes().to_vec();
+        self.entry("runtime", plain(&name, 0o755, node))
+    }
+
     pub fn directory(self, path: &str, mode: u32) -> Self {
         self.entry("runtime", plain(path.as_bytes(), mode, Node::Directory))
     }

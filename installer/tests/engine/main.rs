@@ -6,8 +6,11 @@
 
 mod basic;
 mod config;
+mod differential;
 mod hostile;
 mod kill;
 mod lab;
+mod model;
 mod policy;
 mod speed;
+mod trigger;

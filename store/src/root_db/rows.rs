@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use recipes::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::TriggerDone;
 use super::text::{bytes_text, list_text, map_text, optional_bytes_text};
 
 /// Why a trove is installed.
@@ -286,4 +287,10 @@ pub struct Settlement {
     /// Paths of such files that are gone.
     #[serde(with = "list_text")]
     pub beside_gone: Vec<Vec<u8>>,
+    /// Triggers that it sets off.
+    #[serde(default)]
+    pub set_off: Vec<String>,
+    /// Instead of a changeset: a trigger that has run. Nothing else is written then.
+    #[serde(default)]
+    pub trigger: Option<TriggerDone>,
 }
