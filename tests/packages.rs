@@ -206,3 +206,24 @@ fn a_store_lists_what_it_has() {
     let json = env.conary(["store", "list", "--store", &store, "--json"]).success().json();
     assert_eq!(json["troves"][0]["spec"], "two=1.0-1");
 }
+
+#[test]
+fn a_damaged_store_is_mended_from_a_package() {
+    each_identity(|env| {
+        let package = text(&cooked(env, "two.ccs", TWO));
+        let store = text(&env.store());
+        let object = env.conary(["ccs", "list", &package, "--json"]).success().json();
+        let entries = object["entries"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["path"].as_str().unwrap().ends_with("usr/bin/two")).unwrap();
+        let digest = entry["content"].as_str().unwrap().rsplit(':').next().unwrap();
+        let file = env.store().join("objects").join(&digest[..2]).join(format!("{}.755", &digest[2..]));
+        fs::remove_file(&file).unwrap();
+        env.conary(["store", "verify", "--store", &store]).exits(7);
+        let mended = ["store", "verify", "--repair", "--from", &package, "--store", &store, "--json"];
+        let json = env.conary(mended).success().json();
+        assert_eq!((json["rescued"].as_u64(), json["lost"].as_array().map(Vec::len)), (Some(1), Some(0)));
+        assert!(file.exists());
+        env.conary(["store", "verify", "--store", &store]).success();
+        env.conary(["store", "list", "--store", &store]).success().prints(&["two=1.0-1"]);
+    });
+}

@@ -136,7 +136,7 @@ fn put(
 }
 
 /// Opens a package file, or brings all of it from a URL.
-fn open(file: &Path, context: &Context<'_>) -> Result<Package, Failure> {
+pub fn open(file: &Path, context: &Context<'_>) -> Result<Package, Failure> {
     open_as(file, Want::All, context)
 }
 

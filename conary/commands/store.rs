@@ -1,16 +1,19 @@
 // conary/commands/store.rs
 //! `conary store`: what a store holds, and whether it is whole.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, Subcommand};
+use recipes::Digest;
 use serde_json::json;
-use store::{Event, VerifyOptions};
+use store::ccs::Package;
+use store::{Event, OpenOptions, Store, VerifyOptions};
 
 use crate::cli::{JsonArg, StoreArgs};
-use crate::commands::Context;
+use crate::commands::{Context, ccs};
 use crate::exit::Code;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
@@ -18,7 +21,8 @@ Examples:
   conary store stats
   conary store list
   conary store verify
-  conary store verify --repair --store /srv/store";
+  conary store verify --repair --store /srv/store
+  conary store verify --repair --from dist/hello-1.0-1.x86_64.ccs --from /srv/root";
 
 /// The arguments of `conary store`.
 #[derive(Debug, Args)]
@@ -53,6 +57,9 @@ enum Action {
         /// Drop what is damaged, so that it is made or fetched anew
         #[arg(long)]
         repair: bool,
+        /// Before dropping a content, look for it in this package, URL, root or store; may be given several times
+        #[arg(long, value_name = "FILE.ccs|URL|DIR", requires = "repair")]
+        from: Vec<PathBuf>,
         #[command(flatten)]
         store: StoreArgs,
         #[command(flatten)]
@@ -65,7 +72,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     match &arguments.action {
         Action::Stats { store, json } => stats(store, json.json, context),
         Action::List { store, json } => list(store, json.json, context),
-        Action::Verify { repair, store, json } => verify(*repair, store, json.json, context),
+        Action::Verify { repair, from, store, json } => verify(*repair, from, store, json.json, context),
     }
 }
 
@@ -124,7 +131,24 @@ fn list(store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
     Ok(Code::Success)
 }
 
-fn verify(repair: bool, store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
+/// Where a content may still be.
+enum Source {
+    Package(Box<Package>),
+    Store(Store),
+}
+
+/// Opens what `--from` names: a package, or the store of a directory or of the root in it.
+fn source(path: &Path, context: &Context<'_>) -> Result<Source, Failure> {
+    let whole = context.environment.absolute(path);
+    if !whole.is_dir() {
+        return Ok(Source::Package(Box::new(ccs::open(path, context)?)));
+    }
+    let own = whole.join("var/lib/conary");
+    let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+    Ok(Source::Store(Store::open(if own.is_dir() { &own } else { &whole }, &options)?))
+}
+
+fn verify(repair: bool, from: &[PathBuf], store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
     let store = if repair { context.store(store)? } else { context.read_store(store)? };
     let bar = context.ui.bar("Verifying", &store.directory().display().to_string(), None);
     let done = AtomicU64::new(0);
@@ -133,7 +157,14 @@ fn verify(repair: bool, store: &StoreArgs, as_json: bool, context: &Context<'_>)
             bar.position(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
         }
     };
-    let options = VerifyOptions { repair, events: &events, ..VerifyOptions::default() };
+    let sources = from.iter().map(|path| source(path, context)).collect::<Result<Vec<_>, _>>()?;
+    let rescue = |object: &Digest| {
+        sources.iter().find_map(|source| match source {
+            Source::Package(package) => package.read_object(object, context.cancel).ok().flatten(),
+            Source::Store(store) => store.read(object).ok(),
+        })
+    };
+    let options = VerifyOptions { repair, rescue: &rescue, events: &events, ..VerifyOptions::default() };
     let mut waiting = |holder: &str| context.ui.story("Waiting", &format!("for {holder}"));
     let report = store.verify(&options, &mut waiting, context.cancel)?;
     drop(bar);
@@ -142,7 +173,7 @@ fn verify(repair: bool, store: &StoreArgs, as_json: bool, context: &Context<'_>)
         let lost: Vec<String> = report.lost.iter().map(ToString::to_string).collect();
         context.ui.json(&json!({
             "files": report.files, "bytes": report.bytes, "problems": problems,
-            "repaired": report.repaired, "lost": lost,
+            "repaired": report.repaired, "rescued": report.rescued, "lost": lost,
         }))?;
     } else {
         for problem in &report.problems {

@@ -69,7 +69,7 @@ pub use tree::{
 };
 pub use troves::{ProviderRow, TroveRow};
 pub use trust::{Policy, TrustError, TrustedKey};
-pub use verify::{Problem, VerifyOptions, VerifyReport};
+pub use verify::{Problem, Rescue, VerifyOptions, VerifyReport};
 pub use work::Work;
 
 /// Modification time of every materialised entry, in seconds since 1970: 1980-01-02 00:00 UTC.

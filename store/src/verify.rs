@@ -7,7 +7,7 @@
 //! troves that needed it go with it and are named.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,11 +18,15 @@ use rustix::io::Errno;
 
 use crate::Store;
 use crate::copy;
+use crate::durable;
 use crate::error::StoreError;
 use crate::event::{Event, Listener, nobody};
 use crate::lock::Patience;
 use crate::shards::{ObjectRow, Shard};
 use crate::work;
+
+/// Finds a content somewhere else, where somebody still has it.
+pub type Rescue<'a> = &'a (dyn Fn(&Digest) -> Option<Vec<u8>> + Sync);
 
 /// How to verify a store.
 #[derive(Clone)]
@@ -31,13 +35,15 @@ pub struct VerifyOptions<'a> {
     pub repair: bool,
     /// How long to wait for processes that are adding something.
     pub timeout_secs: u32,
+    /// Asked for contents whose last file is damaged, before they are dropped. What it gives is hashed.
+    pub rescue: Rescue<'a>,
     /// Hears of every object that was compared.
     pub events: Listener<'a>,
 }
 
 impl Default for VerifyOptions<'_> {
     fn default() -> Self {
-        Self { repair: false, timeout_secs: 60, events: &nobody }
+        Self { repair: false, timeout_secs: 60, rescue: &|_| None, events: &nobody }
     }
 }
 
@@ -129,6 +135,8 @@ pub struct VerifyReport {
     pub problems: Vec<Problem>,
     /// How many of these were mended: the store is consistent without them.
     pub repaired: u64,
+    /// Contents that came back from somewhere else.
+    pub rescued: u64,
     /// Contents that are lost: no whole file of them was left.
     pub lost: Vec<Digest>,
 }
@@ -168,6 +176,7 @@ impl Store {
             report.files += shard.files;
             report.bytes += shard.bytes;
             report.repaired += shard.repaired;
+            report.rescued += shard.rescued;
             report.problems.extend(shard.problems);
             report.lost.extend(shard.lost);
         }
@@ -222,10 +231,27 @@ impl Store {
         }
         report.lost = whole.iter().filter(|(_, whole)| !**whole).map(|(object, _)| *object).collect();
         if options.repair {
+            let mut back: HashMap<Digest, Vec<u8>> = HashMap::new();
+            for object in &report.lost {
+                let bytes = (options.rescue)(object);
+                // A reader of other places is believed no more than the disk.
+                let bytes = bytes.filter(|bytes| Digest::blake3(*blake3::hash(bytes).as_bytes()) == *object);
+                back.extend(bytes.map(|bytes| (*object, bytes)));
+            }
+            let mut rescued = std::collections::HashSet::new();
             for (row, problem) in shard.rows.iter().zip(&found) {
                 let Some(problem) = problem else { continue };
+                if let Some(bytes) = back.get(&row.object)
+                    && self.rewrite(row, bytes)?
+                {
+                    rescued.insert(row.object);
+                    report.repaired += 1;
+                    continue;
+                }
                 report.repaired += u64::from(self.repair_file(&shard, row, problem)?);
             }
+            report.rescued = rescued.len() as u64;
+            report.lost.retain(|object| !rescued.contains(object));
         }
         for stray in &shard.strays {
             let path = shard.path(self).join(crate::ingest::shown(stray));
@@ -274,6 +300,31 @@ impl Store {
                 Err(error) => return Err(error.to_string()),
             }
         }
+    }
+
+    /// Puts the file of a row anew; not one with attributes, whose values are gone with it.
+    fn rewrite(&self, row: &ObjectRow, bytes: &[u8]) -> Result<bool, StoreError> {
+        let Some(variant) = row.variant().filter(|_| !row.variant.contains('x') && row.size == bytes.len() as u64)
+        else {
+            return Ok(false);
+        };
+        let work = work::Work::make(self)?;
+        let failed = |action| StoreError::io(action, self.row_path(row));
+        let mut file = durable::create(work.directory(), "0").map_err(failed("make"))?;
+        file.write_all(bytes).map_err(failed("write"))?;
+        let owner = variant.owner.or((self.owner() == (0, 0)).then_some((0, 0)));
+        copy::finish(&file, variant.mode, owner, &std::collections::BTreeMap::new()).map_err(failed("finish"))?;
+        durable::sync_file(&file).map_err(failed("sync"))?;
+        let (directory, _) = self.shard(row.object.as_bytes()[0])?;
+        // Whatever stands there instead, a directory too, makes room.
+        let name = row.file_name();
+        match work::remove_all(std::os::fd::AsFd::as_fd(&directory), name.as_bytes()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed("remove")(error.into())),
+        }
+        durable::rename(work.directory(), "0", &directory, name.as_str()).map_err(failed("name"))?;
+        durable::sync_directory(&directory).map_err(failed("sync"))?;
+        Ok(true)
     }
 
     /// Mends one file; says whether nothing is wrong any more.

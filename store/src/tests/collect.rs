@@ -378,6 +378,35 @@ fn verify_finds_and_mends_everything() {
 }
 
 #[test]
+fn a_lost_content_comes_back_from_who_still_has_it() {
+    let place = Place::new();
+    let other = Place::new();
+    let (id, file) = trove(&place, "hello", "1-1");
+    let (same, _) = trove(&other, "hello", "1-1");
+    assert_eq!(id, same);
+    let gone = place.store.put_bytes(b"nobody has it").unwrap();
+    for object in [file, gone] {
+        damage(&object_file(&place, &object));
+    }
+    let mend = |rescue: crate::Rescue<'_>| {
+        let options = VerifyOptions { repair: true, rescue, ..VerifyOptions::default() };
+        place.store.verify(&options, &mut |_| {}, &NEVER).unwrap()
+    };
+    let report = mend(&|object| match other.store.read(object) {
+        Ok(bytes) => Some(bytes),
+        // A liar is not believed.
+        Err(_) => Some(b"something else".to_vec()),
+    });
+    assert_eq!((report.rescued, report.repaired, report.lost), (1, 2, vec![gone]));
+    assert!(place.store.is_complete(&id).unwrap() && place.store.read(&file).is_ok());
+    assert_eq!(verify(&place.store, false).problems, []);
+    // And a file that is gone altogether.
+    fs::remove_file(object_file(&place, &file)).unwrap();
+    assert_eq!(mend(&|object| other.store.read(object).ok()).rescued, 1);
+    assert_eq!(verify(&place.store, false).problems, []);
+}
+
+#[test]
 fn one_whole_variant_saves_a_content() {
     let place = Place::at(tempfile::tempdir_in("/var/tmp").unwrap());
     let store = &place.store;
