@@ -188,3 +188,23 @@ fn a_cook_that_does_nothing_is_small_and_quick() {
     assert!(counts[1] <= 1, "a fresh cook started {} threads or processes", counts[1]);
     assert_eq!(counts[2], 0, "a fresh cook touched the network");
 }
+
+#[test]
+fn following_a_log_ends_with_its_build_however_that_ends() {
+    let env = TestEnv::ordinary();
+    env.write("x/recipe.toml", plain("x", "echo it has begun; sleep 60"));
+    let mut child =
+        env.conary_command(["cook", "x", "--store"]).arg(env.store()).stderr(Stdio::null()).spawn().unwrap();
+    let logs = env.store().join("logs");
+    let begun = format!(
+        "for i in $(seq 1200); do grep -qs begun {}/x-* && exit 0; sleep 0.05; done; exit 1",
+        logs.display()
+    );
+    env.run(env.shell(&begun)).success();
+    env.run(env.shell(&format!("kill -KILL {}", child.id()))).success();
+    child.wait().unwrap();
+    env.cook(["log", "-f", "x"]).success().prints(&["it has begun"]).says(&["killed"]);
+    env.write("x/recipe.toml", plain("x", "echo it has ended; mkdir -p $DESTDIR/etc; echo > $DESTDIR/etc/x"));
+    env.cook(["cook", "x"]).success();
+    env.cook(["log", "-f", "x"]).success().prints(&["it has ended"]).never_says("killed");
+}

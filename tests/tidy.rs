@@ -34,7 +34,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     (
         "conary-installer",
         &["conary-converters", "conary-recipes", "conary-sandbox", "conary-store"],
-        &["blake3", "globset", "rustix", "serde", "serde_json", "thiserror"],
+        &["blake3", "globset", "rayon", "rustix", "serde", "serde_json", "thiserror"],
     ),
     (
         "conary-kitchen",

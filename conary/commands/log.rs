@@ -62,22 +62,40 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     })?;
     loop {
         // Asked before the rest is read: a build that ends in between has written everything by then.
-        let goes_on = arguments.follow && is_running(&store, &row)?;
+        let state = state(&store, &row)?;
+        let goes_on = arguments.follow && state == State::Running;
         print_rest(&mut file, context)?;
         if context.cancel.load(Ordering::SeqCst) {
             return Ok(Code::Interrupted);
         }
         if !goes_on || context.ui.reader_gone() {
+            if state == State::Abandoned {
+                context.ui.warning("the log ends here: the build was killed, and did not say how it ended");
+            }
             return Ok(Code::Success);
         }
         thread::sleep(LOOK);
     }
 }
 
-/// True while the build that writes this log has not ended.
-fn is_running(store: &Store, row: &LogRow) -> Result<bool, Failure> {
-    let rows = store.logs(Some(&row.name))?;
-    Ok(rows.iter().any(|now| now.id == row.id && now.outcome == LogOutcome::Open))
+/// What has become of the build that writes a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Ended,
+    /// It never said that it ended, and nobody is at it.
+    Abandoned,
+}
+
+fn state(store: &Store, row: &LogRow) -> Result<State, Failure> {
+    // Asked first: a build that ends in between has said so by then.
+    let made = store.is_being_made(&row.key);
+    let open = store.logs(Some(&row.name))?.iter().any(|now| now.id == row.id && now.outcome == LogOutcome::Open);
+    Ok(match (open, made) {
+        (false, _) => State::Ended,
+        (true, true) => State::Running,
+        (true, false) => State::Abandoned,
+    })
 }
 
 /// Prints what the file has beyond the place that was read so far.

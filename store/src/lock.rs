@@ -131,6 +131,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Says whether a process holds the lock of an action: is making it now. Also where that cannot be found out.
+    #[must_use]
+    pub fn is_being_made(&self, key: &Digest) -> bool {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let opened =
+            self.subdirectory("locks").map(|directory| rustix::fs::openat(directory, key.hex(), flags, Mode::empty()));
+        match opened {
+            Ok(Ok(file)) => !try_acquire(&file, Hold::Shared).unwrap_or(false),
+            Ok(Err(Errno::NOENT)) => false,
+            _ => true,
+        }
+    }
+}
+
 /// Takes a `flock`, waiting as `patience` says.
 pub(crate) fn acquire(
     file: &OwnedFd,
