@@ -5,5 +5,7 @@
 //! dropped in silence: a conversion returns a list of findings beside its result. Never here: running a foreign
 //! script outside the sandbox, installing anything.
 
+pub mod pkgbuild;
+pub mod shell;
 pub mod srcinfo;
 pub mod vercmp;

@@ -1,0 +1,33 @@
+// converters/src/pkgbuild/decode.rs
+//! Bytes to text and back, without losing a byte: what is no UTF-8 becomes characters of a private plane.
+
+/// The first of 256 private characters, one for each byte.
+const FIRST: u32 = 0x0010_FE00;
+
+/// Text of bytes. Bash drops NULs, and so does this.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(FIRST + u32::from(*byte))));
+    }
+    if out.contains('\0') {
+        out.retain(|c| c != '\0');
+    }
+    out
+}
+
+/// Bytes of a text that [`text_of`] made.
+pub(super) fn bytes_of(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match u8::try_from((c as u32).wrapping_sub(FIRST)) {
+            Ok(byte) => out.push(byte),
+            Err(_) => {
+                let mut buffer = [0; 4];
+                out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+            }
+        }
+    }
+    out
+}

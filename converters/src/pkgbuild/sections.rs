@@ -1,0 +1,252 @@
+// converters/src/pkgbuild/sections.rs
+//! From a shell's state to a description, by makepkg's own rules.
+//!
+//! What a package says for itself is not found by calling its function. makepkg prints the function, takes every line that
+//! begins with `attribute=` or `attribute+=`, and evaluates that line alone, with `pkgname` set to the package's name, on top of the base's
+//! value. So a condition around it does not count, and a variable that the function set before is not there.
+
+use super::schema::{ARRAYS, BY_ARCHITECTURE, PACKAGE_ARRAYS, PACKAGE_SCALARS, SCALARS, SUMS, is_array};
+use super::{Description, Note, ReadError, Section, Written, decode};
+use crate::shell::{Evaluator, Stop, Value, print_function};
+
+/// Where an attribute's value is collected, as in makepkg.
+const OUTPUT: &str = "outvalue";
+
+/// Collects everything that the shell knows.
+pub(super) fn describe(shell: &mut Evaluator<'_>, notes: Vec<Note>) -> Result<Description, ReadError> {
+    let names = elements(shell, "pkgname")?;
+    let Some(first) = names.first().cloned() else { return Err(ReadError::Nameless) };
+    let base_name = match scalar(shell, "pkgbase")? {
+        Some(name) if !name.is_empty() => name,
+        _ => first,
+    };
+    let mut base = Section { name: base_name, attributes: Vec::new() };
+    for attribute in SCALARS {
+        if let Some(value) = scalar(shell, attribute)?.filter(|value| !value.is_empty()) {
+            base.attributes.push((attribute.to_owned(), vec![normal(&value)]));
+        }
+    }
+    let architectures = elements(shell, "arch")?;
+    let by_architecture = architecture_attributes(&architectures);
+    for attribute in ARRAYS.iter().chain(&SUMS).map(ToString::to_string).chain(by_architecture) {
+        let values = elements(shell, &attribute)?;
+        if !values.is_empty() {
+            base.attributes.push((attribute, values.iter().map(|value| normal(value)).collect()));
+        }
+    }
+    let mut packages = Vec::new();
+    for name in &names {
+        packages.push(package(shell, name)?);
+    }
+    let functions = shell.functions().values().map(|function| Written {
+        name: function.name.clone(),
+        line: function.line,
+        text: function.text.clone(),
+        body: function.body_text.clone(),
+    });
+    let mut description = Description { base, packages, functions: functions.collect(), variables: Vec::new(), notes };
+    description.variables = variables(shell);
+    Ok(description)
+}
+
+/// The names of attributes that the architectures may have of their own.
+fn architecture_attributes(architectures: &[String]) -> Vec<String> {
+    let mut names = Vec::new();
+    for architecture in architectures.iter().filter(|name| *name != "any") {
+        names.extend(BY_ARCHITECTURE.iter().chain(&SUMS).map(|attribute| format!("{attribute}_{architecture}")));
+    }
+    names
+}
+
+/// The value of a variable with one value; an unknown one is an error.
+fn scalar(shell: &Evaluator<'_>, name: &str) -> Result<Option<String>, ReadError> {
+    match shell.variable(name).map(|variable| &variable.value) {
+        Some(Value::Unknown(need)) => Err(ReadError::Needs(need.clone())),
+        Some(value) => Ok(value.first().map(str::to_owned)),
+        None => Ok(None),
+    }
+}
+
+/// The values of a list.
+fn elements(shell: &Evaluator<'_>, name: &str) -> Result<Vec<String>, ReadError> {
+    match shell.variable(name).map(|variable| &variable.value) {
+        Some(Value::Unknown(need)) => Err(ReadError::Needs(need.clone())),
+        Some(value) => Ok(value.elements()),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Blanks as makepkg prints them: runs become one space, one at either end goes.
+fn normal(text: &str) -> String {
+    let is_blank = |c: char| c.is_ascii_whitespace() || c == '\u{b}';
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if !is_blank(c) {
+            out.push(c);
+        } else if !out.ends_with(' ') {
+            out.push(' ');
+        }
+    }
+    let out = out.strip_prefix(' ').unwrap_or(&out);
+    out.strip_suffix(' ').unwrap_or(out).to_owned()
+}
+
+/// What one package says otherwise than the base.
+fn package(shell: &mut Evaluator<'_>, name: &str) -> Result<Section, ReadError> {
+    let function = shell.function(&format!("package_{name}")).or_else(|| shell.function("package")).cloned();
+    let mut section = Section { name: name.to_owned(), attributes: Vec::new() };
+    let Some(function) = function else { return Ok(section) };
+    let printed = print_function(&function);
+    let lines: Vec<Line<'_>> = printed.lines().filter_map(Line::of).collect();
+    if lines.is_empty() {
+        return Ok(section);
+    }
+    let mut evaluate = |attribute: &str, array: bool| -> Result<Option<Vec<String>>, ReadError> {
+        overridden(shell, name, function.line, &lines, attribute, array)
+    };
+    for attribute in PACKAGE_SCALARS {
+        if let Some(values) = evaluate(attribute, false)? {
+            section.attributes.push((attribute.to_owned(), values));
+        }
+    }
+    for attribute in PACKAGE_ARRAYS {
+        if let Some(values) = evaluate(attribute, true)? {
+            section.attributes.push((attribute.to_owned(), values));
+        }
+    }
+    let architectures = match section.values("arch") {
+        Some(architectures) => architectures.to_vec(),
+        None => elements(shell, "arch")?,
+    };
+    for attribute in architecture_attributes(&architectures) {
+        let values = overridden(shell, name, function.line, &lines, &attribute, true)?;
+        if let Some(values) = values {
+            section.attributes.push((attribute, values));
+        }
+    }
+    Ok(section)
+}
+
+/// A line of a printed function that begins like an assignment.
+struct Line<'t> {
+    name: &'t str,
+    array: bool,
+    /// From the operator on.
+    rest: &'t str,
+}
+
+impl<'t> Line<'t> {
+    fn of(line: &'t str) -> Option<Self> {
+        let text = line.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
+        if !line[..line.len() - text.len()].ends_with(' ') {
+            return None;
+        }
+        let length = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        let (name, rest) = text.split_at(length);
+        let value = rest.strip_prefix("+=").or_else(|| rest.strip_prefix('='))?;
+        // makepkg wants something behind the equals sign.
+        let first = value.chars().next()?;
+        (!name.is_empty()).then_some(Self { name, array: first == '(', rest })
+    }
+}
+
+/// The value of an attribute on which a package's function has lines; nothing if it has none.
+fn overridden(
+    shell: &mut Evaluator<'_>,
+    package: &str,
+    function_line: usize,
+    lines: &[Line<'_>],
+    attribute: &str,
+    array: bool,
+) -> Result<Option<Vec<String>>, ReadError> {
+    if !lines.iter().any(|line| line.name == attribute && line.array == array) {
+        return Ok(None);
+    }
+    let plain = attribute.split_once('_').map_or(attribute, |(plain, _)| plain);
+    debug_assert!(!array || is_array(plain));
+    let value = if array {
+        Value::Indexed((0..).zip(elements(shell, attribute)?).collect())
+    } else {
+        Value::Scalar(scalar(shell, attribute)?.unwrap_or_default())
+    };
+    let attribute = attribute.to_owned();
+    let texts: Vec<String> = lines
+        .iter()
+        .filter(|line| line.name == attribute && line.array == array)
+        .map(|line| format!("{OUTPUT}{}", line.rest))
+        .collect();
+    let values = shell.aside(|shell| {
+        for (name, text) in [
+            ("pkgname", package),
+            ("attrname", &attribute),
+            ("attr", &attribute),
+            ("isarray", if array { "1" } else { "0" }),
+            ("outputvar", OUTPUT),
+            ("funcname", &format!("package_{package}")),
+        ] {
+            shell.set(name, Value::Scalar(text.to_owned()));
+        }
+        shell.set(OUTPUT, value);
+        shell.set_extended_patterns(true);
+        for text in &texts {
+            match shell.run(text, function_line) {
+                // As in makepkg, a line that is no shell by itself is passed over.
+                Ok(()) | Err(Stop::Syntax(_)) => {}
+                Err(stop) => return Err(ReadError::from(stop)),
+            }
+        }
+        elements(shell, OUTPUT)
+    })?;
+    Ok(Some(values.iter().map(|value| normal(value)).collect()))
+}
+
+/// Variables that are no metadata, as shell that sets them again.
+fn variables(shell: &Evaluator<'_>) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = shell
+        .variables()
+        .filter(|(name, _)| !is_metadata(name) && !["CARCH", "CHOST", "BASH_REMATCH", "REPLY"].contains(&name.as_str()))
+        .filter_map(|(name, variable)| {
+            let text = match &variable.value {
+                Value::Scalar(text) => crate::shell::quoted(text),
+                Value::Indexed(elements) => {
+                    let words: Vec<String> = elements.values().map(|text| crate::shell::quoted(text)).collect();
+                    format!("({})", words.join(" "))
+                }
+                Value::Assoc(_) | Value::Unset | Value::Unknown(_) => return None,
+            };
+            Some((name.clone(), text))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Whether a variable is an attribute that the description has in its own place.
+fn is_metadata(name: &str) -> bool {
+    let plain = name.split_once('_').map_or(name, |(plain, _)| plain);
+    name == "pkgname" || name == "pkgbase" || SCALARS.contains(&name) || (is_array(plain) && !name.starts_with('_'))
+}
+
+impl Description {
+    /// The text that `makepkg --printsrcinfo` prints.
+    #[must_use]
+    pub fn srcinfo(&self) -> Vec<u8> {
+        let mut out = format!("pkgbase = {}\n", self.base.name);
+        let write = |section: &Section, out: &mut String| {
+            for (attribute, values) in &section.attributes {
+                if values.is_empty() {
+                    out.push_str(&format!("\t{attribute} = \n"));
+                }
+                for value in values {
+                    out.push_str(&format!("\t{attribute} = {value}\n"));
+                }
+            }
+        };
+        write(&self.base, &mut out);
+        for package in &self.packages {
+            out.push_str(&format!("\npkgname = {}\n", package.name));
+            write(package, &mut out);
+        }
+        decode::bytes_of(&out)
+    }
+}

@@ -1,0 +1,44 @@
+// converters/src/shell/assoc.rs
+//! Associative arrays, in the order in which bash walks them: by the hash of their keys.
+
+/// Buckets of a table in bash 5.
+const BUCKETS: u32 = 1024;
+
+/// A table from texts to texts.
+#[derive(Debug, Clone, Default)]
+pub struct Assoc {
+    entries: Vec<(String, String)>,
+}
+
+impl Assoc {
+    /// The value under a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn insert(&mut self, key: String, value: String) {
+        match self.entries.iter_mut().find(|(name, _)| *name == key) {
+            Some(entry) => entry.1 = value,
+            None => self.entries.push((key, value)),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.entries.retain(|(name, _)| name != key);
+    }
+
+    /// The entries in bash's order: by bucket, and in a bucket the newest first.
+    pub(crate) fn in_order(&self) -> Vec<(&str, &str)> {
+        let mut ordered: Vec<(&str, &str)> =
+            self.entries.iter().rev().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        ordered.sort_by_key(|(key, _)| bucket(key));
+        ordered
+    }
+}
+
+/// FNV-1, as in bash's hashlib.
+fn bucket(key: &str) -> u32 {
+    let hash = key.bytes().fold(2_166_136_261_u32, |hash, byte| hash.wrapping_mul(16_777_619) ^ u32::from(byte));
+    hash & (BUCKETS - 1)
+}

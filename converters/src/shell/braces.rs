@@ -1,0 +1,145 @@
+// converters/src/shell/braces.rs
+//! Brace expansion: `{a,b}`, `{1..9}`, `{a..e..2}`, on the text of a word before anything else.
+
+use super::evaluate::{Budget, Stop};
+use super::parse::Parser;
+
+/// Expands the braces of a word's text.
+pub(crate) fn expand(text: &str, budget: &mut Budget) -> Result<Vec<String>, Stop> {
+    if !text.contains('{') {
+        return Ok(vec![text.to_owned()]);
+    }
+    expand_at(text, budget, 0)
+}
+
+fn expand_at(text: &str, budget: &mut Budget, depth: usize) -> Result<Vec<String>, Stop> {
+    budget.step()?;
+    budget.spend(text.len())?;
+    if depth > 32 {
+        return Err(budget.exhausted("braces are nested too deep"));
+    }
+    let mut from = 0;
+    while let Some(open) = find_open(text, from) {
+        if let Some((close, commas)) = find_close(text, open) {
+            let inner = &text[open + 1..close];
+            let middles = if commas.is_empty() {
+                sequence(inner, budget)?
+            } else {
+                let mut middles = Vec::new();
+                let mut start = open + 1;
+                for comma in commas.into_iter().chain([close]) {
+                    middles.extend(expand_at(&text[start..comma], budget, depth + 1)?);
+                    start = comma + 1;
+                }
+                Some(middles)
+            };
+            if let Some(middles) = middles {
+                let rest = expand_at(&text[close + 1..], budget, depth + 1)?;
+                let mut out = Vec::new();
+                for middle in &middles {
+                    for end in &rest {
+                        budget.spend(open + middle.len() + end.len())?;
+                        out.push(format!("{}{middle}{end}", &text[..open]));
+                    }
+                }
+                return Ok(out);
+            }
+        }
+        from = open + 1;
+    }
+    Ok(vec![text.to_owned()])
+}
+
+/// The next opening brace that is neither quoted nor a parameter's.
+fn find_open(text: &str, from: usize) -> Option<usize> {
+    let mut parser = Parser::new(text, 1);
+    parser.at = 0;
+    while parser.at < text.len() {
+        if parser.peek() == Some(b'{') && parser.at >= from {
+            return Some(parser.at);
+        }
+        let before = parser.at;
+        if parser.skip_one(false).is_err() {
+            return None;
+        }
+        if parser.at == before {
+            return None;
+        }
+    }
+    None
+}
+
+/// The brace that closes the one at `open`, and the commas between them.
+fn find_close(text: &str, open: usize) -> Option<(usize, Vec<usize>)> {
+    let mut parser = Parser::new(text, 1);
+    parser.at = open + 1;
+    let (mut depth, mut commas) = (0_usize, Vec::new());
+    while parser.at < text.len() {
+        match parser.peek() {
+            Some(b'{') => depth += 1,
+            Some(b'}') if depth == 0 => return Some((parser.at, commas)),
+            Some(b'}') => depth -= 1,
+            Some(b',') if depth == 0 => commas.push(parser.at),
+            _ => {
+                parser.skip_one(false).ok()?;
+                continue;
+            }
+        }
+        parser.at += 1;
+    }
+    None
+}
+
+/// The members of `low..high` or `low..high..step`; nothing if it is neither.
+fn sequence(inner: &str, budget: &mut Budget) -> Result<Option<Vec<String>>, Stop> {
+    let parts: Vec<&str> = inner.split("..").collect();
+    let (low, high, step) = match parts[..] {
+        [low, high] => (low, high, "1"),
+        [low, high, step] => (low, high, step),
+        _ => return Ok(None),
+    };
+    let Ok(step) = step.parse::<i64>() else { return Ok(None) };
+    let step = step.saturating_abs().max(1);
+    let plain = |text: &str| text.strip_prefix(['-', '+']).unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
+    let letter = |text: &str| match text.as_bytes() {
+        [byte] if byte.is_ascii_alphabetic() => Some(i64::from(*byte)),
+        _ => None,
+    };
+    let (from, to, numeric) = match (low.parse::<i64>(), high.parse::<i64>()) {
+        (Ok(from), Ok(to)) if plain(low) && plain(high) => (from, to, true),
+        _ => match (letter(low), letter(high)) {
+            (Some(from), Some(to)) => (from, to, false),
+            _ => return Ok(None),
+        },
+    };
+    let padded = |text: &str| {
+        text.len() > 1 && text.trim_start_matches('-').starts_with('0') && text.trim_start_matches('-').len() > 1
+    };
+    let width = if numeric && (padded(low) || padded(high)) { low.len().max(high.len()) } else { 0 };
+    let mut out = Vec::new();
+    let mut at = from;
+    loop {
+        budget.step()?;
+        budget.spend(8)?;
+        if numeric {
+            out.push(if at < 0 {
+                format!("-{:0>1$}", at.unsigned_abs(), width.saturating_sub(1))
+            } else {
+                format!("{at:0>width$}")
+            });
+        } else {
+            let byte = u8::try_from(at).unwrap_or(b'?');
+            // A backslash between the letters' cases is quoted by what follows.
+            out.push(if byte.is_ascii_alphanumeric() {
+                (byte as char).to_string()
+            } else {
+                format!("\\{}", byte as char)
+            });
+        }
+        let next = if from <= to { at.saturating_add(step) } else { at.saturating_sub(step) };
+        if (from <= to && next > to) || (from > to && next < to) || next == at {
+            return Ok(Some(out));
+        }
+        at = next;
+    }
+}

@@ -1,0 +1,202 @@
+// converters/src/shell/fields.rs
+//! From expanded pieces to words: splitting at blanks, and file names for patterns.
+
+use super::evaluate::{Evaluator, Stop};
+use super::pattern::Pattern;
+
+/// A piece of an expanded word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Bit {
+    /// Quoted: neither split nor a pattern.
+    Quoted(String),
+    /// Written without quotes: a pattern, but not split.
+    Bare(String),
+    /// The result of an expansion without quotes: split, and a pattern.
+    Open(String),
+    /// A border between the elements of an array.
+    Border,
+}
+
+/// Joins pieces where nothing is split.
+pub(crate) fn joined(bits: &[Bit]) -> String {
+    let mut out = String::new();
+    for bit in bits {
+        match bit {
+            Bit::Quoted(text) | Bit::Bare(text) | Bit::Open(text) => out.push_str(text),
+            Bit::Border => out.push(' '),
+        }
+    }
+    out
+}
+
+/// Joins pieces to a pattern, in which what was quoted stands for itself.
+pub(crate) fn pattern_text(bits: &[Bit]) -> String {
+    let mut out = String::new();
+    for bit in bits {
+        match bit {
+            Bit::Quoted(text) => escape(text, &mut out),
+            Bit::Bare(text) | Bit::Open(text) => out.push_str(text),
+            Bit::Border => out.push(' '),
+        }
+    }
+    out
+}
+
+fn escape(text: &str, out: &mut String) {
+    for c in text.chars() {
+        if "\\*?[]()|+@!^-".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+}
+
+/// A word in the making: its text, the pattern it may be, and whether it exists even if empty.
+#[derive(Default)]
+struct Field {
+    text: String,
+    pattern: String,
+    active: bool,
+    exists: bool,
+}
+
+impl Field {
+    fn quoted(&mut self, text: &str) {
+        self.text.push_str(text);
+        escape(text, &mut self.pattern);
+        self.exists = true;
+    }
+
+    fn open(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.pattern.push_str(text);
+        self.active |= text.contains(['*', '?', '[']);
+        self.exists = true;
+    }
+}
+
+impl Evaluator<'_> {
+    /// Splits pieces into words and looks for files that match.
+    pub(super) fn split(&mut self, bits: Vec<Bit>) -> Result<Vec<String>, Stop> {
+        let separators = match self.lookup("IFS")? {
+            Some(variable) => variable.value.first().unwrap_or_default().to_owned(),
+            None => " \t\n".to_owned(),
+        };
+        let mut done = Vec::new();
+        let mut field = Field::default();
+        for bit in bits {
+            match bit {
+                Bit::Quoted(text) => field.quoted(&text),
+                Bit::Bare(text) => field.open(&text),
+                Bit::Border => {
+                    if field.exists {
+                        done.push(std::mem::take(&mut field));
+                    }
+                }
+                Bit::Open(text) => split_open(&text, &separators, &mut field, &mut done),
+            }
+        }
+        if field.exists {
+            done.push(field);
+        }
+        let mut words = Vec::with_capacity(done.len());
+        for field in done {
+            self.budget.spend(field.text.len())?;
+            let extended =
+                self.extglob && ["?(", "*(", "+(", "@(", "!("].iter().any(|start| field.pattern.contains(start));
+            if field.active || extended {
+                self.files(field, &mut words)?;
+            } else {
+                words.push(field.text);
+            }
+        }
+        Ok(words)
+    }
+
+    /// Adds the files that match a word, or the word if there are none.
+    fn files(&mut self, field: Field, words: &mut Vec<String>) -> Result<(), Stop> {
+        let pattern = Pattern::new(&field.pattern, self.extglob);
+        if let Some(plain) = pattern.literal() {
+            words.push(plain);
+            return Ok(());
+        }
+        if field.text.split('/').next().is_some_and(|first| first.ends_with(':') && !first.contains(['*', '?', '['])) {
+            // An address: no directory is named `https:`.
+            words.push(field.text);
+            return Ok(());
+        }
+        let Some(names) = (self.names)() else {
+            return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
+        };
+        let first = field.pattern.split('/').next().unwrap_or_default();
+        let below = field.pattern.contains('/');
+        if field.pattern.starts_with('/') {
+            return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
+        }
+        let head = Pattern::new(first, self.extglob);
+        let mut found = Vec::new();
+        for name in &names {
+            let chars: Vec<char> = name.chars().collect();
+            let hidden = name.starts_with('.') && !first.starts_with('.');
+            if !hidden && self.matches(&head, &chars)? {
+                found.push(name.clone());
+            }
+        }
+        if below && !found.is_empty() {
+            return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
+        }
+        if found.is_empty() {
+            if !self.nullglob {
+                words.push(field.text);
+            }
+            return Ok(());
+        }
+        found.sort();
+        words.extend(found);
+        Ok(())
+    }
+}
+
+/// Splits the result of an expansion at the separators.
+fn split_open(text: &str, separators: &str, field: &mut Field, done: &mut Vec<Field>) {
+    if separators.is_empty() {
+        if !text.is_empty() {
+            field.open(text);
+        }
+        return;
+    }
+    let is_blank = |c: char| separators.contains(c) && " \t\n".contains(c);
+    let mut chars = text.chars().peekable();
+    let mut run = String::new();
+    while let Some(c) = chars.next() {
+        if !separators.contains(c) {
+            run.push(c);
+            continue;
+        }
+        if !run.is_empty() {
+            field.open(&std::mem::take(&mut run));
+        }
+        if is_blank(c) {
+            while chars.peek().is_some_and(|next| is_blank(*next)) {
+                chars.next();
+            }
+            // Blanks around another separator belong to it.
+            let hard = chars.peek().is_some_and(|next| separators.contains(*next));
+            if hard {
+                continue;
+            }
+            if field.exists {
+                done.push(std::mem::take(field));
+            }
+        } else {
+            field.exists = true;
+            done.push(std::mem::take(field));
+            while chars.peek().is_some_and(|next| is_blank(*next)) {
+                chars.next();
+            }
+        }
+    }
+    if !run.is_empty() {
+        field.open(&run);
+    }
+}

@@ -1,0 +1,594 @@
+// converters/src/shell/parameters.rs
+//! `$name` and all of `${...}`.
+
+use super::evaluate::{Evaluator, Stop};
+use super::expand::{Mode, leading_name};
+use super::fields::{Bit, joined};
+use super::parse::Parser;
+use super::pattern::Pattern;
+use super::quoting::{Escapes, single, unescape};
+use super::state::{Value, Variable};
+
+/// What a parameter holds.
+enum Got {
+    One(Option<String>),
+    /// All of an array, with its first indices where it has any; `star` joins them in quotes.
+    All {
+        values: Vec<String>,
+        indices: Vec<i64>,
+        star: bool,
+    },
+}
+
+impl Evaluator<'_> {
+    /// Expands what stands between `${` and `}`.
+    pub(super) fn parameter(&mut self, inner: &str, quoted: bool, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        self.budget.step()?;
+        let bad = |shell: &Self| Stop::Run(shell.need(format!("${{{inner}}} is not understood")));
+        let mut rest = inner;
+        if let Some(name) = inner.strip_prefix('#')
+            && !name.is_empty()
+            && (!b":-=+?%/#".contains(&name.as_bytes()[0]) || name == "#" || name == "?" || name == "-")
+        {
+            return self.length(name, quoted, out).and_then(|known| if known { Ok(()) } else { Err(bad(self)) });
+        }
+        let mut indirect = false;
+        if let Some(name) = inner.strip_prefix('!')
+            && !name.is_empty()
+        {
+            indirect = true;
+            rest = name;
+        }
+        let name = leading_name(rest);
+        if name.is_empty() {
+            return Err(bad(self));
+        }
+        rest = &rest[name.len()..];
+        let mut subscript = None;
+        if rest.starts_with('[') {
+            let end = subscript_end(rest).ok_or_else(|| bad(self))?;
+            subscript = Some(rest[1..end].to_owned());
+            rest = &rest[end + 1..];
+        }
+        if indirect {
+            if rest == "@" || rest == "*" {
+                let mut values: Vec<String> =
+                    self.variables.keys().filter(|variable| variable.starts_with(name)).cloned().collect();
+                values.sort();
+                return self.emit(Got::All { values, indices: Vec::new(), star: rest == "*" }, quoted, out);
+            }
+            if let Some(all) = subscript.as_deref().filter(|all| *all == "@" || *all == "*")
+                && rest.is_empty()
+            {
+                let values = self.lookup(name)?.map(|variable| variable.value.keys()).unwrap_or_default();
+                return self.emit(Got::All { values, indices: Vec::new(), star: all == "*" }, quoted, out);
+            }
+            if let Some(Variable { reference: true, value: Value::Scalar(target), .. }) = self.variables.get(name)
+                && rest.is_empty()
+            {
+                out.push(if quoted { Bit::Quoted(target.clone()) } else { Bit::Open(target.clone()) });
+                return Ok(());
+            }
+            let Got::One(Some(target)) = self.fetch(name, subscript.as_deref())? else { return Err(bad(self)) };
+            let target_name = leading_name(&target).to_owned();
+            let behind = &target[target_name.len()..];
+            let target_subscript = match behind.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+                Some(text) => Some(text.to_owned()),
+                None if behind.is_empty() && !target_name.is_empty() => None,
+                None => return Err(bad(self)),
+            };
+            return self.operate(&target_name, target_subscript.as_deref(), rest, quoted, out);
+        }
+        self.operate(name, subscript.as_deref(), rest, quoted, out)
+    }
+
+    /// `${#name}`; says whether it was understood.
+    fn length(&mut self, name: &str, quoted: bool, out: &mut Vec<Bit>) -> Result<bool, Stop> {
+        let plain = leading_name(name);
+        let rest = &name[plain.len()..];
+        let subscript = match rest.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+            Some(text) => Some(text),
+            None if rest.is_empty() && !plain.is_empty() => None,
+            None => return Ok(false),
+        };
+        let length = match self.fetch(plain, subscript)? {
+            Got::One(text) => text.unwrap_or_default().chars().count(),
+            Got::All { values, .. } => values.len(),
+        };
+        out.push(if quoted { Bit::Quoted(length.to_string()) } else { Bit::Open(length.to_string()) });
+        Ok(true)
+    }
+
+    /// Reads a parameter.
+    fn fetch(&mut self, name: &str, subscript: Option<&str>) -> Result<Got, Stop> {
+        if let "@" | "*" = name {
+            return Ok(Got::All { values: self.positionals()?, indices: Vec::new(), star: name == "*" });
+        }
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            let index: usize = name.parse().unwrap_or(usize::MAX);
+            if index == 0 {
+                return Err(Stop::Unknown(self.need("$0 is not in the text")));
+            }
+            return Ok(Got::One(self.positionals()?.get(index - 1).cloned()));
+        }
+        match name {
+            "#" => return Ok(Got::One(Some(self.positionals()?.len().to_string()))),
+            "?" => {
+                let status = self.status.ok_or_else(|| Stop::Unknown(self.need("the success of a command")))?;
+                return Ok(Got::One(Some(status.to_string())));
+            }
+            "$" | "!" | "-" => return Err(Stop::Unknown(self.need(format!("${name} is not in the text")))),
+            "FUNCNAME" if !self.frames.is_empty() && !self.variables.contains_key("FUNCNAME") => {
+                let last = self.frames.last().map(|frame| frame.name.clone());
+                match subscript {
+                    None | Some("0") => return Ok(Got::One(last)),
+                    _ => return Err(Stop::Unknown(self.need("${FUNCNAME[...]} is not in the text"))),
+                }
+            }
+            _ => {}
+        }
+        let value = self.lookup(name)?.map(|variable| variable.value.clone());
+        let Some(subscript) = subscript else {
+            return Ok(Got::One(value.and_then(|value| value.first().map(str::to_owned))));
+        };
+        if subscript == "@" || subscript == "*" {
+            let (values, indices) = match &value {
+                Some(Value::Indexed(elements)) => {
+                    (elements.values().cloned().collect(), elements.keys().copied().collect())
+                }
+                Some(value) => (value.elements(), Vec::new()),
+                None => (Vec::new(), Vec::new()),
+            };
+            return Ok(Got::All { values, indices, star: subscript == "*" });
+        }
+        match value {
+            Some(Value::Assoc(table)) => {
+                let key = self.string(subscript)?;
+                Ok(Got::One(table.get(&key).map(str::to_owned)))
+            }
+            Some(Value::Indexed(elements)) => {
+                let mut index = self.arithmetic(subscript)?;
+                if index < 0 {
+                    index += elements.keys().next_back().map_or(0, |last| last + 1);
+                }
+                Ok(Got::One(elements.get(&index).cloned()))
+            }
+            Some(Value::Scalar(text)) => {
+                let index = self.arithmetic(subscript)?;
+                Ok(Got::One((index == 0 || index == -1).then_some(text)))
+            }
+            _ => Ok(Got::One(None)),
+        }
+    }
+
+    fn emit(&mut self, got: Got, quoted: bool, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        match got {
+            Got::One(text) => {
+                let text = text.unwrap_or_default();
+                self.budget.spend(text.len())?;
+                out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
+            }
+            Got::All { values, star: true, .. } if quoted => {
+                let separator = match self.lookup("IFS")? {
+                    Some(variable) => variable.value.first().unwrap_or_default().chars().next().map(String::from),
+                    None => Some(" ".to_owned()),
+                };
+                let text = values.join(&separator.unwrap_or_default());
+                self.budget.spend(text.len())?;
+                out.push(Bit::Quoted(text));
+            }
+            Got::All { values, .. } => {
+                for (index, text) in values.into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(Bit::Border);
+                    }
+                    self.budget.spend(text.len() + 8)?;
+                    out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the operator that stands behind a parameter.
+    fn operate(
+        &mut self,
+        name: &str,
+        subscript: Option<&str>,
+        operator: &str,
+        quoted: bool,
+        out: &mut Vec<Bit>,
+    ) -> Result<(), Stop> {
+        let Some(first) = operator.chars().next() else {
+            let got = self.fetch(name, subscript)?;
+            return self.emit(got, quoted, out);
+        };
+        let second = operator[first.len_utf8()..].chars().next();
+        if let ('-' | '=' | '+' | '?', _) | (':', Some('-' | '=' | '+' | '?')) = (first, second) {
+            return self.alternative(name, subscript, operator, quoted, out);
+        }
+        let got = self.fetch(name, subscript)?;
+        let got = match first {
+            ':' => self.slice(got, name, &operator[1..])?,
+            '#' | '%' => {
+                let longest = second == Some(first);
+                let pattern = self.pattern(&operator[if longest { 2 } else { 1 }..])?;
+                self.each(got, |shell, text| shell.cut(&text, &pattern, first == '#', longest))?
+            }
+            '/' => {
+                let (kind, pattern, replacement) = self.replacement(&operator[1..])?;
+                self.each(got, |shell, text| shell.replace(&text, kind, &pattern, &replacement))?
+            }
+            '^' | ',' | '~' => {
+                let all = second == Some(first);
+                let pattern = &operator[if all { 2 } else { 1 }..];
+                let pattern = if pattern.is_empty() { None } else { Some(self.pattern(pattern)?) };
+                self.each(got, |shell, text| shell.recase(&text, first, all, pattern.as_ref()))?
+            }
+            '@' => self.transform(got, name, subscript, &operator[1..])?,
+            _ => return Err(Stop::Run(self.need(format!("${{{name}{operator}}} is not understood")))),
+        };
+        self.emit(got, quoted, out)
+    }
+
+    fn alternative(
+        &mut self,
+        name: &str,
+        subscript: Option<&str>,
+        operator: &str,
+        quoted: bool,
+        out: &mut Vec<Bit>,
+    ) -> Result<(), Stop> {
+        let colon = operator.starts_with(':');
+        let kind = operator.as_bytes()[usize::from(colon)];
+        let word = &operator[usize::from(colon) + 1..];
+        let got = self.fetch(name, subscript)?;
+        let there = match &got {
+            Got::One(text) => text.as_ref().is_some_and(|text| !colon || !text.is_empty()),
+            Got::All { values, .. } => {
+                !values.is_empty() && (!colon || values.len() > 1 || values.iter().any(|value| !value.is_empty()))
+            }
+        };
+        match (kind, there) {
+            (b'+', false) => {
+                if quoted {
+                    out.push(Bit::Quoted(String::new()));
+                }
+                Ok(())
+            }
+            (b'-', false) | (b'+', true) => self.alternative_word(word, quoted, out),
+            (b'=', false) => {
+                let text = {
+                    let mut bits = Vec::new();
+                    self.alternative_word(word, quoted, &mut bits)?;
+                    joined(&bits)
+                };
+                match subscript {
+                    Some(subscript) => self.assign_element(name, subscript, text.clone(), false)?,
+                    None => self.assign_scalar(name, text.clone())?,
+                }
+                out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
+                Ok(())
+            }
+            (b'?', false) => {
+                Err(Stop::Run(self.need(format!("{name} is not set, and ${{{name}{operator}}} ends the shell"))))
+            }
+            _ => self.emit(got, quoted, out),
+        }
+    }
+
+    fn alternative_word(&mut self, word: &str, quoted: bool, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        if quoted {
+            let before = out.len();
+            self.bits(word, Mode::Nested, out)?;
+            if out.len() == before {
+                out.push(Bit::Quoted(String::new()));
+            }
+            return Ok(());
+        }
+        let mut bits = Vec::new();
+        self.bits(word, Mode::Word, &mut bits)?;
+        out.extend(bits.into_iter().map(|bit| if let Bit::Bare(text) = bit { Bit::Open(text) } else { bit }));
+        Ok(())
+    }
+
+    fn each(
+        &mut self,
+        got: Got,
+        mut change: impl FnMut(&mut Self, String) -> Result<String, Stop>,
+    ) -> Result<Got, Stop> {
+        Ok(match got {
+            Got::One(text) => Got::One(Some(change(self, text.unwrap_or_default())?)),
+            Got::All { values, indices, star } => {
+                let values = values.into_iter().map(|value| change(self, value)).collect::<Result<_, _>>()?;
+                Got::All { values, indices, star }
+            }
+        })
+    }
+
+    fn cut(&mut self, text: &str, pattern: &Pattern, front: bool, longest: bool) -> Result<String, Stop> {
+        let chars: Vec<char> = text.chars().collect();
+        let budget = &mut self.budget;
+        let found = if front {
+            pattern.prefix(&chars, longest, budget).map(|found| found.map(|end| &chars[end..]))
+        } else {
+            pattern.suffix(&chars, longest, budget).map(|found| found.map(|start| &chars[..start]))
+        };
+        match found {
+            Some(Some(rest)) => Ok(rest.iter().collect()),
+            Some(None) => Ok(text.to_owned()),
+            None => Err(self.budget.exhausted("a pattern takes too many steps")),
+        }
+    }
+
+    /// Takes the text behind `${name/` apart.
+    fn replacement(&mut self, text: &str) -> Result<(char, Pattern, String), Stop> {
+        let (kind, rest) = match text.chars().next() {
+            Some(c @ ('/' | '#' | '%')) => (c, &text[1..]),
+            _ => (' ', text),
+        };
+        let mut parser = Parser::new(rest, self.line);
+        // A slash that is the pattern's first character belongs to it.
+        if parser.peek() == Some(b'/') && kind != '/' {
+            parser.at += 1;
+        }
+        while parser.at < rest.len() && parser.peek() != Some(b'/') {
+            parser.skip_one(false)?;
+        }
+        let pattern = self.pattern(&rest[..parser.at])?;
+        let replacement = rest.get(parser.at + 1..).unwrap_or_default();
+        let mut bits = Vec::new();
+        self.bits(replacement, Mode::Word, &mut bits)?;
+        let mut with_marks = String::new();
+        for bit in bits {
+            match bit {
+                Bit::Quoted(text) => {
+                    for c in text.chars() {
+                        if c == '&' || c == '\\' {
+                            with_marks.push('\\');
+                        }
+                        with_marks.push(c);
+                    }
+                }
+                Bit::Bare(text) | Bit::Open(text) => with_marks.push_str(&text),
+                Bit::Border => with_marks.push(' '),
+            }
+        }
+        Ok((kind, pattern, with_marks))
+    }
+
+    fn replace(&mut self, text: &str, kind: char, pattern: &Pattern, replacement: &str) -> Result<String, Stop> {
+        let chars: Vec<char> = text.chars().collect();
+        let mut out = String::new();
+        let mut at = 0;
+        if pattern.literal().is_some_and(|plain| plain.is_empty()) && !matches!(kind, '#' | '%') {
+            return Ok(text.to_owned());
+        }
+        if kind == '%' {
+            return match pattern.suffix(&chars, true, &mut self.budget) {
+                Some(Some(start)) => {
+                    out.extend(&chars[..start]);
+                    put_replacement(replacement, &chars[start..], &mut out);
+                    Ok(out)
+                }
+                Some(None) => Ok(text.to_owned()),
+                None => Err(self.budget.exhausted("a pattern takes too many steps")),
+            };
+        }
+        while at <= chars.len() {
+            if chars.is_empty() && kind == '/' && at > 0 {
+                break;
+            }
+            let found = pattern.prefix(&chars[at..], true, &mut self.budget);
+            let Some(found) = found else {
+                return Err(self.budget.exhausted("a pattern takes too many steps"));
+            };
+            match found {
+                Some(length) if length > 0 || (kind == '#' || chars.is_empty()) => {
+                    put_replacement(replacement, &chars[at..at + length], &mut out);
+                    self.budget.spend(replacement.len() + length)?;
+                    at += length;
+                    if kind != '/' || length == 0 {
+                        break;
+                    }
+                }
+                _ if kind == '#' => break,
+                _ => {
+                    let Some(c) = chars.get(at) else { break };
+                    out.push(*c);
+                    at += 1;
+                }
+            }
+        }
+        out.extend(chars.get(at..).unwrap_or_default());
+        Ok(out)
+    }
+
+    fn recase(&mut self, text: &str, kind: char, all: bool, pattern: Option<&Pattern>) -> Result<String, Stop> {
+        let mut out = String::new();
+        for (index, c) in text.chars().enumerate() {
+            let chosen = (all || index == 0)
+                && match pattern {
+                    Some(pattern) => self.matches(pattern, &[c])?,
+                    None => true,
+                };
+            match kind {
+                '^' if chosen => out.extend(c.to_uppercase()),
+                ',' if chosen => out.extend(c.to_lowercase()),
+                '~' if chosen && c.is_uppercase() => out.extend(c.to_lowercase()),
+                '~' if chosen => out.extend(c.to_uppercase()),
+                _ => out.push(c),
+            }
+        }
+        Ok(out)
+    }
+
+    fn slice(&mut self, got: Got, name: &str, text: &str) -> Result<Got, Stop> {
+        // A colon in a conditional expression belongs to it.
+        let mut parser = Parser::new(text, self.line);
+        let mut conditions = 0_usize;
+        while parser.at < text.len() {
+            match parser.peek() {
+                Some(b'?') => {
+                    conditions += 1;
+                    parser.at += 1;
+                }
+                Some(b':') if conditions == 0 => break,
+                Some(b':') => {
+                    conditions -= 1;
+                    parser.at += 1;
+                }
+                _ => parser.skip_one(false)?,
+            }
+        }
+        let offset = self.arithmetic(&text[..parser.at])?;
+        let length = match text.get(parser.at + 1..) {
+            Some(length) => Some(self.arithmetic(length)?),
+            None => None,
+        };
+        match got {
+            Got::One(value) => {
+                let chars: Vec<char> = value.unwrap_or_default().chars().collect();
+                let range = range(chars.len(), offset, length);
+                Ok(Got::One(Some(range.map_or_else(String::new, |(from, to)| chars[from..to].iter().collect()))))
+            }
+            Got::All { mut values, mut indices, star } => {
+                let mut offset = offset;
+                if name == "@" || name == "*" {
+                    if offset == 0 {
+                        return Err(Stop::Unknown(self.need("$0 is not in the text")));
+                    }
+                    if offset > 0 {
+                        offset -= 1;
+                    }
+                } else if !indices.is_empty() {
+                    if offset < 0 {
+                        offset += indices.last().map_or(0, |last| last + 1);
+                    }
+                    if offset < 0 {
+                        return Ok(Got::All { values: Vec::new(), indices: Vec::new(), star });
+                    }
+                    offset = i64::try_from(indices.iter().take_while(|index| **index < offset).count()).unwrap_or(0);
+                }
+                if length.is_some_and(|length| length < 0) {
+                    return Err(Stop::Run(self.need("a negative number of elements is an error")));
+                }
+                let (from, to) = range(values.len(), offset, length).unwrap_or((0, 0));
+                values = values[from..to].to_vec();
+                indices.clear();
+                Ok(Got::All { values, indices, star })
+            }
+        }
+    }
+
+    fn transform(&mut self, got: Got, name: &str, subscript: Option<&str>, kind: &str) -> Result<Got, Stop> {
+        let not_understood = |shell: &Self| Stop::Run(shell.need(format!("${{{name}@{kind}}} is not understood")));
+        if kind == "a" {
+            let text = self.lookup(name)?.map(attributes).unwrap_or_default();
+            return Ok(Got::One(Some(text)));
+        }
+        if matches!(got, Got::One(None)) {
+            return Ok(got);
+        }
+        if kind == "A" {
+            let Got::One(Some(text)) = got else { return Err(not_understood(self)) };
+            if subscript.is_some() || self.lookup(name)?.is_some_and(|variable| !attributes(variable).is_empty()) {
+                return Err(not_understood(self));
+            }
+            return Ok(Got::One(Some(format!("{name}={}", single(&text)))));
+        }
+        let change = match kind {
+            "Q" => |text: String| single(&text),
+            "U" => |text: String| text.to_uppercase(),
+            "L" => |text: String| text.to_lowercase(),
+            "u" => |text: String| {
+                let mut chars = text.chars();
+                chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+            },
+            "E" => |text: String| unescape(&text, Escapes::Dollar).0,
+            _ => return Err(not_understood(self)),
+        };
+        self.each(got, |_, text| Ok(change(text)))
+    }
+}
+
+/// What `${name@a}` prints.
+pub(super) fn attributes(variable: &Variable) -> String {
+    let mut out = String::new();
+    match variable.value {
+        Value::Indexed(_) => out.push('a'),
+        Value::Assoc(_) => out.push('A'),
+        _ => {}
+    }
+    let flags = [
+        (variable.integer, 'i'),
+        (variable.reference, 'n'),
+        (variable.readonly, 'r'),
+        (variable.exported, 'x'),
+        (variable.lower, 'l'),
+        (variable.upper, 'u'),
+    ];
+    out.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| *flag));
+    out
+}
+
+/// The part of a text or list that an offset and a length choose.
+fn range(size: usize, offset: i64, length: Option<i64>) -> Option<(usize, usize)> {
+    let size = i64::try_from(size).ok()?;
+    let from = if offset < 0 { offset.checked_add(size)? } else { offset };
+    if from < 0 || from > size {
+        return None;
+    }
+    let to = match length {
+        Some(length) if length < 0 => size.checked_add(length)?,
+        Some(length) => from.saturating_add(length).min(size),
+        None => size,
+    };
+    if to < from {
+        return None;
+    }
+    Some((usize::try_from(from).ok()?, usize::try_from(to).ok()?))
+}
+
+/// Puts a replacement in place of a match: `&` is the match, a backslash protects.
+fn put_replacement(replacement: &str, matched: &[char], out: &mut String) {
+    let mut chars = replacement.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(next @ ('&' | '\\')) => out.push(next),
+                Some(next) => {
+                    out.push('\\');
+                    out.push(next);
+                }
+                None => out.push('\\'),
+            },
+            '&' => out.extend(matched),
+            c => out.push(c),
+        }
+    }
+}
+
+/// Where the bracket at the start is closed.
+fn subscript_end(text: &str) -> Option<usize> {
+    let mut parser = Parser::new(text, 1);
+    parser.at = 1;
+    let mut depth = 1_usize;
+    while parser.at < text.len() {
+        match parser.peek() {
+            Some(b'[') => depth += 1,
+            Some(b']') => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(parser.at);
+                }
+            }
+            _ => {
+                parser.skip_one(false).ok()?;
+                continue;
+            }
+        }
+        parser.at += 1;
+    }
+    None
+}

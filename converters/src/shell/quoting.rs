@@ -1,0 +1,141 @@
+// converters/src/shell/quoting.rs
+//! Escapes: `$'...'`, `echo -e`, and the quoted forms that `@Q` and `printf %q` write.
+
+use std::fmt::Write;
+
+/// Which escapes are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Escapes {
+    /// Those of `$'...'` and of a `printf` format.
+    Format,
+    /// Those of `$'...'`, which has control characters and quotes as well.
+    Dollar,
+    /// Those of `echo -e` and `%b`, where octal numbers begin with `\0`.
+    Echo,
+}
+
+/// Replaces escapes; says whether `\c` ended the output.
+pub(crate) fn unescape(text: &str, escapes: Escapes) -> (String, bool) {
+    let chars: Vec<char> = text.chars().collect();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    let push = |bytes: &mut Vec<u8>, c: char| {
+        let mut buffer = [0; 4];
+        bytes.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+    };
+    while at < chars.len() {
+        let c = chars[at];
+        at += 1;
+        if c != '\\' || at >= chars.len() {
+            push(&mut bytes, c);
+            continue;
+        }
+        let kind = chars[at];
+        at += 1;
+        let number = |at: &mut usize, most: usize, radix: u32| {
+            let start = *at;
+            let mut value = 0_u32;
+            while *at < chars.len() && *at - start < most {
+                let Some(digit) = chars[*at].to_digit(radix) else { break };
+                value = value.wrapping_mul(radix).wrapping_add(digit);
+                *at += 1;
+            }
+            (*at > start).then_some(value)
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "an octal or hexadecimal escape is one byte")]
+        match kind {
+            'a' => bytes.push(7),
+            'b' => bytes.push(8),
+            'e' | 'E' => bytes.push(27),
+            'f' => bytes.push(12),
+            'n' => bytes.push(b'\n'),
+            'r' => bytes.push(b'\r'),
+            't' => bytes.push(b'\t'),
+            'v' => bytes.push(11),
+            '\\' => bytes.push(b'\\'),
+            '\'' | '"' | '?' if escapes == Escapes::Dollar => push(&mut bytes, kind),
+            '"' if escapes == Escapes::Format => push(&mut bytes, kind),
+            'c' if escapes == Escapes::Echo => return (text_of(bytes), true),
+            'c' if escapes == Escapes::Dollar && at < chars.len() => {
+                bytes.push((chars[at] as u32 as u8) & 0x1f);
+                at += 1;
+            }
+            '0' if escapes == Escapes::Echo => bytes.push(number(&mut at, 3, 8).unwrap_or(0) as u8),
+            '0'..='7' if escapes != Escapes::Echo => {
+                at -= 1;
+                bytes.push(number(&mut at, 3, 8).unwrap_or(0) as u8);
+            }
+            'x' => match number(&mut at, 2, 16) {
+                Some(value) => bytes.push(value as u8),
+                None => bytes.extend_from_slice(b"\\x"),
+            },
+            'u' | 'U' => match number(&mut at, if kind == 'u' { 4 } else { 8 }, 16) {
+                Some(value) => push(&mut bytes, char::from_u32(value).unwrap_or('\u{fffd}')),
+                None => {
+                    bytes.push(b'\\');
+                    push(&mut bytes, kind);
+                }
+            },
+            _ => {
+                bytes.push(b'\\');
+                push(&mut bytes, kind);
+            }
+        }
+    }
+    (text_of(bytes), false)
+}
+
+/// Text of bytes; a byte that belongs to no character becomes the replacement character, and NUL ends the text.
+fn text_of(mut bytes: Vec<u8>) -> String {
+    if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+        bytes.truncate(end);
+    }
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Writes a text as `@Q` does.
+pub(crate) fn single(text: &str) -> String {
+    if text.chars().any(char::is_control) { dollar(text) } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Writes a text as `printf %q` does.
+pub(crate) fn backslashed(text: &str) -> String {
+    if text.is_empty() {
+        return "''".to_owned();
+    }
+    if text.chars().any(char::is_control) {
+        return dollar(text);
+    }
+    let mut out = String::new();
+    for (index, c) in text.chars().enumerate() {
+        if " \t'\"\\|&;()<>!{}*[]?^$`,".contains(c) || (index == 0 && "~#".contains(c)) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn dollar(text: &str) -> String {
+    let mut out = String::from("$'");
+    for c in text.chars() {
+        match c {
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{1b}' => out.push_str("\\E"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            '\\' => out.push_str("\\\\"),
+            '\'' => out.push_str("\\'"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\{:03o}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('\'');
+    out
+}

@@ -1,0 +1,75 @@
+// converters/src/shell/state.rs
+//! Variables and their values.
+
+use std::collections::BTreeMap;
+
+use super::assoc::Assoc;
+use super::evaluate::Need;
+
+/// What a variable holds.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Declared, without a value.
+    Unset,
+    /// A text.
+    Scalar(String),
+    /// An array.
+    Indexed(BTreeMap<i64, String>),
+    /// A table.
+    Assoc(Assoc),
+    /// Something that only running would tell.
+    Unknown(Need),
+}
+
+/// A variable.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "these are bash's attributes")]
+pub struct Variable {
+    /// Its value.
+    pub value: Value,
+    pub(crate) readonly: bool,
+    pub(crate) integer: bool,
+    pub(crate) lower: bool,
+    pub(crate) upper: bool,
+    pub(crate) exported: bool,
+    pub(crate) reference: bool,
+}
+
+impl Variable {
+    pub(crate) fn new(value: Value) -> Self {
+        Self { value, readonly: false, integer: false, lower: false, upper: false, exported: false, reference: false }
+    }
+}
+
+impl Value {
+    /// The text of a scalar, or of an array's first element.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        match self {
+            Self::Scalar(text) => Some(text),
+            Self::Indexed(elements) => elements.get(&0).map(String::as_str),
+            Self::Assoc(table) => table.get("0"),
+            Self::Unset | Self::Unknown(_) => None,
+        }
+    }
+
+    /// All elements, of a scalar its text.
+    #[must_use]
+    pub fn elements(&self) -> Vec<String> {
+        match self {
+            Self::Scalar(text) => vec![text.clone()],
+            Self::Indexed(elements) => elements.values().cloned().collect(),
+            Self::Assoc(table) => table.in_order().into_iter().map(|(_, value)| value.to_owned()).collect(),
+            Self::Unset | Self::Unknown(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Scalar(_) => vec!["0".to_owned()],
+            Self::Indexed(elements) => elements.keys().map(ToString::to_string).collect(),
+            Self::Assoc(table) => table.in_order().into_iter().map(|(key, _)| key.to_owned()).collect(),
+            Self::Unset | Self::Unknown(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,415 @@
+// converters/src/shell/variables.rs
+//! Assigning and reading variables.
+
+use std::collections::BTreeMap;
+
+use super::assoc::Assoc;
+use super::evaluate::{Evaluator, Need, Stop};
+use super::state::{Value, Variable};
+use super::syntax::Word;
+use super::words::{assignment, is_name};
+
+/// Variables of the surroundings: what they hold is not in the text.
+const SURROUNDINGS: &[&str] = &[
+    "BASH",
+    "BASHOPTS",
+    "BASHPID",
+    "BASH_ARGC",
+    "BASH_ARGV",
+    "BASH_ARGV0",
+    "BASH_COMMAND",
+    "BASH_LINENO",
+    "BASH_SOURCE",
+    "BASH_SUBSHELL",
+    "BASH_VERSINFO",
+    "BASH_VERSION",
+    "BUILDDIR",
+    "BUILDENV",
+    "BUILDFILE",
+    "BUILDTOOL",
+    "BUILDTOOLVER",
+    "CFLAGS",
+    "COLUMNS",
+    "COMP_WORDBREAKS",
+    "CPPFLAGS",
+    "CXXFLAGS",
+    "DBGSRCDIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DEBUG_CFLAGS",
+    "DEBUG_CXXFLAGS",
+    "DEBUG_RUSTFLAGS",
+    "DIRSTACK",
+    "DISPLAY",
+    "DISTCC_HOSTS",
+    "DLAGENTS",
+    "EDITOR",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GNUPGHOME",
+    "GPGKEY",
+    "GROUPS",
+    "HISTCMD",
+    "HOME",
+    "HOSTNAME",
+    "HOSTTYPE",
+    "INTEGRITY_CHECK",
+    "LANG",
+    "LC_ALL",
+    "LDFLAGS",
+    "LIBRARY",
+    "LINENO",
+    "LINES",
+    "LOGDEST",
+    "LOGNAME",
+    "LTOFLAGS",
+    "MACHTYPE",
+    "MAKEFLAGS",
+    "MAKEPKG_CONF",
+    "MAN_DIRS",
+    "NINJAFLAGS",
+    "OLDPWD",
+    "OPTIONS",
+    "OSTYPE",
+    "PACKAGER",
+    "PACMAN",
+    "PACMAN_AUTH",
+    "PACMAN_OPTS",
+    "PACMAN_PATH",
+    "PATH",
+    "PIPESTATUS",
+    "PKGDEST",
+    "PKGEXT",
+    "PPID",
+    "PURGE_TARGETS",
+    "PWD",
+    "RANDOM",
+    "RUSTFLAGS",
+    "SECONDS",
+    "SHELL",
+    "SHELLOPTS",
+    "SHLVL",
+    "SOURCE_DATE_EPOCH",
+    "SRANDOM",
+    "SRCDEST",
+    "SRCEXT",
+    "SRCPKGDEST",
+    "STRIP_BINARIES",
+    "STRIP_SHARED",
+    "STRIP_STATIC",
+    "TERM",
+    "TMPDIR",
+    "UID",
+    "USER",
+    "VCSCLIENTS",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "makepkg_version",
+    "startdir",
+    "COMPRESSZST",
+    "COMPRESSXZ",
+    "COMPRESSGZ",
+    "GOFLAGS",
+    "GOPATH",
+    "CARGO_HOME",
+];
+
+/// Whether a word that was not evaluated to its end could have set something.
+pub(super) fn has_effects(text: &str) -> bool {
+    text.contains(":=")
+        || (text.contains("$((") && (text.contains("++") || text.contains("--") || text.contains('=')))
+        || (text.contains("${")
+            && text.split("${").skip(1).any(|part| {
+                part.split('}').next().is_some_and(|inner| inner.split_once('=').is_some_and(|(name, _)| is_name(name)))
+            }))
+}
+
+impl Evaluator<'_> {
+    /// The name behind a chain of references.
+    pub(super) fn resolve(&self, name: &str) -> String {
+        let mut name = name.to_owned();
+        for _ in 0..8 {
+            match self.variables.get(&name) {
+                Some(Variable { reference: true, value: Value::Scalar(target), .. }) if !target.is_empty() => {
+                    name.clone_from(target);
+                }
+                _ => break,
+            }
+        }
+        name
+    }
+
+    /// A variable that is read.
+    pub(super) fn lookup(&self, name: &str) -> Result<Option<&Variable>, Stop> {
+        let found = match self.variables.get(name) {
+            Some(variable) if variable.reference => self.variables.get(&self.resolve(name)),
+            found => found,
+        };
+        match found {
+            Some(Variable { value: Value::Unknown(need), .. }) => {
+                Err(Stop::Unknown(Need { line: need.line, what: need.what.clone() }))
+            }
+            None if SURROUNDINGS.contains(&name) || name.starts_with("LC_") => {
+                Err(Stop::Unknown(self.need(format!("${name} is not in the text"))))
+            }
+            found => Ok(found),
+        }
+    }
+
+    pub(super) fn positionals(&self) -> Result<Vec<String>, Stop> {
+        if self.positional_known || !self.positional.is_empty() {
+            return Ok(self.positional.clone());
+        }
+        Err(Stop::Unknown(self.need("the arguments of makepkg are not in the text")))
+    }
+
+    /// Applies what `declare -i`, `-l` and `-u` ask for.
+    fn shaped(&mut self, name: &str, text: String) -> Result<String, Stop> {
+        let Some(variable) = self.variables.get(name) else { return Ok(text) };
+        let (integer, lower, upper) = (variable.integer, variable.lower, variable.upper);
+        Ok(match (integer, lower, upper) {
+            (true, ..) => self.arithmetic(&text)?.to_string(),
+            (_, true, _) => text.to_lowercase(),
+            (_, _, true) => text.to_uppercase(),
+            _ => text,
+        })
+    }
+
+    pub(super) fn assign_scalar(&mut self, name: &str, text: String) -> Result<(), Stop> {
+        let name = self.resolve(name);
+        if let Some((array, subscript)) = name.split_once('[') {
+            let subscript = subscript.trim_end_matches(']').to_owned();
+            let array = array.to_owned();
+            return self.assign_element(&array, &subscript, text, false);
+        }
+        if !is_name(&name) {
+            return Err(Stop::Run(self.need(format!("`{name}` cannot be assigned to"))));
+        }
+        self.check_writable(&name)?;
+        let text = self.shaped(&name, text)?;
+        self.budget.spend(text.len())?;
+        let variable = self.variables.entry(name).or_insert_with(|| Variable::new(Value::Unset));
+        match &mut variable.value {
+            Value::Indexed(elements) => {
+                elements.insert(0, text);
+            }
+            Value::Assoc(table) => table.insert("0".to_owned(), text),
+            value => *value = Value::Scalar(text),
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_writable(&self, name: &str) -> Result<(), Stop> {
+        match self.variables.get(name) {
+            Some(variable) if variable.readonly => {
+                Err(Stop::Run(self.need(format!("{name} is read-only, yet assigned to"))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores that a variable's value is not known.
+    pub(super) fn assign_unknown(&mut self, name: &str, need: Need) {
+        let name = self.resolve(name);
+        let variable = self.variables.entry(name).or_insert_with(|| Variable::new(Value::Unset));
+        variable.value = Value::Unknown(need);
+    }
+
+    pub(super) fn assign_element(
+        &mut self,
+        name: &str,
+        subscript: &str,
+        text: String,
+        append: bool,
+    ) -> Result<(), Stop> {
+        let name = self.resolve(name);
+        self.check_writable(&name)?;
+        self.budget.spend(text.len() + 16)?;
+        if let Some(Variable { value: Value::Assoc(_), .. }) = self.variables.get(&name) {
+            let key = self.string(subscript)?;
+            if let Some(Variable { value: Value::Assoc(table), .. }) = self.variables.get_mut(&name) {
+                let old = if append { table.get(&key).unwrap_or_default().to_owned() } else { String::new() };
+                table.insert(key, old + &text);
+            }
+            return Ok(());
+        }
+        let mut index = self.arithmetic(subscript)?;
+        let integer = self.variables.get(&name).is_some_and(|variable| variable.integer);
+        let mut elements = match self.variables.get(&name).map(|variable| &variable.value) {
+            Some(Value::Unknown(need)) => return Err(Stop::Unknown(need.clone())),
+            Some(Value::Indexed(_)) => {
+                match self.variables.get_mut(&name).map(|v| std::mem::replace(&mut v.value, Value::Unset)) {
+                    Some(Value::Indexed(elements)) => elements,
+                    _ => BTreeMap::new(),
+                }
+            }
+            Some(Value::Scalar(text)) => BTreeMap::from([(0, text.clone())]),
+            _ => BTreeMap::new(),
+        };
+        if index < 0 {
+            index += elements.keys().next_back().map_or(0, |last| last + 1);
+        }
+        if index < 0 {
+            self.put(&name, Value::Indexed(elements));
+            return Err(Stop::Run(self.need(format!("{name}[{subscript}] is before the array's start"))));
+        }
+        let old = elements.get(&index).cloned().unwrap_or_default();
+        let text = match (append, integer) {
+            (true, false) => old + &text,
+            (true, true) => (self.arithmetic(&old)?.wrapping_add(self.arithmetic(&text)?)).to_string(),
+            (false, true) => self.arithmetic(&text)?.to_string(),
+            (false, false) => text,
+        };
+        elements.insert(index, text);
+        self.put(&name, Value::Indexed(elements));
+        Ok(())
+    }
+
+    /// Replaces a value and keeps the attributes.
+    pub(super) fn put(&mut self, name: &str, value: Value) {
+        let name = self.resolve(name);
+        self.variables.entry(name).or_insert_with(|| Variable::new(Value::Unset)).value = value;
+    }
+
+    /// Carries out an assignment as it is written; an unknown value is stored as unknown.
+    pub(super) fn assign_word(&mut self, word: &Word) -> Result<(), Stop> {
+        self.line = word.line;
+        self.budget.line = word.line;
+        let Some(found) = assignment(&word.text) else { return Ok(()) };
+        let name = found.name.to_owned();
+        match self.try_assign(word) {
+            Err(Stop::Unknown(need)) => {
+                let elements = word.elements.iter().flatten().any(|element| has_effects(&element.text));
+                if elements || has_effects(found.value) {
+                    return Err(Stop::Run(need));
+                }
+                self.assign_unknown(&name, need);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn try_assign(&mut self, word: &Word) -> Result<(), Stop> {
+        let Some(found) = assignment(&word.text) else { return Ok(()) };
+        if let Some(elements) = &word.elements {
+            if found.subscript.is_some() {
+                return Err(Stop::Run(self.need("an array inside an array")));
+            }
+            return self.assign_array(found.name, elements, found.append);
+        }
+        let text = self.assigned_string(found.value)?;
+        if let Some(subscript) = found.subscript {
+            return self.assign_element(found.name, subscript, text, found.append);
+        }
+        if !found.append {
+            return self.assign_scalar(found.name, text);
+        }
+        let name = self.resolve(found.name);
+        let old = self.lookup_for_append(&name)?;
+        let integer = self.variables.get(&name).is_some_and(|variable| variable.integer);
+        let text = if integer {
+            (self.arithmetic(&old)?.wrapping_add(self.arithmetic(&text)?)).to_string()
+        } else {
+            old + &text
+        };
+        self.assign_scalar(&name, text)
+    }
+
+    fn lookup_for_append(&self, name: &str) -> Result<String, Stop> {
+        Ok(self.lookup(name)?.and_then(|variable| variable.value.first()).unwrap_or_default().to_owned())
+    }
+
+    pub(super) fn assign_array(&mut self, name: &str, elements: &[Word], append: bool) -> Result<(), Stop> {
+        let name = self.resolve(name);
+        self.check_writable(&name)?;
+        let integer = self.variables.get(&name).is_some_and(|variable| variable.integer);
+        if let Some(Variable { value: Value::Assoc(_), .. }) = self.variables.get(&name) {
+            return self.assign_table(&name, elements, append);
+        }
+        let mut array = BTreeMap::new();
+        if append {
+            match self.lookup(&name)?.map(|variable| &variable.value) {
+                Some(Value::Indexed(old)) => array.clone_from(old),
+                Some(Value::Scalar(text)) => {
+                    array.insert(0, text.clone());
+                }
+                _ => {}
+            }
+        }
+        let mut index = array.keys().next_back().map_or(0, |last| last + 1);
+        for element in elements {
+            self.line = element.line;
+            self.budget.line = element.line;
+            if element.elements.is_some() {
+                return Err(Stop::Run(self.need("an array inside an array")));
+            }
+            if let Some((subscript, add, value)) = keyed(&element.text) {
+                let text = self.assigned_string(value)?;
+                index = self.arithmetic(subscript)?;
+                if index < 0 {
+                    index += array.keys().next_back().map_or(0, |last| last + 1);
+                }
+                let old = if add { array.get(&index).cloned().unwrap_or_default() } else { String::new() };
+                array.insert(index, old + &text);
+                index += 1;
+                continue;
+            }
+            for field in self.fields(&element.text)? {
+                self.budget.spend(field.len() + 16)?;
+                let field = if integer { self.arithmetic(&field)?.to_string() } else { field };
+                array.insert(index, field);
+                index += 1;
+            }
+        }
+        if let Some(variable) = self.variables.get(&name) {
+            let (lower, upper) = (variable.lower, variable.upper);
+            if lower || upper {
+                array.values_mut().for_each(|text| {
+                    *text = if lower { text.to_lowercase() } else { text.to_uppercase() };
+                });
+            }
+        }
+        self.put(&name, Value::Indexed(array));
+        Ok(())
+    }
+
+    fn assign_table(&mut self, name: &str, elements: &[Word], append: bool) -> Result<(), Stop> {
+        let mut table = match self.variables.get(name) {
+            Some(Variable { value: Value::Assoc(old), .. }) if append => old.clone(),
+            _ => Assoc::default(),
+        };
+        let mut plain = Vec::new();
+        for element in elements {
+            self.budget.spend(element.text.len() + 16)?;
+            if let Some((subscript, add, value)) = keyed(&element.text) {
+                let key = self.string(subscript)?;
+                let text = self.assigned_string(value)?;
+                let old = if add { table.get(&key).unwrap_or_default().to_owned() } else { String::new() };
+                table.insert(key, old + &text);
+            } else {
+                plain.extend(self.fields(&element.text)?);
+            }
+        }
+        for pair in plain.chunks(2) {
+            table.insert(pair[0].clone(), pair.get(1).cloned().unwrap_or_default());
+        }
+        self.put(name, Value::Assoc(table));
+        Ok(())
+    }
+}
+
+/// Takes `[subscript]=value` and `[subscript]+=value` apart.
+fn keyed(text: &str) -> Option<(&str, bool, &str)> {
+    if !text.starts_with('[') {
+        return None;
+    }
+    // A name in front makes it an assignment.
+    let whole = format!("a{text}");
+    let found = assignment(&whole)?;
+    let length = found.subscript?.len();
+    let value = found.value.len();
+    Some((&text[1..=length], found.append, &text[text.len() - value..]))
+}
