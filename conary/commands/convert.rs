@@ -1,6 +1,8 @@
 // conary/commands/convert.rs
 //! `conary convert`: recipes from other people's descriptions of packages.
 
+mod pkgbuild;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,12 +14,13 @@ use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
-A .SRCINFO has a package's metadata and sources, and no steps: those are written by hand. Whatever cannot be
-carried over is reported with its line.
+A PKGBUILD becomes a whole recipe, with its functions as steps. A .SRCINFO has a package's metadata and sources, and no
+steps: those are written by hand. Whatever cannot be carried over is reported with its line.
 
 Examples:
   conary convert srcinfo .SRCINFO > recipe.toml
-  makepkg --printsrcinfo | conary convert srcinfo -";
+  makepkg --printsrcinfo | conary convert srcinfo -
+  conary convert pkgbuild greeter/PKGBUILD -o recipes/greeter";
 
 /// The largest description that is read.
 const LARGEST: u64 = 16 << 20;
@@ -40,11 +43,16 @@ enum From {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// A PKGBUILD, or all of them below a directory
+    Pkgbuild(pkgbuild::Arguments),
 }
 
 /// Prints the recipe, and on stderr what it lacks.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
-    let From::Srcinfo { file } = &arguments.from;
+    let file = match &arguments.from {
+        From::Srcinfo { file } => file,
+        From::Pkgbuild(arguments) => return pkgbuild::run(arguments, context),
+    };
     let text = read(file, context)?;
     let conversion =
         converters::srcinfo::convert(&text).map_err(|error| Failure::of(Code::Recipe, &error, error.hint()))?;

@@ -15,12 +15,15 @@
 //! sandbox. Specified in docs/design/convert.md.
 
 mod decode;
+mod recipe;
+pub mod sandboxed;
 mod schema;
 mod sections;
 
 use std::path::Path;
 
 use crate::shell::{Budget, Evaluator, Need, Stop, SyntaxError, Value};
+pub use recipe::{Converted, convert, differences, local_files};
 pub use schema::{SCALARS, is_array};
 
 /// A PKGBUILD longer than this is refused.
@@ -220,6 +223,33 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
         notes.push(Note { line: 0, what: "makepkg refuses it: its last command fails".to_owned() });
     }
     sections::describe(&mut shell, notes)
+}
+
+/// Describes what bash printed of its state; the functions' texts come from the file where they stand in it.
+fn from_state(text: &[u8], state: &[u8], options: &Options) -> Result<Description, ReadError> {
+    std::thread::scope(|scope| {
+        let work = || {
+            let names = || Some(Vec::new());
+            let mut shell = Evaluator::new(options.budget.clone(), &names);
+            shell.run(&decode::text_of(state), 1)?;
+            let mut description = sections::describe(&mut shell, Vec::new())?;
+            if let Ok(script) = crate::shell::parse(&decode::text_of(text), 1) {
+                for function in script.functions() {
+                    let found = description.functions.iter_mut().find(|written| written.name == function.name);
+                    if let Some(written) = found {
+                        written.line = function.line;
+                        written.text.clone_from(&function.text);
+                        written.body.clone_from(&function.body_text);
+                    }
+                }
+            }
+            Ok(description)
+        };
+        match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => work(),
+        }
+    })
 }
 
 /// The names in a directory; nothing if they cannot be known.

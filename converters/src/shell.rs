@@ -35,6 +35,7 @@ pub use parse::{SyntaxError, parse};
 pub use print::function as print_function;
 pub use state::{Value, Variable};
 pub use syntax::{Function, Script};
+pub use variables::is_surrounding;
 
 /// Quotes a text so that a shell reads it back, plainly where that will do.
 #[must_use]

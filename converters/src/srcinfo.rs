@@ -60,16 +60,38 @@ impl Findings {
 /// # Errors
 /// The text is not a `.SRCINFO`, or its name or version is none that a recipe can have.
 pub fn convert(text: &str) -> Result<Conversion, SrcinfoError> {
+    convert_with(text, None)
+}
+
+/// Steps that a PKGBUILD has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Steps {
+    /// The keys of `[build]` with their texts, in order.
+    pub common: Vec<(&'static str, String)>,
+    /// The step of each of several packages, by name.
+    pub packages: Vec<(String, String)>,
+}
+
+/// The same with steps, where the PKGBUILD is at hand.
+pub(crate) fn convert_with(text: &str, steps: Option<&Steps>) -> Result<Conversion, SrcinfoError> {
     let srcinfo = Srcinfo::parse(text)?;
     let entries = srcinfo.entries();
     let mut findings = Findings::default();
     let mut out = Writer::default();
-    out.line("# Converted from a .SRCINFO.");
+    out.line(if steps.is_some() { "# Converted from a PKGBUILD." } else { "# Converted from a .SRCINFO." });
     let version = package(&mut out, &srcinfo, &entries, &mut findings)?;
-    sources::write(&mut out, &entries, &version, &mut findings)?;
+    sources::write(&mut out, &entries, &version, steps.is_some(), &mut findings)?;
     let arches: Vec<&str> = values(&entries, "arch").map(|entry| entry.value).collect();
-    relations::write(&mut out, &entries, &arches, &mut findings);
-    left_out(&srcinfo, &entries, &mut findings);
+    relations::write(&mut out, &entries, &arches, steps, &mut findings);
+    if srcinfo.packages.len() > 1 {
+        for package in &srcinfo.packages {
+            let own = srcinfo.entries_of(package);
+            let step = steps.and_then(|steps| steps.packages.iter().find(|(name, _)| name == package.name));
+            let arches: Vec<&str> = values(&own, "arch").map(|entry| entry.value).collect();
+            relations::write_output(&mut out, package.name, &own, &arches, step.map(|(_, text)| text), &mut findings);
+        }
+    }
+    left_out(&srcinfo, &entries, steps.is_some(), &mut findings);
     let unpinned = std::mem::take(&mut out.unpinned);
     let recipe = out.finish();
     if let Err(diagnostics) = recipes::parse(&recipe, "recipe.toml") {
@@ -124,6 +146,8 @@ fn package(
     }
     let arches: Vec<String> = values(entries, "arch").map(|entry| entry.value.to_owned()).collect();
     out.list("arch", &arches);
+    let groups: Vec<String> = values(entries, "groups").map(|entry| entry.value.to_owned()).collect();
+    out.list("groups", &groups);
     for (key, ours) in [("pkgdesc", "summary"), ("url", "homepage")] {
         if let Some(entry) = single(entries, key)? {
             out.text(ours, entry.value);
@@ -172,32 +196,23 @@ fn license(out: &mut Writer, entries: &[Entry<'_>], findings: &mut Findings) {
 }
 
 /// Notes what has no place in a recipe.
-fn left_out(srcinfo: &Srcinfo<'_>, entries: &[Entry<'_>], findings: &mut Findings) {
-    findings.add(
-        srcinfo.base.line,
-        "the steps are missing: write them into [build], from the functions of the PKGBUILD".to_owned(),
-    );
-    if srcinfo.packages.len() > 1 {
-        for package in &srcinfo.packages {
-            let what = format!(
-                "the package {} of this build is not split off, and what it says of itself is left out: `outputs` is not supported yet",
-                package.name
-            );
-            findings.add(package.line, what);
-        }
+fn left_out(srcinfo: &Srcinfo<'_>, entries: &[Entry<'_>], has_steps: bool, findings: &mut Findings) {
+    if !has_steps {
+        findings.add(
+            srcinfo.base.line,
+            "the steps are missing: write them into [build], from the functions of the PKGBUILD".to_owned(),
+        );
     }
     for entry in entries {
         let why = match entry.key {
-            "groups" => "`groups` is not supported yet",
             "backup" => "configuration files beyond /etc come with `config`, which is not supported yet",
-            "options" => "`options` is not supported yet",
-            "install" => "its scriptlets would become `hooks`, which are not supported yet",
+            "install" => "its scriptlets are bash functions: move what they do to `scripts`",
             "changelog" => "a recipe has no changelog",
             "xdata" => "it is for other programs",
-            "pkgver" | "pkgrel" | "epoch" | "arch" | "pkgdesc" | "url" | "license" | "source" | "noextract"
-            | "validpgpkeys" | "depends" | "makedepends" | "checkdepends" | "optdepends" | "provides" | "conflicts"
-            | "replaces" | "md5sums" | "sha1sums" | "sha224sums" | "sha256sums" | "sha384sums" | "sha512sums"
-            | "b2sums" | "cksums" => {
+            "pkgver" | "pkgrel" | "epoch" | "arch" | "groups" | "options" | "pkgdesc" | "url" | "license"
+            | "source" | "noextract" | "validpgpkeys" | "depends" | "makedepends" | "checkdepends" | "optdepends"
+            | "provides" | "conflicts" | "replaces" | "md5sums" | "sha1sums" | "sha224sums" | "sha256sums"
+            | "sha384sums" | "sha512sums" | "b2sums" | "cksums" => {
                 continue;
             }
             _ => "nothing is known of it",
@@ -376,18 +391,17 @@ pkgname = hello
         assert_eq!(recipe.name().as_str(), "x-tool");
         assert_eq!(recipe.build.requires.len(), 1);
         assert_eq!(recipe.build.requires[0].to_string(), "foo");
-        assert_eq!(recipe.build.makedepends[0].to_string(), "python");
+        assert_eq!(recipe.build.checkdepends[0].to_string(), "python");
+        assert!(conversion.recipe.contains("suggests = [\"man: to read\"]"), "{}", conversion.recipe);
+        assert!(conversion.recipe.contains("options = [\"!lto\"]"), "{}", conversion.recipe);
+        assert!(conversion.recipe.contains("groups = [\"base\"]"), "{}", conversion.recipe);
         let expected = [
             (1, "the steps are missing"),
             (2, "for pacman 1.0rc1 is older than 1.0"),
             (5, "the licence `GPL` is no SPDX"),
-            (7, "`groups = base` is left out"),
             (8, "libass.so is left out: it names a library"),
             (10, "bar is left out: it is for x86_64 only"),
             (11, "a b is left out"),
-            (12, "python is needed for check alone"),
-            (13, "the suggestion `man: to read` is left out"),
-            (14, "`options = !lto` is left out"),
             (15, "`install = x.install` is left out"),
             (16, "`backup = etc/x.conf` is left out"),
             (17, "`changelog = ChangeLog` is left out"),
@@ -477,7 +491,7 @@ pkgname = hello
         assert!(recipe.runtime.provides.is_empty());
         let two = converted(&format!("{one}\npkgname = y\ndepends = e\n"));
         assert_eq!(parsed(&two).name().as_str(), "x-base");
-        assert_eq!(two.findings.iter().filter(|finding| finding.what.contains("is not split off")).count(), 2);
+        assert_eq!(two.recipe.matches("[[outputs]]").count(), 2);
     }
 
     #[test]

@@ -187,6 +187,9 @@ fn overridden(
             shell.set(name, Value::Scalar(text.to_owned()));
         }
         shell.set(OUTPUT, value);
+        let flag = if array { "1" } else { "0" };
+        let arguments = [format!("package_{package}"), attribute.clone(), flag.to_owned(), OUTPUT.to_owned()];
+        shell.set_arguments(arguments.to_vec());
         shell.set_extended_patterns(true);
         for text in &texts {
             match shell.run(text, function_line) {
@@ -204,7 +207,11 @@ fn overridden(
 fn variables(shell: &Evaluator<'_>) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = shell
         .variables()
-        .filter(|(name, _)| !is_metadata(name) && !["CARCH", "CHOST", "BASH_REMATCH", "REPLY"].contains(&name.as_str()))
+        .filter(|(name, _)| {
+            !crate::shell::is_surrounding(name)
+                && !is_metadata(name)
+                && !["CARCH", "CHOST", "BASH_REMATCH", "REPLY"].contains(&name.as_str())
+        })
         .filter_map(|(name, variable)| {
             let text = match &variable.value {
                 Value::Scalar(text) => crate::shell::quoted(text),

@@ -118,6 +118,7 @@ struct Kept {
     variables: HashMap<String, Variable>,
     functions: BTreeMap<String, Rc<Function>>,
     positional: Vec<String>,
+    positional_known: bool,
     extglob: bool,
     nullglob: bool,
 }
@@ -207,6 +208,12 @@ impl<'n> Evaluator<'n> {
         self.status
     }
 
+    /// Sets `$1`, `$2` and so on.
+    pub fn set_arguments(&mut self, arguments: Vec<String>) {
+        self.positional = arguments;
+        self.positional_known = true;
+    }
+
     /// Whether extended patterns are switched on.
     pub fn set_extended_patterns(&mut self, on: bool) {
         self.extglob = on;
@@ -234,6 +241,7 @@ impl<'n> Evaluator<'n> {
             variables: self.variables.clone(),
             functions: self.functions.clone(),
             positional: self.positional.clone(),
+            positional_known: self.positional_known,
             extglob: self.extglob,
             nullglob: self.nullglob,
         }
@@ -243,6 +251,7 @@ impl<'n> Evaluator<'n> {
         self.variables = kept.variables;
         self.functions = kept.functions;
         self.positional = kept.positional;
+        self.positional_known = kept.positional_known;
         self.extglob = kept.extglob;
         self.nullglob = kept.nullglob;
     }

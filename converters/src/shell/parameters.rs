@@ -329,7 +329,7 @@ impl Evaluator<'_> {
         };
         let mut parser = Parser::new(rest, self.line);
         // A slash that is the pattern's first character belongs to it.
-        if parser.peek() == Some(b'/') && kind != '/' {
+        if parser.peek() == Some(b'/') && kind == '/' {
             parser.at += 1;
         }
         while parser.at < rest.len() && parser.peek() != Some(b'/') {

@@ -13,6 +13,18 @@ pub struct Script {
     pub(crate) statements: List,
 }
 
+impl Script {
+    /// The functions that are defined at the top level, outside of any condition.
+    pub fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.statements.iter().flat_map(|statement| &statement.first.commands).filter_map(|command| {
+            match &command.kind {
+                Kind::Function(function) => Some(function.as_ref()),
+                _ => None,
+            }
+        })
+    }
+}
+
 /// Pipelines joined by `&&` and `||`.
 #[derive(Debug, Clone)]
 pub(crate) struct Statement {

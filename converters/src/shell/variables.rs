@@ -116,6 +116,15 @@ const SURROUNDINGS: &[&str] = &[
     "CARGO_HOME",
 ];
 
+/// Whether a variable belongs to the shell or to makepkg, and not to the text.
+#[must_use]
+pub fn is_surrounding(name: &str) -> bool {
+    SURROUNDINGS.contains(&name)
+        || name.starts_with("LC_")
+        || name.starts_with("BASH_")
+        || ["IFS", "OPTIND", "OPTERR", "PS4", "_"].contains(&name)
+}
+
 /// Whether a word that was not evaluated to its end could have set something.
 pub(super) fn has_effects(text: &str) -> bool {
     text.contains(":=")

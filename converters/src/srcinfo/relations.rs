@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use recipes::{Capability, Requirement};
 
-use super::Findings;
 use super::text::Entry;
 use super::writer::Writer;
+use super::{Findings, Steps};
 
 /// Steps are the one thing that a `.SRCINFO` never holds.
 const NO_STEPS: [&str; 4] = [
@@ -18,45 +18,110 @@ const NO_STEPS: [&str; 4] = [
 ];
 
 /// Writes `[build]` and `[runtime]`.
-pub(super) fn write(out: &mut Writer, entries: &[Entry<'_>], arches: &[&str], findings: &mut Findings) {
+pub(super) fn write(
+    out: &mut Writer,
+    entries: &[Entry<'_>],
+    arches: &[&str],
+    steps: Option<&Steps>,
+    findings: &mut Findings,
+) {
     let mut collect = |key: &str, read: Reading| collect(entries, key, arches, read, findings);
     let requires = collect("depends", requirement);
-    let mut makedepends = collect("makedepends", requirement);
+    let makedepends = collect("makedepends", requirement);
     let checkdepends = collect("checkdepends", requirement);
     let provides = collect("provides", provide);
     let conflicts = collect("conflicts", capability);
     let replaces = collect("replaces", capability);
-    makedepends.extend(checkdepends);
-    for entry in entries {
-        match entry.key {
-            "checkdepends" => findings.add(
-                entry.line,
-                format!(
-                    "{} is needed for check alone and stands in `makedepends`: `checkdepends` is not supported yet",
-                    entry.value
-                ),
-            ),
-            "optdepends" => {
-                findings.add(
-                    entry.line,
-                    format!("the suggestion `{}` is left out: `suggests` is not supported yet", entry.value),
-                );
-            }
-            _ => {}
-        }
-    }
+    let suggests = collect("optdepends", suggestion);
+    let options = options(entries, findings);
     out.section("[build]");
     out.list("requires", &requires);
     out.list("makedepends", &makedepends);
-    for line in NO_STEPS {
-        out.line(line);
+    out.list("checkdepends", &checkdepends);
+    out.list("options", &options);
+    match steps {
+        None => NO_STEPS.iter().for_each(|line| out.line(line)),
+        Some(steps) => {
+            for (key, text) in &steps.common {
+                out.step(key, text);
+            }
+        }
     }
-    if !(provides.is_empty() && conflicts.is_empty() && replaces.is_empty()) {
+    if !(provides.is_empty() && conflicts.is_empty() && replaces.is_empty() && suggests.is_empty()) {
         out.section("[runtime]");
+        out.list("suggests", &suggests);
         out.list("provides", &provides);
         out.list("conflicts", &conflicts);
         out.list("replaces", &replaces);
     }
+}
+
+/// Writes one package of several as an output of its own.
+pub(super) fn write_output(
+    out: &mut Writer,
+    name: &str,
+    entries: &[Entry<'_>],
+    arches: &[&str],
+    step: Option<&String>,
+    findings: &mut Findings,
+) {
+    out.section("[[outputs]]");
+    out.text("name", &name.to_lowercase());
+    for entry in entries {
+        match entry.key {
+            "pkgdesc" => out.text("summary", entry.value),
+            "url" => out.text("homepage", entry.value),
+            _ => {}
+        }
+    }
+    let groups: Vec<String> =
+        entries.iter().filter(|entry| entry.key == "groups").map(|entry| entry.value.to_owned()).collect();
+    out.list("groups", &groups);
+    let relations: [(&str, &str, Reading); 5] = [
+        ("requires", "depends", requirement),
+        ("suggests", "optdepends", suggestion),
+        ("provides", "provides", provide),
+        ("conflicts", "conflicts", capability),
+        ("replaces", "replaces", capability),
+    ];
+    for (key, theirs, read) in relations {
+        let values = collect(entries, theirs, arches, read, findings);
+        out.list(key, &values);
+    }
+    if let Some(step) = step {
+        out.step("install", step);
+    }
+}
+
+/// Options of makepkg in our words; what steps alone can honour is reported.
+fn options(entries: &[Entry<'_>], findings: &mut Findings) -> Vec<String> {
+    let mut options = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.key == "options") {
+        let (off, name) = match entry.value.strip_prefix('!') {
+            Some(name) => ("!", name),
+            None => ("", entry.value),
+        };
+        let ours = match name {
+            "strip" | "docs" | "staticlibs" | "libtool" | "emptydirs" | "purge" | "lto" => name,
+            "zipman" => "compress-man",
+            "debug" => "debuginfo",
+            _ => {
+                findings
+                    .add(entry.line, format!("the option `{}` is left out: a recipe has none like it", entry.value));
+                continue;
+            }
+        };
+        options.push(format!("{off}{ours}"));
+    }
+    options
+}
+
+/// Reads a suggestion: a requirement, and behind a colon what it is good for.
+fn suggestion(text: &str) -> Result<Option<String>, String> {
+    let (what, why) = text.split_once(':').unwrap_or((text, ""));
+    let what = requirement(what.trim())?.unwrap_or_default();
+    let why = why.trim();
+    Ok(Some(if why.is_empty() { what } else { format!("{what}: {why}") }))
 }
 
 /// Says one relation in our words: `Ok(None)` where nothing is lost without it, else why it cannot be said.

@@ -96,6 +96,7 @@ pub(super) fn write(
     out: &mut Writer,
     entries: &[Entry<'_>],
     version: &str,
+    beside: bool,
     findings: &mut Findings,
 ) -> Result<(), SrcinfoError> {
     let items = items(entries)?;
@@ -112,8 +113,9 @@ pub(super) fn write(
         );
     }
     let (common, by_arch): (Vec<Item<'_>>, Vec<Item<'_>>) = items.into_iter().partition(|item| item.arch.is_none());
-    let mut writer = Sources { out, version, findings, not_unpacked };
-    let main = common.iter().position(Item::can_be_main);
+    let mut writer = Sources { out, version, findings, not_unpacked, beside };
+    // Steps as makepkg has them find every source in one directory, and each archive in its own below it.
+    let main = if beside { None } else { common.iter().position(Item::can_be_main) };
     if let Some(main) = main {
         writer.main("[source]", &common[main]);
     }
@@ -225,6 +227,8 @@ struct Sources<'a, 't> {
     version: &'a str,
     findings: &'a mut Findings,
     not_unpacked: BTreeSet<&'t str>,
+    /// Whether the steps expect makepkg's directory.
+    beside: bool,
 }
 
 impl Sources<'_, '_> {
@@ -267,7 +271,7 @@ impl Sources<'_, '_> {
         if self.not_unpacked.contains(item.saved_as.unwrap_or(item.name())) {
             self.out.raw("extract", "false");
         }
-        if item.is_local() && ends_with_any(item.name(), &[".patch", ".diff"]) {
+        if !self.beside && item.is_local() && ends_with_any(item.name(), &[".patch", ".diff"]) {
             let what = format!(
                 "{} is laid out as a file: if prepare() applies it, move it to `[[patches.files]]`",
                 item.name()
@@ -302,7 +306,7 @@ impl Sources<'_, '_> {
             }
         }
         // The steps start in the main source, whatever its name.
-        if let Some(saved_as) = item.saved_as.filter(|saved_as| *saved_as != name && key != "archive") {
+        if let Some(saved_as) = item.saved_as.filter(|saved_as| *saved_as != name && key != "archive" && !self.beside) {
             let what = format!("makepkg calls it {saved_as}, here it is {name}: steps must use that name");
             self.findings.add(item.line, what);
         }

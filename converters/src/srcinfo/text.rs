@@ -97,12 +97,18 @@ impl<'t> Srcinfo<'t> {
 
     /// Returns all entries of the one package there is, or of the base where there are several.
     pub(super) fn entries(&self) -> Vec<Entry<'t>> {
-        let mut entries = self.base.entries.clone();
-        if let [package] = &self.packages[..] {
-            let own: BTreeSet<_> = package.entries.iter().map(|entry| (entry.key, entry.arch)).collect();
-            entries.retain(|entry| !own.contains(&(entry.key, entry.arch)));
-            entries.extend(package.entries.iter().filter(|entry| !entry.value.is_empty()));
+        match &self.packages[..] {
+            [package] => self.entries_of(package),
+            _ => self.base.entries.clone(),
         }
+    }
+
+    /// Returns what holds for one package: its own entries, and those of the base under other keys.
+    pub(super) fn entries_of(&self, package: &Part<'t>) -> Vec<Entry<'t>> {
+        let mut entries = self.base.entries.clone();
+        let own: BTreeSet<_> = package.entries.iter().map(|entry| (entry.key, entry.arch)).collect();
+        entries.retain(|entry| !own.contains(&(entry.key, entry.arch)));
+        entries.extend(package.entries.iter().filter(|entry| !entry.value.is_empty()));
         entries
     }
 }

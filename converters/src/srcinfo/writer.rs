@@ -55,6 +55,21 @@ impl Writer {
         }
     }
 
+    /// Writes a step over several lines, as it is.
+    pub(super) fn step(&mut self, key: &str, text: &str) {
+        let text = text.replace("%(", "%%(");
+        let verbatim = !text.contains("'''") && !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
+        if !verbatim {
+            self.line(&format!("{key} = \"{}\"", escaped(&text.replace("%%(", "%("))));
+            return;
+        }
+        self.line(&format!("{key} = '''"));
+        for line in text.lines() {
+            self.line(line);
+        }
+        self.line("'''");
+    }
+
     /// Remembers that the source in the line just written is not pinned.
     pub(super) fn mark_unpinned(&mut self) {
         self.unpinned.insert(self.lines);

@@ -1,0 +1,331 @@
+// conary/commands/convert/pkgbuild.rs
+//! `conary convert pkgbuild`: one file, or all below a directory.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use clap::Args;
+use converters::pkgbuild::{self, Description, Note, ReadError, sandboxed};
+use serde::Serialize;
+
+use crate::cli::JsonArg;
+use crate::commands::Context;
+use crate::exit::Code;
+use crate::failure::{Failure, Outcome};
+
+const EXAMPLES: &str = "\
+The file is read as text, and nothing of it is run. Where that is not enough, because it asks a program for a value, bash evaluates it
+in the sandbox: without network, home or anything that can be written. With `--static-only` it is refused instead, with the line
+that asks. Whatever cannot be carried over is reported with its line.
+
+Examples:
+  conary convert pkgbuild PKGBUILD > recipe.toml
+  conary convert pkgbuild greeter/PKGBUILD -o recipes/greeter
+  conary convert pkgbuild packages -o recipes
+  conary convert pkgbuild PKGBUILD --check-srcinfo
+  conary convert pkgbuild PKGBUILD --json";
+
+/// The largest file that is read.
+const LARGEST: u64 = 16 << 20;
+
+/// The arguments of `conary convert pkgbuild`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The file, a directory below which every PKGBUILD is converted, or - for standard input
+    #[arg(value_name = "FILE|DIR")]
+    path: PathBuf,
+    /// Write recipe.toml here, with the files that belong to it; for a directory, each into a directory of the same name below it
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Run nothing at all, not even in the sandbox
+    #[arg(long)]
+    static_only: bool,
+    /// Write no recipe, but compare with the .SRCINFO beside the file and name each difference
+    #[arg(long, conflicts_with = "output")]
+    check_srcinfo: bool,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+/// What came of one file.
+#[derive(Debug, Serialize)]
+struct Report {
+    file: PathBuf,
+    /// `static`, `sandboxed`, or nothing if it was not read.
+    read: Option<&'static str>,
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<Described>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    packages: Vec<Described>,
+    findings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipe: Option<String>,
+}
+
+/// A base or a package.
+#[derive(Debug, Serialize)]
+struct Described {
+    name: String,
+    attributes: Vec<(String, Vec<String>)>,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    line: usize,
+    what: String,
+}
+
+/// All files of one run.
+#[derive(Debug, Serialize)]
+struct Whole {
+    files: usize,
+    read_static: usize,
+    read_sandboxed: usize,
+    failed: usize,
+    reports: Vec<Report>,
+}
+
+/// Converts what the command line names.
+pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let path = context.environment.absolute(&arguments.path);
+    if path.is_dir() && !path.join("PKGBUILD").is_file() {
+        return tree(&path, arguments, context);
+    }
+    let file = if path.is_dir() { path.join("PKGBUILD") } else { path };
+    let standard_input = arguments.path == Path::new("-");
+    let file = if standard_input { PathBuf::from("-") } else { file };
+    let output = arguments.output.as_ref().map(|output| context.environment.absolute(output));
+    let report = one(&file, output.as_deref(), arguments, context);
+    let failed = report.error.is_some();
+    if arguments.json.json {
+        context.ui.json(&report)?;
+    } else {
+        if let (Some(recipe), None, false) = (&report.recipe, &output, arguments.check_srcinfo) {
+            context.ui.lines(recipe)?;
+        }
+        tell(&report, context);
+        if let (Some(output), false) = (&output, failed) {
+            context.ui.story("Converted", &format!("{} to {}", file.display(), output.join("recipe.toml").display()));
+        }
+    }
+    let differs = arguments.check_srcinfo && !report.findings.is_empty();
+    match report.error {
+        Some(error) if arguments.json.json => Err(Failure::new(Code::Recipe, error)),
+        Some(error) => {
+            let failure = Failure::new(Code::Recipe, format!("{} was not converted: {error}", file.display()));
+            Err(match report.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
+        None if differs => Err(Failure::new(Code::Recipe, format!("{} and its .SRCINFO differ", file.display()))),
+        None => Ok(Code::Success),
+    }
+}
+
+/// Shows findings, each with its place.
+fn tell(report: &Report, context: &Context<'_>) {
+    for finding in &report.findings {
+        let place = if finding.line == 0 { String::new() } else { format!("{}:", finding.line) };
+        context.ui.warning(&format!("{}:{place} {}", report.file.display(), finding.what));
+    }
+}
+
+/// Converts every PKGBUILD below a directory, on all processors.
+fn tree(directory: &Path, arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let mut files = Vec::new();
+    find(directory, &mut files).map_err(|error| unreadable(directory, &error))?;
+    files.sort();
+    if files.is_empty() {
+        return Err(Failure::new(Code::NotFound, format!("there is no PKGBUILD below {}", directory.display())));
+    }
+    let next = AtomicUsize::new(0);
+    let done = AtomicU64::new(0);
+    let reports = Mutex::new(Vec::with_capacity(files.len()));
+    let bar = context.ui.bar("Converting", &directory.display().to_string(), Some(files.len() as u64));
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if context.cancel.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let below = file.parent().and_then(|parent| parent.strip_prefix(directory).ok());
+                    let output = match (&arguments.output, below) {
+                        (Some(output), Some(below)) => Some(context.environment.absolute(output).join(below)),
+                        _ => None,
+                    };
+                    let mut report = one(file, output.as_deref(), arguments, context);
+                    if !arguments.json.json {
+                        report.base = None;
+                        report.packages.clear();
+                    }
+                    report.recipe = None;
+                    bar.position(done.fetch_add(1, Ordering::Relaxed) + 1);
+                    reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(report);
+                }
+            });
+        }
+    });
+    drop(bar);
+    let mut reports = reports.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if reports.len() < files.len() {
+        return Err(Failure::new(Code::Interrupted, "interrupted"));
+    }
+    reports.sort_by(|left, right| left.file.cmp(&right.file));
+    let count = |how: Option<&'static str>| reports.iter().filter(|report| report.read == how).count();
+    let whole = Whole {
+        files: reports.len(),
+        read_static: count(Some("static")),
+        read_sandboxed: count(Some("sandboxed")),
+        failed: reports.iter().filter(|report| report.error.is_some()).count(),
+        reports,
+    };
+    if arguments.json.json {
+        context.ui.json(&whole)?;
+    } else {
+        for report in &whole.reports {
+            tell(report, context);
+            if let Some(error) = &report.error {
+                context.ui.warning(&format!("{} was not converted: {error}", report.file.display()));
+            }
+        }
+        let (files, read, sandboxed) = (whole.files, whole.read_static, whole.read_sandboxed);
+        context.ui.story(
+            "Converted",
+            &format!("{} of {files} files ({read} as text, {sandboxed} in the sandbox)", files - whole.failed),
+        );
+    }
+    if whole.failed > 0 { Err(Failure::told(Code::Recipe)) } else { Ok(Code::Success) }
+}
+
+/// Finds files named PKGBUILD, following no link.
+fn find(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            find(&entry.path(), files)?;
+        } else if kind.is_file() && entry.file_name() == "PKGBUILD" {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::System };
+    let failure = Failure::new(code, format!("cannot read {}", path.display()));
+    Failure { causes: vec![error.to_string()], ..failure }
+}
+
+/// Converts one file; whatever happens is in the report.
+fn one(file: &Path, output: Option<&Path>, arguments: &Arguments, context: &Context<'_>) -> Report {
+    let mut report = Report {
+        file: file.to_owned(),
+        read: None,
+        error: None,
+        hint: None,
+        base: None,
+        packages: Vec::new(),
+        findings: Vec::new(),
+        recipe: None,
+    };
+    if let Err((error, hint)) = fill(&mut report, output, arguments, context) {
+        report.error = Some(error);
+        report.hint = hint;
+    }
+    report
+}
+
+type Said = (String, Option<String>);
+
+fn fill(report: &mut Report, output: Option<&Path>, arguments: &Arguments, context: &Context<'_>) -> Result<(), Said> {
+    let said = |error: &dyn std::error::Error| (error.to_string(), None);
+    let standard_input = report.file == Path::new("-");
+    let directory = if standard_input { None } else { report.file.parent().map(Path::to_owned) };
+    let bytes = bytes_of(&report.file, standard_input).map_err(|error| said(&error))?;
+    let options = pkgbuild::Options::default();
+    let description = match pkgbuild::read(&bytes, directory.as_deref(), &options) {
+        Ok(description) => {
+            report.read = Some("static");
+            description
+        }
+        Err(error @ ReadError::Needs(_)) => match directory.as_deref().filter(|_| !arguments.static_only) {
+            Some(directory) if report.file.file_name().is_some_and(|name| name == "PKGBUILD") => {
+                let description = sandboxed::read(&bytes, directory, &options, context.cancel)
+                    .map_err(|second| (format!("{error}; in the sandbox: {second}"), second.hint()))?;
+                report.read = Some("sandboxed");
+                description
+            }
+            Some(_) => {
+                let hint = "in the sandbox it is evaluated together with its directory, under the name PKGBUILD";
+                return Err((error.to_string(), Some(hint.to_owned())));
+            }
+            None => return Err((error.to_string(), error.hint().filter(|_| arguments.static_only))),
+        },
+        Err(error) => return Err((error.to_string(), error.hint())),
+    };
+    if arguments.check_srcinfo {
+        let beside = directory.as_deref().unwrap_or(Path::new(".")).join(".SRCINFO");
+        let theirs = fs::read_to_string(&beside).map_err(|error| {
+            (
+                format!("cannot read {}: {error}", beside.display()),
+                Some("make it with `makepkg --printsrcinfo`".to_owned()),
+            )
+        })?;
+        report.findings = findings(pkgbuild::differences(&description, &theirs));
+        describe(report, &description);
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let converted =
+        pkgbuild::convert(&description, &text, &options).map_err(|error| (error.to_string(), error.hint()))?;
+    report.findings = findings(converted.findings);
+    describe(report, &description);
+    if let Some(output) = output {
+        fs::create_dir_all(output).map_err(|error| said(&error))?;
+        fs::write(output.join("recipe.toml"), &converted.recipe).map_err(|error| said(&error))?;
+        if let Some(directory) = directory.filter(|directory| directory != output) {
+            for name in pkgbuild::local_files(&description) {
+                let from = directory.join(&name);
+                if fs::symlink_metadata(&from).is_ok_and(|about| about.is_file()) {
+                    fs::copy(&from, output.join(&name)).map_err(|error| said(&error))?;
+                } else {
+                    report.findings.push(Finding { line: 0, what: format!("{name} is not beside the PKGBUILD") });
+                }
+            }
+        }
+    }
+    report.recipe = Some(converted.recipe);
+    Ok(())
+}
+
+fn describe(report: &mut Report, description: &Description) {
+    let described =
+        |section: &pkgbuild::Section| Described { name: section.name.clone(), attributes: section.attributes.clone() };
+    report.base = Some(described(&description.base));
+    report.packages = description.packages.iter().map(described).collect();
+}
+
+fn findings(notes: Vec<Note>) -> Vec<Finding> {
+    notes.into_iter().map(|note| Finding { line: note.line, what: note.what }).collect()
+}
+
+fn bytes_of(file: &Path, standard_input: bool) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if standard_input {
+        std::io::stdin().lock().take(LARGEST).read_to_end(&mut bytes)?;
+    } else {
+        fs::File::open(file)?.take(LARGEST).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
