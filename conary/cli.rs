@@ -234,7 +234,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("show", LOOK),
     ("files", LOOK),
     ("owner", LOOK),
-    ("verify", &[Code::Damaged, Code::NotFound, Code::System, Code::Interrupted]),
+    ("verify", CHANGE),
     ("config", CHANGE),
     ("trigger", CHANGE),
     ("history", LOOK),

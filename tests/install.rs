@@ -65,6 +65,11 @@ fn a_package_comes_and_goes_without_a_trace() {
         env.root_command(["owner", "/usr/bin/poor"]).success().prints(&["rich"]);
         env.root_command(["owner", "/usr/bin/nobody"]).exits(10);
         env.root_command(["verify"]).success();
+        fs::remove_file(bin.join("poor")).unwrap();
+        fs::set_permissions(bin.join("rich"), fs::Permissions::from_mode(0o700)).unwrap();
+        env.root_command(["verify"]).exits(7);
+        env.root_command(["verify", "--repair"]).success().says(&["Repaired"]);
+        assert_eq!(fs::read_link(bin.join("poor")).unwrap(), PathBuf::from("rich"));
         env.root_command(["history"]).success().prints(&["1", "rich"]);
 
         env.root_command(["remove", "rich", "--yes"]).success().says(&["Removed rich-1.0-1"]);

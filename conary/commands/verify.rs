@@ -1,8 +1,11 @@
 // conary/commands/verify.rs
 //! `conary verify`: installed files against what was installed.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use installer::{Difference, Finding, show_path};
+use installer::{Difference, Finding, PlanOptions, Request, Root, show_path};
+use recipes::TroveSpec;
 use serde_json::json;
 
 use crate::cli::{JsonArg, RootArgs};
@@ -10,15 +13,20 @@ use crate::commands::Context;
 use crate::commands::changes::{self, Access};
 use crate::commands::install;
 use crate::exit::Code;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
 Compares kind, content, permissions, owner, link target and extended attributes of every path, and
-prints those that differ. Ends with 7 if there are any. Installing a package again mends its files.
+prints those that differ. Ends with 7 if there are any.
+
+--repair puts back what is missing or not as it was installed, from the root's own store, as a changeset:
+`conary rollback` brings back what it replaced. Edited configuration is left alone; `conary config restore`
+is for that.
 
 Examples:
   conary verify --root /srv/root
+  conary verify --repair --root /srv/root
   conary verify hello zlib --root /srv/root --json";
 
 /// The arguments of `conary verify`.
@@ -28,6 +36,9 @@ pub struct Arguments {
     /// Installed packages [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Put back what is missing or not as it was installed
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     root: RootArgs,
     #[command(flatten)]
@@ -37,7 +48,11 @@ pub struct Arguments {
 /// Prints a line for each path that differs.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let specs = arguments.names.iter().map(|name| install::spec(name)).collect::<Result<Vec<_>, _>>()?;
-    let root = changes::open(&arguments.root, Access::Read, context)?;
+    let access = if arguments.repair { Access::Write } else { Access::Read };
+    let root = changes::open(&arguments.root, access, context)?;
+    if arguments.repair {
+        repair(&root, &specs, context)?;
+    }
     let task = context.ui.task("Verifying", "");
     let progress = |done: usize, total: usize| task.words(&format!("{done} of {total} paths"));
     let verified = root.verify(&specs, context.cancel, &progress)?;
@@ -59,6 +74,22 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let differ = text::count(verified.findings.len() as u64, "difference", "differences");
     context.ui.story("Verified", &format!("{paths}, {differ}"));
     Ok(Code::Damaged)
+}
+
+/// Puts back what is not as it was installed, edited configuration aside.
+fn repair(root: &Root, specs: &[TroveSpec], context: &Context<'_>) -> Result<(), Failure> {
+    let verified = root.verify(specs, context.cancel, &|_, _| {})?;
+    let wrong = verified.findings.iter().filter(|finding| !finding.config);
+    let names: BTreeSet<String> = wrong.map(|finding| finding.trove.name.to_string()).collect();
+    let requests = names.iter().map(|name| install::spec(name).map(Request::Repair)).collect::<Result<Vec<_>, _>>()?;
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let plan = root.plan(&requests, &[], &PlanOptions::default())?;
+    let changeset = root.commit(&plan, &[], context.cancel, &|_| {})?;
+    let paths = text::count(plan.paths.len() as u64, "path", "paths");
+    context.ui.story("Repaired", &format!("{paths} of {}", names.into_iter().collect::<Vec<_>>().join(", ")));
+    changes::degraded(&changeset.failed).map(drop)
 }
 
 /// A difference in words.

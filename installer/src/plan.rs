@@ -27,6 +27,8 @@ pub enum Request {
     InstallName(TroveSpec),
     /// Remove a trove, or one component of it.
     Remove(TroveSpec),
+    /// Put the files of an installed trove in place again, where they are missing or not as they were installed.
+    Repair(TroveSpec),
     /// Say why an installed trove is there.
     Mark {
         /// The trove.

@@ -222,6 +222,7 @@ pub(crate) fn solve(
             }
             Request::InstallName(spec) => install_name(&mut solution, spec, sources)?,
             Request::Remove(spec) => remove(&mut solution, spec)?,
+            Request::Repair(spec) => repair(&mut solution, spec)?,
             Request::Mark { spec, reason } => mark(&mut solution, spec, *reason)?,
             Request::RemoveOrphans => {
                 orphans_go = true;
@@ -256,6 +257,7 @@ fn component_of(request: &Request) -> Option<String> {
     match request {
         Request::InstallName(spec) | Request::Remove(spec) => spec.component.clone(),
         Request::Install { .. }
+        | Request::Repair(_)
         | Request::Mark { .. }
         | Request::RemoveOrphans
         | Request::Config { .. }
@@ -352,6 +354,14 @@ fn remove(solution: &mut Solution, spec: &TroveSpec) -> Result<String, PlanError
         }
     }
     solution.members.remove(&name);
+    Ok(name)
+}
+
+/// Looks at the files of an installed trove again; returns its name.
+fn repair(solution: &mut Solution, spec: &TroveSpec) -> Result<String, PlanError> {
+    let name = spec.name.to_string();
+    let member = solution.members.get_mut(&name);
+    member.ok_or_else(|| PlanError::NotInstalled { spec: spec.to_string() })?.asked = true;
     Ok(name)
 }
 
