@@ -196,10 +196,8 @@ fn following_a_log_ends_with_its_build_however_that_ends() {
     let mut child =
         env.conary_command(["cook", "x", "--store"]).arg(env.store()).stderr(Stdio::null()).spawn().unwrap();
     let logs = env.store().join("logs");
-    let begun = format!(
-        "for i in $(seq 1200); do grep -qs begun {}/x-* && exit 0; sleep 0.05; done; exit 1",
-        logs.display()
-    );
+    let begun =
+        format!("for i in $(seq 1200); do grep -qs begun {}/x-* && exit 0; sleep 0.05; done; exit 1", logs.display());
     env.run(env.shell(&begun)).success();
     env.run(env.shell(&format!("kill -KILL {}", child.id()))).success();
     child.wait().unwrap();

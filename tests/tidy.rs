@@ -131,10 +131,9 @@ fn product<'a>(path: &Path, text: &'a str) -> &'a str {
     if (!is_library && !path.starts_with("conary")) || is_tests {
         return "";
     }
-    text.split("#[cfg(test)]\nmod tests")
-        .next()
-        .and_then(|text| text.split("#[cfg(test)]\npub(crate) mod tests").next())
-        .unwrap_or_default()
+    ["mod tests", "pub(crate) mod tests", "pub(crate) mod testing"]
+        .iter()
+        .fold(text, |text, tests| text.split(&format!("#[cfg(test)]\n{tests} {{")).next().unwrap_or_default())
 }
 
 /// Lines of code, without comments, that hold one of `patterns`.

@@ -98,10 +98,9 @@ impl HarvestError {
             Self::Twice { .. } => Some("leave the path out of `files`, or out of `install`".to_owned()),
             Self::Ingest(error) => error.hint(),
             Self::Classify(_) | Self::Tidy(TidyError::Tree(_)) => None,
-            Self::Tidy(TidyError::Store(error)) => error.hint(),
             Self::Workspace(error) => error.hint(),
             Self::Strip(error) => error.hint(),
-            Self::Store(error) => error.hint(),
+            Self::Tidy(TidyError::Store(error)) | Self::Store(error) => error.hint(),
         }
     }
 }

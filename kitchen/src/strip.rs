@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::path::Path;
 
 use object::Endianness;
 use object::elf::{ELF_NOTE_GNU, ET_DYN, ET_EXEC, ET_REL, FileHeader32, FileHeader64, FileType, NT_GNU_BUILD_ID};
@@ -139,7 +140,7 @@ fn kind_of(name: &str, data: &[u8]) -> Option<Kind> {
     match elf_type(data)? {
         ET_EXEC => Some(Kind::Program),
         ET_DYN => Some(Kind::Shared),
-        ET_REL if name.ends_with(".ko") => Some(Kind::Shared),
+        ET_REL if Path::new(name).extension().is_some_and(|suffix| suffix == "ko") => Some(Kind::Shared),
         _ => None,
     }
 }

@@ -179,12 +179,11 @@ fn relink(made: BTreeMap<Vec<u8>, Entry>, tree: &Tree, pages: &BTreeMap<&[u8], &
             && pages.contains_key(first.as_slice())
             && let Some(Entry { node: node @ Node::File { .. }, .. }) = tree.get(first)
         {
-            match homes.get(first) {
-                Some(home) => entry.node = Node::Hardlink { first: home.clone() },
-                None => {
-                    homes.insert(first.clone(), path);
-                    entry.node = node.clone();
-                }
+            if let Some(home) = homes.get(first) {
+                entry.node = Node::Hardlink { first: home.clone() };
+            } else {
+                homes.insert(first.clone(), path);
+                entry.node = node.clone();
             }
         }
         entries.push(entry);

@@ -198,7 +198,8 @@ impl Manifest {
             }
         }
         for text in &self.suggests {
-            if text.parse::<recipes::Suggestion>().is_err() {
+            let parsed: Result<recipes::Suggestion, _> = text.parse();
+            if !parsed.is_ok_and(|suggestion| suggestion.to_string() == *text) {
                 return wrong("suggestion", text);
             }
         }
