@@ -250,7 +250,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("mirror", &[Code::NotFound, Code::System]),
     ("settings", &[Code::NotFound, Code::System]),
     ("sandbox", &[Code::Sandbox, Code::NotFound, Code::System, Code::Interrupted]),
-    ("doctor", &[Code::Sandbox]),
+    ("doctor", &[Code::Sandbox, Code::System]),
     ("completions", &[]),
     ("man", &[Code::System]),
 ];

@@ -96,3 +96,26 @@ fn processors_are_told_as_asked() {
         assert_eq!(run.stdout, "1\n1\n1\n-j1\n");
     });
 }
+
+#[test]
+fn nothing_of_the_host_leaks_in() {
+    each_identity(|env| {
+        let run = env.conary(["doctor", "--leaks"]).success();
+        assert!(run.stdout.starts_with("0 differences in "), "{}", run.stdout);
+        let report = env.conary(["doctor", "--leaks", "--json"]).success().json();
+        assert_eq!(report["leaks"].as_array().map(Vec::len), Some(0));
+        assert!(report["facts"].as_u64().is_some_and(|facts| facts > 1000), "{report}");
+    });
+}
+
+#[test]
+fn the_umask_of_the_cook_does_not_reach_the_build() {
+    let env = TestEnv::ordinary();
+    let recipe = crate::support::recipe::plain(
+        "x",
+        "mkdir -p \"$DESTDIR/usr\"; touch \"$DESTDIR/usr/x\"; stat -c '%a' . .. /build /dest /steps",
+    );
+    env.write("x/recipe.toml", recipe);
+    let script = format!("umask 077; conary cook x --store {0}; conary log x --store {0}", env.store().display());
+    env.run(env.shell(&script)).success().prints(&["==> install\n755\n755\n755\n755\n755\n"]);
+}

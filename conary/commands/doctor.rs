@@ -1,5 +1,8 @@
 // conary/commands/doctor.rs
-//! `conary doctor`: what this host offers the sandbox, and which switch to flip.
+//! `conary doctor`: what this host offers the sandbox, which switch to flip, and whether anything leaks in.
+
+mod leaks;
+mod observe;
 
 use clap::Args;
 use sandbox::Probe;
@@ -17,12 +20,19 @@ measured with less precision, and no less isolated.
 
 Examples:
   conary doctor
-  conary doctor --json";
+  conary doctor --json
+  conary doctor --leaks";
 
 /// The arguments of `conary doctor`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
+    /// Look for differences that a build could see between hosts, users and surroundings; there should be none
+    #[arg(long)]
+    leaks: bool,
+    /// What the leak test runs, outside and inside
+    #[arg(long, hide = true, conflicts_with = "leaks")]
+    leaks_step: Option<leaks::Step>,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -32,6 +42,12 @@ const NEEDED: &str = "isolation";
 
 /// Tries every feature and prints what was found.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    if let Some(step) = arguments.leaks_step {
+        return leaks::step(step, context);
+    }
+    if arguments.leaks {
+        return leaks::run(arguments.json.json, context);
+    }
     let probes = sandbox::probe();
     let works = probes.iter().any(|probe| probe.feature == NEEDED && probe.available);
     if arguments.json.json {

@@ -423,7 +423,9 @@ fn beneath(top: &Path, below: &str) -> Result<PathBuf, SourceError> {
 }
 
 fn make_directory(path: &Path) -> Result<(), SourceError> {
-    fs::create_dir(path).map_err(place(&path.file_name().unwrap_or_default().to_string_lossy()))
+    // Whatever the caller's umask is.
+    let open = |()| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    fs::create_dir(path).and_then(open).map_err(place(&path.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 /// Names in a directory, for a message.

@@ -73,6 +73,8 @@ impl Scratch {
         let scratch = Self { directory: tempfile::Builder::new().prefix("conary-").tempdir_in(parent)? };
         for path in [scratch.build(), scratch.dest(), scratch.steps()] {
             DirBuilder::new().mode(0o755).create(&path)?;
+            // The caller's umask is no business of the command's.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         }
         let (uid, gid) = sandbox::build_owner();
         for path in [scratch.build(), scratch.dest(), scratch.steps()] {

@@ -201,7 +201,9 @@ impl Workspace {
 
 /// Makes a directory.
 fn make(path: PathBuf) -> Result<(), WorkspaceError> {
-    let made = DirBuilder::new().mode(0o755).create(&path);
+    // The caller's umask is no business of the build's.
+    let open = |()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755));
+    let made = DirBuilder::new().mode(0o755).create(&path).and_then(open);
     made.map_err(|source| WorkspaceError::Io { act: "make", path, source })
 }
 

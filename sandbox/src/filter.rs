@@ -17,7 +17,7 @@
 use libc::{c_long, sock_filter};
 
 /// The highest system call number that this list was written for: `file_setattr`, kernel 6.17.
-const NEWEST: u32 = 469;
+pub(crate) const NEWEST: u32 = 469;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;

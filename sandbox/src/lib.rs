@@ -15,8 +15,10 @@
 //!      ├ prepare     the rest   └ supervisor  answers calls while it runs
 //!      ├ idmap, cgroup
 //!      └ hint        refusals
+//! answers   which calls answer, for the leak test
 //! ```
 
+mod answers;
 mod cgroup;
 mod child;
 mod command;
@@ -41,6 +43,7 @@ mod show;
 mod supervisor;
 mod sys;
 
+pub use answers::answers;
 pub use error::SandboxError;
 pub use filter::{Condition, Rule, rules};
 pub use owner::{RESERVED_ID, build_owner};
