@@ -134,7 +134,7 @@ fn list(store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
 /// Where a content may still be.
 enum Source {
     Package(Box<Package>),
-    Store(Store),
+    Store(Box<Store>),
 }
 
 /// Opens what `--from` names: a package, or the store of a directory or of the root in it.
@@ -145,7 +145,7 @@ fn source(path: &Path, context: &Context<'_>) -> Result<Source, Failure> {
     }
     let own = whole.join("var/lib/conary");
     let options = OpenOptions { read_only: true, ..OpenOptions::default() };
-    Ok(Source::Store(Store::open(if own.is_dir() { &own } else { &whole }, &options)?))
+    Ok(Source::Store(Box::new(Store::open(if own.is_dir() { &own } else { &whole }, &options)?)))
 }
 
 fn verify(repair: bool, from: &[PathBuf], store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {

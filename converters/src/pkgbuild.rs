@@ -201,7 +201,7 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
         return Err(ReadError::Large { limit_bytes: LARGEST_BYTES });
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == b'\r') {
-        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        let line = bytes[..at].split(|byte| *byte == b'\n').count();
         return Err(ReadError::CarriageReturn { line });
     }
     let text = decode::text_of(bytes);

@@ -21,12 +21,11 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
 pub(super) fn bytes_of(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {
-        match u8::try_from((c as u32).wrapping_sub(FIRST)) {
-            Ok(byte) => out.push(byte),
-            Err(_) => {
-                let mut buffer = [0; 4];
-                out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
-            }
+        if let Ok(byte) = u8::try_from((c as u32).wrapping_sub(FIRST)) {
+            out.push(byte);
+        } else {
+            let mut buffer = [0; 4];
+            out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
         }
     }
     out

@@ -238,20 +238,22 @@ impl Description {
     /// The text that `makepkg --printsrcinfo` prints.
     #[must_use]
     pub fn srcinfo(&self) -> Vec<u8> {
+        // Writing to a string does not fail.
+        use std::fmt::Write as _;
         let mut out = format!("pkgbase = {}\n", self.base.name);
         let write = |section: &Section, out: &mut String| {
             for (attribute, values) in &section.attributes {
                 if values.is_empty() {
-                    out.push_str(&format!("\t{attribute} = \n"));
+                    let _ = writeln!(out, "\t{attribute} = ");
                 }
                 for value in values {
-                    out.push_str(&format!("\t{attribute} = {value}\n"));
+                    let _ = writeln!(out, "\t{attribute} = {value}");
                 }
             }
         };
         write(&self.base, &mut out);
         for package in &self.packages {
-            out.push_str(&format!("\npkgname = {}\n", package.name));
+            let _ = writeln!(out, "\npkgname = {}", package.name);
             write(package, &mut out);
         }
         decode::bytes_of(&out)

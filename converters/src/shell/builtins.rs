@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::evaluate::{Evaluator, Stop};
+use super::evaluate::{Evaluator, Stop, Substituted};
 use super::parameters::attributes;
 use super::quoting::{Escapes, single, unescape};
 use super::state::{Value, Variable};
@@ -229,12 +229,11 @@ impl Evaluator<'_> {
                 name if functions => {
                     self.functions.remove(name);
                 }
-                name => match name.split_once('[') {
-                    Some((array, subscript)) => {
+                name => {
+                    if let Some((array, subscript)) = name.split_once('[') {
                         let subscript = subscript.trim_end_matches(']').to_owned();
                         self.unset_element(array, &subscript)?;
-                    }
-                    None => {
+                    } else {
                         let name = self.resolve(name);
                         if self.variables.contains_key(&name) {
                             self.check_writable(&name)?;
@@ -243,7 +242,7 @@ impl Evaluator<'_> {
                             self.functions.remove(&name);
                         }
                     }
-                },
+                }
             }
         }
         Ok(())
@@ -368,7 +367,7 @@ impl Evaluator<'_> {
             let names = self.fields_of(rest).map_err(Self::must_run)?;
             return self.show(name, &flags, &names);
         }
-        self.substitution_status = None;
+        self.substituted = Substituted::No;
         for word in rest {
             if assignment(&word.text).is_some() {
                 expanded.push(word.clone());
@@ -432,10 +431,8 @@ impl Evaluator<'_> {
                         value => value,
                     };
                 }
-                'A' if on => {
-                    if !matches!(entry.value, Value::Assoc(_)) {
-                        entry.value = Value::Assoc(super::assoc::Assoc::default());
-                    }
+                'A' if on && !matches!(entry.value, Value::Assoc(_)) => {
+                    entry.value = Value::Assoc(super::assoc::Assoc::default());
                 }
                 _ => {}
             }

@@ -79,7 +79,7 @@ impl Evaluator<'_> {
             return Err(Stop::Run(self.need(format!("the expression `{source}` is not understood"))));
         };
         let chars: Vec<char> = text.chars().collect();
-        let Some(found) = regex.find(&chars, &mut self.budget) else {
+        let Ok(found) = regex.find(&chars, &mut self.budget) else {
             return Err(self.budget.exhausted("an expression takes too many steps"));
         };
         let groups = found.as_deref().unwrap_or_default();

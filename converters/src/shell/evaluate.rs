@@ -49,6 +49,19 @@ impl From<SyntaxError> for Stop {
     }
 }
 
+/// How the last substitution of a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Substituted {
+    /// There was none.
+    No,
+    /// With a status, where it is known.
+    With(Option<i32>),
+}
+
+/// A budget that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent;
+
 /// How much may be done.
 #[derive(Debug, Clone)]
 pub struct Budget {
@@ -132,7 +145,7 @@ pub struct Evaluator<'n> {
     pub(super) positional_known: bool,
     /// The status of the last command, where it is known.
     pub(super) status: Option<i32>,
-    pub(super) substitution_status: Option<Option<i32>>,
+    pub(super) substituted: Substituted,
     /// What is printed, where somebody reads it.
     pub(super) output: Option<String>,
     pub(super) input: Option<super::redirects::Input>,
@@ -156,7 +169,7 @@ impl<'n> Evaluator<'n> {
             positional: Vec::new(),
             positional_known: false,
             status: Some(0),
-            substitution_status: None,
+            substituted: Substituted::No,
             output: None,
             input: None,
             budget,
@@ -411,12 +424,12 @@ impl<'n> Evaluator<'n> {
         match result {
             Ok(mut text) => {
                 text.truncate(text.trim_end_matches('\n').len());
-                self.substitution_status = Some(self.status);
+                self.substituted = Substituted::With(self.status);
                 Ok(text)
             }
             Err(Stop::Run(mut need) | Stop::Unknown(mut need)) => {
                 need.line = line;
-                self.substitution_status = Some(None);
+                self.substituted = Substituted::With(None);
                 Err(Stop::Unknown(need))
             }
             Err(stop) => Err(stop),
@@ -615,11 +628,14 @@ impl<'n> Evaluator<'n> {
 
     fn simple(&mut self, assignments: &[Word], words: &[Word]) -> Result<(), Stop> {
         if words.is_empty() {
-            self.substitution_status = None;
+            self.substituted = Substituted::No;
             for word in assignments {
                 self.assign_word(word)?;
             }
-            self.status = self.substitution_status.take().unwrap_or(Some(0));
+            self.status = match self.substituted {
+                Substituted::No => Some(0),
+                Substituted::With(status) => status,
+            };
             return Ok(());
         }
         let name = &words[0].text;

@@ -144,7 +144,10 @@ fn sequence(texts: &[&str]) -> Option<String> {
     if !(0..=100_000).contains(&count) {
         return None;
     }
-    Some((0..count).map(|index| format!("{}\n", from + index * step)).collect())
+    let numbers: Vec<String> = (0..=count)
+        .map(|index| if index < count { (from + index * step).to_string() } else { String::new() })
+        .collect();
+    Some(numbers.join("\n"))
 }
 
 fn line_count(texts: &[&str]) -> Option<usize> {
@@ -433,7 +436,7 @@ impl Substitution {
         let mut at = 0;
         let mut after_match = false;
         while at <= chars.len() {
-            let Some(groups) = self.regex.find_from(chars, at, budget)? else { break };
+            let Some(groups) = self.regex.find_from(chars, at, budget).ok()? else { break };
             let (from, to) = groups[0].unwrap_or((at, at));
             out.extend(&chars[at..from]);
             // An empty match right behind a match is none.

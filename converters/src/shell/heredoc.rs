@@ -1,7 +1,7 @@
 // converters/src/shell/heredoc.rs
 //! Here-documents: announced by a redirection, read when the line ends, and then put where they were announced.
 
-use super::parse::{Parsed, Parser};
+use super::parse::Parser;
 use super::syntax::{Command, Document, Kind, List, Word};
 
 /// A document whose text begins on the next line.
@@ -34,7 +34,7 @@ impl Parser<'_> {
     }
 
     /// Reads the texts of the documents that the line before announced.
-    pub fn read_documents(&mut self) -> Parsed<()> {
+    pub fn read_documents(&mut self) {
         for pending in std::mem::take(&mut self.pending) {
             let mut body = String::new();
             while self.at < self.bytes.len() {
@@ -64,7 +64,6 @@ impl Parser<'_> {
             }
             self.documents[pending.number] = body;
         }
-        Ok(())
     }
 
     /// Puts every document where it was announced.

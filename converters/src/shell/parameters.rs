@@ -1,7 +1,7 @@
 // converters/src/shell/parameters.rs
 //! `$name` and all of `${...}`.
 
-use super::evaluate::{Evaluator, Stop};
+use super::evaluate::{Evaluator, Spent, Stop};
 use super::expand::{Mode, leading_name};
 use super::fields::{Bit, joined};
 use super::parse::Parser;
@@ -315,9 +315,9 @@ impl Evaluator<'_> {
             pattern.suffix(&chars, longest, budget).map(|found| found.map(|start| &chars[..start]))
         };
         match found {
-            Some(Some(rest)) => Ok(rest.iter().collect()),
-            Some(None) => Ok(text.to_owned()),
-            None => Err(self.budget.exhausted("a pattern takes too many steps")),
+            Ok(Some(rest)) => Ok(rest.iter().collect()),
+            Ok(None) => Ok(text.to_owned()),
+            Err(Spent) => Err(self.budget.exhausted("a pattern takes too many steps")),
         }
     }
 
@@ -366,13 +366,13 @@ impl Evaluator<'_> {
         }
         if kind == '%' {
             return match pattern.suffix(&chars, true, &mut self.budget) {
-                Some(Some(start)) => {
+                Ok(Some(start)) => {
                     out.extend(&chars[..start]);
                     put_replacement(replacement, &chars[start..], &mut out);
                     Ok(out)
                 }
-                Some(None) => Ok(text.to_owned()),
-                None => Err(self.budget.exhausted("a pattern takes too many steps")),
+                Ok(None) => Ok(text.to_owned()),
+                Err(Spent) => Err(self.budget.exhausted("a pattern takes too many steps")),
             };
         }
         while at <= chars.len() {
@@ -380,7 +380,7 @@ impl Evaluator<'_> {
                 break;
             }
             let found = pattern.prefix(&chars[at..], true, &mut self.budget);
-            let Some(found) = found else {
+            let Ok(found) = found else {
                 return Err(self.budget.exhausted("a pattern takes too many steps"));
             };
             match found {
@@ -413,10 +413,9 @@ impl Evaluator<'_> {
                     None => true,
                 };
             match kind {
-                '^' if chosen => out.extend(c.to_uppercase()),
                 ',' if chosen => out.extend(c.to_lowercase()),
                 '~' if chosen && c.is_uppercase() => out.extend(c.to_lowercase()),
-                '~' if chosen => out.extend(c.to_uppercase()),
+                '^' | '~' if chosen => out.extend(c.to_uppercase()),
                 _ => out.push(c),
             }
         }

@@ -83,7 +83,7 @@ impl<'t> Parser<'t> {
     pub fn line(&self) -> usize {
         let (at, line) = self.counted.get();
         let (from, line) = if self.at >= at { (at, line) } else { (0, self.first_line) };
-        let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+        let count = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count() - 1;
         let line = line + count(&self.bytes[from..self.at.min(self.bytes.len())]);
         self.counted.set((self.at.min(self.bytes.len()), line));
         line
@@ -134,13 +134,13 @@ impl<'t> Parser<'t> {
             if self.peek() != Some(b'\n') {
                 return Ok(());
             }
-            self.newline()?;
+            self.newline();
         }
     }
 
-    fn newline(&mut self) -> Parsed<()> {
+    fn newline(&mut self) {
         self.at += 1;
-        self.read_documents()
+        self.read_documents();
     }
 
     /// The plain word at this place, for reserved words.
@@ -196,7 +196,7 @@ impl<'t> Parser<'t> {
                 let mut statement = parser.statement()?;
                 parser.skip_blanks();
                 match parser.peek() {
-                    Some(b'\n') => parser.newline()?,
+                    Some(b'\n') => parser.newline(),
                     Some(b';') if !parser.list_ends() => parser.at += 1,
                     Some(b'&') => {
                         parser.at += 1;
@@ -274,10 +274,7 @@ impl<'t> Parser<'t> {
 
     fn command(&mut self) -> Parsed<Command> {
         let line = self.line();
-        let kind = match self.compound()? {
-            Some(kind) => kind,
-            None => return self.simple(line),
-        };
+        let Some(kind) = self.compound()? else { return self.simple(line) };
         let mut redirects = Vec::new();
         if !matches!(kind, Kind::Function(_) | Kind::Coprocess(_)) {
             self.skip_blanks();
@@ -557,9 +554,8 @@ impl<'t> Parser<'t> {
         self.at = start + left.len() + operator.len();
         self.skip_blanks();
         let line = self.line();
-        let target = match self.word()? {
-            Some(word) => word,
-            None => return self.error(format!("`{operator}` needs a word behind it")),
+        let Some(target) = self.word()? else {
+            return self.error(format!("`{operator}` needs a word behind it"));
         };
         let document = match *operator {
             "<<" | "<<-" => Some(self.announce(&target, *operator == "<<-", line)),

@@ -1,7 +1,7 @@
 // converters/src/shell/pattern.rs
 //! Patterns: `*`, `?`, brackets and, where asked for, the extended ones such as `+([0-9])`.
 
-use super::evaluate::Budget;
+use super::evaluate::{Budget, Spent};
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
@@ -42,29 +42,29 @@ impl Pattern {
     }
 
     /// Length of the longest or shortest match at the start.
-    pub fn prefix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Option<Option<usize>> {
+    pub fn prefix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Result<Option<usize>, Spent> {
         let lengths: Vec<usize> = if longest { (0..=text.len()).rev().collect() } else { (0..=text.len()).collect() };
         if let Some(plain) = self.literal() {
             let length = plain.chars().count();
-            return Some((length <= text.len() && plain.chars().eq(text[..length].iter().copied())).then_some(length));
+            return Ok((length <= text.len() && plain.chars().eq(text[..length].iter().copied())).then_some(length));
         }
         for length in lengths {
-            if self.matches(&text[..length], budget)? {
-                return Some(Some(length));
+            if self.matches(&text[..length], budget).ok_or(Spent)? {
+                return Ok(Some(length));
             }
         }
-        Some(None)
+        Ok(None)
     }
 
     /// Start of the longest or shortest match at the end.
-    pub fn suffix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Option<Option<usize>> {
+    pub fn suffix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Result<Option<usize>, Spent> {
         let starts: Vec<usize> = if longest { (0..=text.len()).collect() } else { (0..=text.len()).rev().collect() };
         for start in starts {
-            if self.matches(&text[start..], budget)? {
-                return Some(Some(start));
+            if self.matches(&text[start..], budget).ok_or(Spent)? {
+                return Ok(Some(start));
             }
         }
-        Some(None)
+        Ok(None)
     }
 }
 
@@ -191,13 +191,16 @@ fn compile(chars: &[char], extended: bool, depth: usize) -> Vec<Node> {
     let mut at = 0;
     while at < chars.len() {
         let c = chars[at];
-        if extended && depth < 16 && "?*+@!".contains(c) && chars.get(at + 1) == Some(&'(') {
-            if let Some((alternatives, end)) = alternatives(chars, at + 2) {
-                let alternatives = alternatives.into_iter().map(|part| compile(part, true, depth + 1)).collect();
-                nodes.push(Node::Group { kind: c, alternatives });
-                at = end;
-                continue;
-            }
+        if extended
+            && depth < 16
+            && "?*+@!".contains(c)
+            && chars.get(at + 1) == Some(&'(')
+            && let Some((alternatives, end)) = alternatives(chars, at + 2)
+        {
+            let alternatives = alternatives.into_iter().map(|part| compile(part, true, depth + 1)).collect();
+            nodes.push(Node::Group { kind: c, alternatives });
+            at = end;
+            continue;
         }
         match c {
             '\\' if at + 1 < chars.len() => {

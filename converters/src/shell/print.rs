@@ -6,13 +6,13 @@
 use std::fmt::Write;
 
 use super::parse::parse;
-use super::syntax::{ArmEnd, Command, Condition, Function, Kind, Link, List, Redirect, Statement, Word};
+use super::syntax::{Arm, ArmEnd, Command, Condition, Function, Kind, Link, List, Redirect, Statement, Word};
 
 /// Returns a function's definition as `declare -f` prints it.
 #[must_use]
 pub fn function(function: &Function) -> String {
     let mut printer = Printer::default();
-    let _ = write!(printer.out, "{} () \n", function.name);
+    let _ = writeln!(printer.out, "{} () ", function.name);
     printer.function_body(&function.body);
     printer.out.push('\n');
     printer.out
@@ -193,39 +193,7 @@ impl<'a> Printer<'a> {
                 self.out.push_str("done");
             }
             Kind::Case { word, arms } => {
-                self.out.push_str("case ");
-                self.word(word);
-                self.out.push_str(" in ");
-                self.indent += 4;
-                for arm in arms {
-                    self.newline();
-                    for (index, pattern) in arm.patterns.iter().enumerate() {
-                        if index > 0 {
-                            self.out.push_str(" | ");
-                        }
-                        self.word(pattern);
-                    }
-                    self.out.push(')');
-                    self.indent += 4;
-                    self.newline();
-                    if arm.body.is_empty() {
-                        // Bash leaves the line empty.
-                        self.out.truncate(self.out.trim_end_matches(' ').len());
-                    } else {
-                        self.list(&arm.body);
-                        self.documents();
-                    }
-                    self.indent -= 4;
-                    self.newline();
-                    self.out.push_str(match arm.end {
-                        ArmEnd::Break => ";;",
-                        ArmEnd::Fall => ";&",
-                        ArmEnd::Test => ";;&",
-                    });
-                }
-                self.indent -= 4;
-                self.newline();
-                self.out.push_str("esac");
+                self.case(word, arms);
             }
             Kind::Arithmetic(text) => {
                 let _ = write!(self.out, "(({text}))");
@@ -236,7 +204,7 @@ impl<'a> Printer<'a> {
                 self.out.push_str(" ]]");
             }
             Kind::Function(function) => {
-                let _ = write!(self.out, "function {} () \n", function.name);
+                let _ = writeln!(self.out, "function {} () ", function.name);
                 // A function is shared, so its text is printed apart.
                 let mut inner = Printer { indent: self.indent, ..Printer::default() };
                 inner.function_body(&function.body);
@@ -250,6 +218,42 @@ impl<'a> Printer<'a> {
         for redirect in &command.redirects {
             self.redirect(redirect);
         }
+    }
+
+    fn case(&mut self, word: &'a Word, arms: &'a [Arm]) {
+        self.out.push_str("case ");
+        self.word(word);
+        self.out.push_str(" in ");
+        self.indent += 4;
+        for arm in arms {
+            self.newline();
+            for (index, pattern) in arm.patterns.iter().enumerate() {
+                if index > 0 {
+                    self.out.push_str(" | ");
+                }
+                self.word(pattern);
+            }
+            self.out.push(')');
+            self.indent += 4;
+            self.newline();
+            if arm.body.is_empty() {
+                // Bash leaves the line empty.
+                self.out.truncate(self.out.trim_end_matches(' ').len());
+            } else {
+                self.list(&arm.body);
+                self.documents();
+            }
+            self.indent -= 4;
+            self.newline();
+            self.out.push_str(match arm.end {
+                ArmEnd::Break => ";;",
+                ArmEnd::Fall => ";&",
+                ArmEnd::Test => ";;&",
+            });
+        }
+        self.indent -= 4;
+        self.newline();
+        self.out.push_str("esac");
     }
 
     fn redirect(&mut self, redirect: &'a Redirect) {

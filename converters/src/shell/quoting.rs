@@ -69,13 +69,14 @@ pub(crate) fn unescape(text: &str, escapes: Escapes) -> (String, bool) {
                 Some(value) => bytes.push(value as u8),
                 None => bytes.extend_from_slice(b"\\x"),
             },
-            'u' | 'U' => match number(&mut at, if kind == 'u' { 4 } else { 8 }, 16) {
-                Some(value) => push(&mut bytes, char::from_u32(value).unwrap_or('\u{fffd}')),
-                None => {
+            'u' | 'U' => {
+                if let Some(value) = number(&mut at, if kind == 'u' { 4 } else { 8 }, 16) {
+                    push(&mut bytes, char::from_u32(value).unwrap_or('\u{fffd}'));
+                } else {
                     bytes.push(b'\\');
                     push(&mut bytes, kind);
                 }
-            },
+            }
             _ => {
                 bytes.push(b'\\');
                 push(&mut bytes, kind);

@@ -102,7 +102,7 @@ impl Evaluator<'_> {
             }
         }
         let outer_input = match input {
-            Some(input) => Some(std::mem::replace(&mut self.input, Some(input))),
+            Some(input) => Some(self.input.replace(input)),
             None => None,
         };
         let outer_output = if sink { Some(self.output.take()) } else { None };

@@ -3,7 +3,7 @@
 //!
 //! The match is the leftmost and, among those, the longest one; the groups are those of the first way to it.
 
-use super::evaluate::Budget;
+use super::evaluate::{Budget, Spent};
 use super::pattern::in_class;
 
 /// A compiled expression.
@@ -44,13 +44,13 @@ impl Regex {
         (compiler.at == compiler.chars.len()).then_some(Self { root, groups: compiler.groups })
     }
 
-    /// Finds the match and its groups. The outer `None` is a budget that is used up.
-    pub fn find(&self, text: &[char], budget: &mut Budget) -> Option<Option<Groups>> {
+    /// Finds the match and its groups. An error when the budget is used up.
+    pub fn find(&self, text: &[char], budget: &mut Budget) -> Result<Option<Groups>, Spent> {
         self.find_from(text, 0, budget)
     }
 
     /// The same, from a place in the text on.
-    pub fn find_from(&self, text: &[char], from: usize, budget: &mut Budget) -> Option<Option<Groups>> {
+    pub fn find_from(&self, text: &[char], from: usize, budget: &mut Budget) -> Result<Option<Groups>, Spent> {
         for start in from..=text.len() {
             let mut best: Option<(usize, Groups)> = None;
             let mut groups: Groups = vec![None; self.groups];
@@ -61,12 +61,13 @@ impl Regex {
                     best = Some((end, found));
                 }
                 Some(end == text.len())
-            })?;
+            })
+            .ok_or(Spent)?;
             if let Some((_, groups)) = best {
-                return Some(Some(groups));
+                return Ok(Some(groups));
             }
         }
-        Some(None)
+        Ok(None)
     }
 }
 

@@ -376,9 +376,9 @@ impl Evaluator<'_> {
         if let Some(variable) = self.variables.get(&name) {
             let (lower, upper) = (variable.lower, variable.upper);
             if lower || upper {
-                array.values_mut().for_each(|text| {
+                for text in array.values_mut() {
                     *text = if lower { text.to_lowercase() } else { text.to_uppercase() };
-                });
+                }
             }
         }
         self.put(&name, Value::Indexed(array));

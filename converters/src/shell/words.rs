@@ -50,12 +50,11 @@ impl Parser<'_> {
         let mut depth = 0_usize;
         while let Some(byte) = self.peek() {
             match byte {
-                b' ' | b'\t' | b'\n' if depth == 0 => break,
+                b' ' | b'\t' | b'\n' | b')' if depth == 0 => break,
                 b'(' => {
                     depth += 1;
                     self.at += 1;
                 }
-                b')' if depth == 0 => break,
                 b')' => {
                     depth -= 1;
                     self.at += 1;
