@@ -52,6 +52,8 @@ const NOISE: &[(&str, &str)] = &[
     ("line /proc/self/status: *voluntary_ctxt_switches", "it counts"),
     ("file /proc/self/net/netlink", "sockets have numbers"),
     ("file /proc/self/net/unix", "sockets have numbers"),
+    ("file /proc/self/net/sockstat", "it counts the sockets of the whole machine, and their memory"),
+    ("file /proc/self/net/protocols", "it counts the sockets of the whole machine, and their memory"),
     ("file /proc/self/net/softnet_stat", "it counts packets, the whole machine's"),
     ("file /proc/self/net/stat/rt_cache", "it counts packets, the whole machine's"),
 ];
