@@ -7,6 +7,7 @@
 mod builds;
 mod cli;
 mod config;
+mod convert;
 mod cook;
 mod docs;
 mod install;
