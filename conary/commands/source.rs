@@ -196,12 +196,12 @@ fn pin(word: &str, sources: &SourceArgs, store: &StoreArgs, context: &Context<'_
         Err(error) => return Err(error.into()),
     };
     for source in &pinned.sources {
-        let size = text::size(source.size_bytes);
-        context.ui.story("Pinned", &format!("{} ({size}) from {}", source.url, source.origin));
-        context.ui.line(&format!("{} {}", source.digest, source.url))?;
+        let size = source.size_bytes.map(|bytes| format!(" ({})", text::size(bytes))).unwrap_or_default();
+        context.ui.story("Pinned", &format!("{}{size} from {}", source.url, source.origin));
+        context.ui.line(&format!("{} {}", source.pin, source.url))?;
     }
     if pinned.sources.is_empty() {
-        context.ui.story("Unchanged", "every source has a checksum");
+        context.ui.story("Unchanged", "every source is pinned");
     } else {
         fs::write(&file, &pinned.text).map_err(unusable)?;
         context.ui.story("Written", &shown);

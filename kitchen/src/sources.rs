@@ -128,7 +128,7 @@ pub fn identify(
             AdditionalFrom::Git { commit, .. } => committed(store, commit, false)?,
         };
         let Some(content) = content else { return Ok(None) };
-        all.push(input(Which::Additional(position), additional.file_name(), content));
+        all.push(input(Which::Additional(position), additional.laid_out_as(), content));
     }
     for (position, patch) in recipe.patches.iter().enumerate() {
         let content = if patch.checksum.is_empty() {
@@ -346,7 +346,8 @@ impl Lay<'_> {
         };
         if let Content::Tree(tree) = one.content {
             // A repository lies in a directory of its own, where nothing says otherwise.
-            let to = if additional.extract_to.is_some() { into } else { into.join(&one.file_name) };
+            let named = additional.extract_to.is_none() || additional.name.is_some();
+            let to = if named { into.join(additional.laid_out_as()) } else { into };
             return self.tree_over(one, &tree, &to);
         }
         let file = self.store.open_object(&one.content.digest())?;
@@ -358,7 +359,7 @@ impl Lay<'_> {
             self.unpack(one, &into)?;
             return Ok(());
         }
-        let to = into.join(&one.file_name);
+        let to = into.join(additional.laid_out_as());
         let mut file = self.store.open_object(&one.content.digest())?;
         let mut copy = File::create_new(&to).map_err(place(&one.file_name))?;
         io::copy(&mut file, &mut copy).map_err(place(&one.file_name))?;

@@ -166,6 +166,7 @@ impl FromStr for Digest {
             return Err(match name.to_ascii_lowercase().as_str() {
                 "md5" => DigestError::Weak { algorithm: "md5" },
                 "sha1" | "sha-1" => DigestError::Weak { algorithm: "sha1" },
+                "cksum" => DigestError::Weak { algorithm: "cksum" },
                 _ => DigestError::UnknownAlgorithm { name: name.to_owned() },
             });
         };
@@ -204,10 +205,10 @@ fn hex_value(digit: u8) -> Option<u8> {
 /// Why a text is not a digest.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DigestError {
-    /// MD5 and SHA-1 prove nothing: files with a chosen digest can be made.
+    /// MD5, SHA-1 and CRCs prove nothing: files with a chosen digest can be made.
     #[error("{algorithm} cannot prove what a file is: files with equal {algorithm} can be made at will")]
     Weak {
-        /// `md5` or `sha1`.
+        /// `md5`, `sha1` or `cksum`.
         algorithm: &'static str,
     },
     /// A name before the colon that no algorithm has.

@@ -159,7 +159,7 @@ fn source_fields(fields: &mut Fields, source: &Source) {
 
 /// Adds what a build sees of a further source beside its content.
 fn additional_fields(fields: &mut Fields, prefix: &str, additional: &Additional) {
-    fields.insert(format!("{prefix}.file"), additional.file_name().to_owned());
+    fields.insert(format!("{prefix}.file"), additional.laid_out_as().to_owned());
     if let AdditionalFrom::Git { commit, .. } = &additional.from {
         fields.insert(format!("{prefix}.commit"), commit.clone());
     }
@@ -299,6 +299,7 @@ flag = "-s"
             ("source.archive", "x-1.0.tar.gz\"\nch", "y-1.0.tar.gz\"\nch"),
             ("source.extract_dir", "\"inside\"", "\"outside\""),
             ("source.additional[0].file", "more.tar.gz", "most.tar.gz"),
+            ("source.additional[0].file", "extract = true", "extract = true\nname = \"most\""),
             ("source.additional[0].extract", "extract = true", "extract = false"),
             ("source.additional[0].extract_to", "\"more\"", "\"most\""),
             ("source.additional[1].file", "lib.git", "lob.git"),

@@ -180,6 +180,8 @@ pub struct Signature {
 pub struct Additional {
     /// What it is.
     pub from: AdditionalFrom,
+    /// What it is called where it is laid out, if not as its URL ends.
+    pub name: Option<String>,
     /// Whether it is unpacked; by default when it is an archive.
     pub extract: Option<bool>,
     /// The directory below the source that it goes to.
@@ -187,7 +189,13 @@ pub struct Additional {
 }
 
 impl Additional {
-    /// Returns the name of the file, or of the repository's directory.
+    /// Returns what the file, or the repository's directory, is called where it is laid out.
+    #[must_use]
+    pub fn laid_out_as(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.file_name())
+    }
+
+    /// Returns the name of the file, or of the repository's directory, by its URL.
     #[must_use]
     pub fn file_name(&self) -> &str {
         match &self.from {
@@ -380,6 +388,7 @@ mod tests {
         }
         let git = |url: &str| Additional {
             from: AdditionalFrom::Git { url: url.to_owned(), commit: String::new() },
+            name: None,
             extract: None,
             extract_to: None,
         };

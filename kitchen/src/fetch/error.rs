@@ -27,6 +27,16 @@ pub enum FetchError {
         /// What came.
         actual: Digest,
     },
+    /// What was received is not what a checksum says that counts only while a recipe is pinned.
+    #[error("source {file} is not what its packager had\n  expected {expected}  got {actual}")]
+    Other {
+        /// The source.
+        file: String,
+        /// What the recipe says.
+        expected: String,
+        /// What came.
+        actual: String,
+    },
     /// No place gave the source.
     #[error("source {file} cannot be fetched{}", list(tried))]
     Unreachable {
@@ -121,6 +131,10 @@ impl FetchError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Other { .. } => {
+                "look at what the server sent: if upstream changed the file and you trust the new one, take the old checksum out of \
+                 the recipe".to_owned()
+            }
             Self::Mismatch { .. } => {
                 "if upstream re-released it, check why, then put the new digest into the recipe: `conary source pin` shows it".to_owned()
             }

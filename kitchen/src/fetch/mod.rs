@@ -17,6 +17,7 @@ mod package;
 mod pin;
 mod place;
 mod signature;
+mod weak;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

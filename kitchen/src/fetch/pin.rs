@@ -1,9 +1,10 @@
 // kitchen/src/fetch/pin.rs
-//! `source pin`: fetches what has no checksum and writes its SHA-256 into the recipe.
+//! `source pin`: fetches what has no checksum and writes its SHA-256 into the recipe; looks up the commits of branches and tags.
 //!
-//! A `checksum` that is missing is added, and one that says nothing is replaced: MD5, SHA-1, zeros, `SKIP` and the like. The rest of
-//! the text, comments and all, stays as it was. A person is shown where the bytes came from, because the first
-//! fetch trusts the place alone.
+//! A `checksum` that is missing is added, and one that proves nothing is replaced: MD5, SHA-1, zeros, `SKIP` and the like. What
+//! MD5, SHA-1 and `cksum` say must hold for the bytes that came. A `commit` that is missing, or names a reference (`refs/tags/v1`, `refs/heads/main`,
+//! `HEAD`), becomes the commit that it is now. The rest of the text, comments and all, stays as it was. A person is shown where
+//! the bytes came from, because the first fetch trusts the place alone.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,9 @@ use toml_edit::{DocumentMut, Item, TableLike, value};
 
 use super::error::FetchError;
 use super::file::Wanted;
+use super::weak::Weak;
 use super::{Event, Fetching, Options};
+use crate::shown::shown;
 
 /// What pinning made of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +37,10 @@ pub struct PinnedSource {
     pub url: String,
     /// Where the bytes came from, behind all redirects.
     pub origin: String,
-    /// How many they are.
-    pub size_bytes: u64,
-    /// Their SHA-256.
-    pub digest: Digest,
+    /// How many they are; nothing for a repository.
+    pub size_bytes: Option<u64>,
+    /// Their SHA-256, or the commit.
+    pub pin: String,
 }
 
 /// Why a recipe was not pinned.
@@ -67,10 +70,19 @@ impl PinError {
     }
 }
 
-/// A section without a checksum.
+/// A section without a pin.
 struct Unpinned {
     /// The keys that lead to it; a number for one of a list.
     path: Vec<Step>,
+    what: What,
+}
+
+/// What a section lacks.
+enum What {
+    /// The checksum of a file; these hold for it and prove nothing.
+    Checksum { weak: Vec<Weak> },
+    /// The commit that a reference of a repository names.
+    Commit { reference: String },
 }
 
 #[derive(Clone)]
@@ -107,7 +119,10 @@ pub fn pin(
     // So that the recipe can be read before its files are fetched.
     let stand_in = Digest::new(Algorithm::Sha256, &[0x5a; 32]).expect("because a SHA-256 has 32 bytes");
     for place in &unpinned {
-        set_checksum(&mut document, &place.path, &stand_in);
+        match place.what {
+            What::Checksum { .. } => set(&mut document, &place.path, "checksum", &stand_in.to_string(), None),
+            What::Commit { .. } => set(&mut document, &place.path, "commit", &"5a".repeat(20), None),
+        }
     }
     let recipe = recipes::parse(&document.to_string(), file_name).and_then(|recipe| recipe.expand(facts));
     let recipe = recipe.map_err(|diagnostics| {
@@ -120,33 +135,49 @@ pub fn pin(
     let fetching = Fetching::new(store, directory, options, cancel, events)?;
     let mut sources = Vec::new();
     for place in &unpinned {
-        let Some((url, name, mirrors)) = wanted(&recipe, &place.path) else { continue };
-        let obtained =
-            fetching.unclaimed(&Wanted { url: &url, file_name: &name, checksums: &[], mirrors: &mirrors })?;
-        let digest = obtained.digests[&Algorithm::Sha256];
-        set_checksum(&mut document, &place.path, &digest);
-        sources.push(PinnedSource {
-            section: section(&place.path),
-            url,
-            origin: obtained.origin,
-            size_bytes: obtained.size_bytes,
-            digest,
-        });
+        let section = section(&place.path);
+        match &place.what {
+            What::Checksum { weak } => {
+                let Some((url, name, mirrors)) = wanted(&recipe, &place.path) else { continue };
+                let obtained = fetching
+                    .unclaimed(&Wanted { url: &url, file_name: &name, checksums: &[], mirrors: &mirrors }, weak)?;
+                let pin = obtained.digests[&Algorithm::Sha256].to_string();
+                set(&mut document, &place.path, "checksum", &pin, None);
+                let size_bytes = Some(obtained.size_bytes);
+                sources.push(PinnedSource { section, url, origin: obtained.origin, size_bytes, pin });
+            }
+            What::Commit { reference } => {
+                let Some(url) = repository(&recipe, &place.path) else { continue };
+                let (pin, place_asked) = fetching.resolve(&url, reference)?;
+                set(&mut document, &place.path, "commit", &pin, Some(reference));
+                let origin = format!("{reference} of {place_asked}");
+                sources.push(PinnedSource { section, url, origin, size_bytes: None, pin });
+            }
+        }
     }
     Ok(Pinned { text: if sources.is_empty() { text.to_owned() } else { document.to_string() }, sources })
 }
 
 impl Fetching<'_> {
-    /// Fetches a file of which nothing is known.
-    fn unclaimed(&self, wanted: &Wanted) -> Result<super::file::Obtained, FetchError> {
+    /// Fetches a file of which nothing is known that would prove what it is.
+    fn unclaimed(&self, wanted: &Wanted, weak: &[Weak]) -> Result<super::file::Obtained, FetchError> {
         let obtained = self.find_anywhere(wanted)?;
+        if !weak.is_empty() {
+            let path = || Path::new(wanted.file_name).to_owned();
+            let mut file = self.store.open_object(&obtained.object)?;
+            let other = Weak::check(weak, &mut file).map_err(|source| FetchError::Read { path: path(), source })?;
+            if let Some((expected, actual)) = other {
+                let (expected, actual) = (expected.to_string(), actual.to_string());
+                return Err(FetchError::Other { file: shown(wanted.file_name.as_bytes()), expected, actual });
+            }
+        }
         let claims = [obtained.digests[&Algorithm::Sha256]];
         self.remember(&Wanted { checksums: &claims, ..*wanted }, &obtained)?;
         Ok(obtained)
     }
 }
 
-/// Finds every section that names a file and no checksum.
+/// Finds every section that names a file and no checksum, or a repository and no commit.
 fn find_unpinned(document: &DocumentMut) -> Vec<Unpinned> {
     let mut found = Vec::new();
     let mut check = |table: &dyn TableLike, key: &str, path: Vec<Step>, local_is_fine: bool| {
@@ -154,7 +185,7 @@ fn find_unpinned(document: &DocumentMut) -> Vec<Unpinned> {
         let is_local = !location.contains("://") && !location.starts_with("file:");
         let checksum = table.get("checksum");
         if says_nothing(checksum) && !(checksum.is_none() && local_is_fine && is_local) {
-            found.push(Unpinned { path });
+            found.push(Unpinned { path, what: What::Checksum { weak: weak_of(checksum) } });
         }
     };
     let key = |name: &str| Step::Key(name.to_owned());
@@ -175,7 +206,43 @@ fn find_unpinned(document: &DocumentMut) -> Vec<Unpinned> {
     for (index, table) in tables(patches).into_iter().enumerate() {
         check(table, "file", vec![key("patches"), key("files"), Step::Index(index)], true);
     }
+    find_references(document, &mut found);
     found
+}
+
+/// Finds every section that names a repository and, for a commit, a reference or nothing.
+fn find_references(document: &DocumentMut, found: &mut Vec<Unpinned>) {
+    let mut check = |table: &dyn TableLike, path: Vec<Step>| {
+        if table.get("git").and_then(Item::as_str).is_none() {
+            return;
+        }
+        let of_tag = || table.get("tag").and_then(Item::as_str).map(|tag| format!("refs/tags/{tag}"));
+        let reference = match table.get("commit") {
+            None => of_tag().or(Some("HEAD".to_owned())),
+            Some(commit) => {
+                commit.as_str().filter(|text| text.starts_with("refs/") || *text == "HEAD").map(str::to_owned)
+            }
+        };
+        found.extend(reference.map(|reference| Unpinned { path, what: What::Commit { reference } }));
+    };
+    let key = |name: &str| Step::Key(name.to_owned());
+    let Some(source) = document.get("source").and_then(Item::as_table_like) else { return };
+    check(source, vec![key("source")]);
+    for (name, item) in source.get("arch").and_then(Item::as_table_like).into_iter().flat_map(|arches| arches.iter()) {
+        if let Some(table) = item.as_table_like() {
+            check(table, vec![key("source"), key("arch"), key(name)]);
+        }
+    }
+    for (index, table) in tables(source.get("additional")).into_iter().enumerate() {
+        check(table, vec![key("source"), key("additional"), Step::Index(index)]);
+    }
+}
+
+/// What a checksum says that proves nothing.
+fn weak_of(checksum: Option<&Item>) -> Vec<Weak> {
+    let one = checksum.and_then(Item::as_str).into_iter();
+    let several = checksum.and_then(Item::as_array).into_iter().flatten().filter_map(|value| value.as_str());
+    one.chain(several).filter_map(Weak::parse).collect()
 }
 
 /// Whether a checksum is missing or pins nothing. One that is merely malformed is an error for its author.
@@ -202,7 +269,8 @@ fn tables(item: Option<&Item>) -> Vec<&dyn TableLike> {
     inline.into_iter().flatten().map(|table| table as &dyn TableLike).collect()
 }
 
-fn set_checksum(document: &mut DocumentMut, path: &[Step], digest: &Digest) {
+/// Sets one key of a section; what stands around a value that is there stays, and `remark` becomes a comment behind it.
+fn set(document: &mut DocumentMut, path: &[Step], key: &str, text: &str, remark: Option<&str>) {
     let mut item = document.as_item_mut();
     let mut steps = path.iter().peekable();
     while let Some(step) = steps.next() {
@@ -222,25 +290,46 @@ fn set_checksum(document: &mut DocumentMut, path: &[Step], digest: &Digest) {
                 inline.map(|table| table as &mut dyn TableLike)
             };
             if let Some(table) = table {
-                put(table, digest);
+                put(table, key, text, remark);
             }
             return;
         }
     }
     if let Some(table) = item.as_table_like_mut() {
-        put(table, digest);
+        put(table, key, text, remark);
     }
 }
 
-/// Sets a section's checksum; what stands around one that is there stays.
-fn put(table: &mut dyn TableLike, digest: &Digest) {
-    match table.get_mut("checksum").and_then(Item::as_value_mut) {
+fn put(table: &mut dyn TableLike, key: &str, text: &str, remark: Option<&str>) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
-            let decor = old.decor().clone();
-            *old = digest.to_string().into();
+            let mut decor = old.decor().clone();
+            let is_bare =
+                decor.suffix().and_then(|suffix| suffix.as_str()).is_none_or(|suffix| suffix.trim().is_empty());
+            if let Some(remark) = remark.filter(|_| is_bare) {
+                decor.set_suffix(format!(" # {remark}"));
+            }
+            *old = text.into();
             *old.decor_mut() = decor;
         }
-        None => drop(table.insert("checksum", value(digest.to_string()))),
+        None => drop(table.insert(key, value(text))),
+    }
+}
+
+/// The repository that a section of the expanded recipe names.
+fn repository(recipe: &Recipe, path: &[Step]) -> Option<String> {
+    let of = |source: &Source| match source {
+        Source::Git { url, .. } => Some(url.clone()),
+        _ => None,
+    };
+    match path {
+        [Step::Key(_)] => of(&recipe.source),
+        [_, Step::Key(_), Step::Key(arch)] => of(recipe.arch_sources.get(arch)?),
+        [_, _, Step::Index(index)] => match &recipe.additional.get(*index)?.from {
+            AdditionalFrom::Git { url, .. } => Some(url.clone()),
+            AdditionalFrom::Archive { .. } => None,
+        },
+        _ => None,
     }
 }
 

@@ -57,7 +57,8 @@ fn digest(reader: &mut Reader<'_>, text: &Text) -> Option<Digest> {
 
 /// Reads a full commit, in lower case.
 pub(super) fn commit<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
-    let hint = "run `git ls-remote URL TAG` and write all 40 hexadecimal digits; `tag` may say which tag it is";
+    let hint = "run `conary source pin RECIPE`, which looks it up, or `git ls-remote URL TAG` and write all 40 hexadecimal \
+                digits; `tag` may say which tag it is";
     if !section.has("commit") {
         let message = "`git` has no `commit`: branches and tags can move".to_owned();
         reader.missing(section.key_span("git"), message, hint);

@@ -48,8 +48,8 @@ pub(super) const KEYS: [&str; 13] = [
 ];
 
 /// Keys of a further source.
-pub(super) const ADDITIONAL_KEYS: [&str; 8] =
-    ["url", "git", "checksum", "signature", "keys", "commit", "extract", "extract_to"];
+pub(super) const ADDITIONAL_KEYS: [&str; 9] =
+    ["url", "git", "checksum", "signature", "keys", "commit", "name", "extract", "extract_to"];
 
 /// All sources of a recipe.
 pub(super) struct Sources {
@@ -225,7 +225,20 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     };
     let extract = reader.boolean(section, "extract");
     let extract_to = inner_path(reader, section, "extract_to", "the build directory");
-    Some(Additional { from: from?, extract, extract_to })
+    let name = name(reader, section);
+    Some(Additional { from: from?, name, extract, extract_to })
+}
+
+/// Reads the name under which a further source is laid out.
+fn name<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
+    let text = reader.text(section, "name")?;
+    let name = &text.full;
+    if matches!(name.as_str(), "" | "." | "..") || name.contains('/') || name.contains(char::is_control) {
+        let hint = "write the name alone; `extract_to` says into which directory it goes".to_owned();
+        reader.report(text.span, format!("{} is not the name of a file", quote(name)), hint);
+        return None;
+    }
+    Some(text.carried)
 }
 
 #[cfg(test)]
@@ -349,6 +362,12 @@ mod tests {
         let names: Vec<&str> = recipe.additional.iter().map(Additional::file_name).collect();
         assert_eq!(names, ["a.tar", "b", "b.conf"]);
         assert_eq!(recipe.additional[2].extract, Some(false));
+        let recipe = sound(
+            "[[source.additional]]\nurl = 'https://e.example/get?file=7'\nchecksum = 'SHA256'\nname = 'a-%(version)s.tar'\n\
+             [[source.additional]]\ngit = 'https://e.example/b.git'\ncommit = '0123456789abcdef0123456789abcdef01234567'\nname = 'c'\n",
+        );
+        let names: Vec<&str> = recipe.additional.iter().map(Additional::laid_out_as).collect();
+        assert_eq!(names, ["a-%(version)s.tar", "c"]);
         let git = "git = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\n";
         check(&[
             (
@@ -375,6 +394,12 @@ mod tests {
                 "7:11",
                 "must be true or false, found text",
                 "without quotes",
+            ),
+            (
+                "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nname = 'x/y'\n",
+                "7:8",
+                "`x/y` is not the name of a file",
+                "`extract_to` says into which directory",
             ),
             (
                 "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nextract_to = '../x'\n",

@@ -9,6 +9,7 @@
 //! credential helper has a part in it. A repository on this machine is read in place.
 
 mod export;
+mod reference;
 mod transport;
 mod wire;
 
@@ -132,6 +133,12 @@ pub enum GitError {
     NoTag {
         /// The tag.
         tag: String,
+    },
+    /// There is no such branch or tag.
+    #[error("the repository has no {reference}")]
+    NoReference {
+        /// Its full name.
+        reference: String,
     },
     /// The tag names another commit.
     #[error("tag {tag} is not the commit of the recipe\n  expected {expected}  got {actual}")]
@@ -578,27 +585,14 @@ fn local_git_directory(path: &Path) -> Result<PathBuf, GitError> {
     if common.join("objects").is_dir() { Ok(common) } else { Err(none()) }
 }
 
-/// The references of a repository on this machine that have a tag's name.
+/// The reference of a repository on this machine that is this tag.
 fn local_tags(git: &Path, tag: &str) -> Result<Vec<(Id, Vec<u8>)>, GitError> {
-    if tag.split('/').any(|part| part.is_empty() || part == "..") {
-        return Err(GitError::NoTag { tag: tag.to_owned() });
-    }
     let name = format!("refs/tags/{tag}");
-    let loose = std::fs::read(git.join(&name)).ok().and_then(|content| Id::parse(content.trim_ascii()));
-    let packed = || {
-        let content = std::fs::read_to_string(git.join("packed-refs")).ok()?;
-        let line = content.lines().find(|line| line.get(41..) == Some(&name))?;
-        Id::parse(line.as_bytes().get(..40)?)
-    };
-    let Some(mut id) = loose.or_else(packed) else { return Err(GitError::NoTag { tag: tag.to_owned() }) };
-    // A tag object names what it is a tag of in its first line.
-    let objects = Objects::open(&git.join("objects"))?;
-    for _ in 0..NESTING {
-        let Ok(content) = objects.read(id, ObjectType::Tag, 16 << 20) else { break };
-        let target = content.strip_prefix(b"object ").and_then(|rest| Id::parse(rest.get(..40)?));
-        id = target.ok_or(GitError::Malformed { what: "the tag is malformed" })?;
+    match reference::local(git, &name) {
+        Ok(id) => Ok(vec![(id, name.into_bytes())]),
+        Err(GitError::NoReference { .. }) => Err(GitError::NoTag { tag: tag.to_owned() }),
+        Err(error) => Err(error),
     }
-    Ok(vec![(id, name.into_bytes())])
 }
 
 /// The claim that a recipe makes with a commit: where the store keeps what it turned out to be.

@@ -197,6 +197,17 @@ fn list(talk: &mut dyn Talk, prefixes: &str) -> Result<Vec<(Id, Vec<u8>)>, GitEr
     }
 }
 
+/// Asks which commit a reference names.
+pub(super) fn resolve(talk: &mut dyn Talk, reference: &str) -> Result<Id, GitError> {
+    let references = match greet(talk)? {
+        Server::Two { .. } => list(talk, &format!("ref-prefix {reference}\n"))?,
+        Server::Zero { references, .. } => references,
+    };
+    let peeled = format!("{reference}^{{}}");
+    let find = |name: &str| references.iter().find(|(_, found)| found == name.as_bytes()).map(|(id, _)| *id);
+    find(&peeled).or_else(|| find(reference)).ok_or_else(|| GitError::NoReference { reference: reference.to_owned() })
+}
+
 /// Whether the tag names the commit, itself or by a tag object.
 pub(super) fn check_tag(references: &[(Id, Vec<u8>)], tag: &str, commit: Id) -> Result<(), GitError> {
     let full = format!("refs/tags/{tag}");

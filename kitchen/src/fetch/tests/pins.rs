@@ -27,7 +27,7 @@ fn only_the_missing_checksums_are_added() {
     );
     let pinned = bench.pin(&text).unwrap();
     let list: Vec<(&str, &str, String)> =
-        pinned.sources.iter().map(|one| (&*one.section, &*one.origin, one.digest.to_string())).collect();
+        pinned.sources.iter().map(|one| (&*one.section, &*one.origin, one.pin.clone())).collect();
     let expected = [
         ("source", real.url("/a-1.0.tar"), sha256(b"main")),
         ("source.additional 1", real.url("/extra"), sha256(b"extra")),
@@ -62,8 +62,9 @@ fn a_checksum_that_says_nothing_is_replaced() {
     let bench = Bench::new();
     bench.write("a.tar", "a");
     for checksum in [
-        "md5:d41d8cd98f00b204e9800998ecf8427e",
-        "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "md5:0cc175b9c0f1b6a831c399e269772661",
+        "sha1:86f7e437faa5a7fce15d1ddcb9eaeaea377667b8",
+        "cksum:1220704766",
         "SKIP",
         &format!("sha256:{}", "0".repeat(64)),
     ] {
@@ -72,6 +73,15 @@ fn a_checksum_that_says_nothing_is_replaced() {
         );
         let pinned = bench.pin(&text).unwrap_or_else(|error| panic!("{checksum}: {error}"));
         assert_eq!(pinned.text, text.replace(checksum, &sha256(b"a")));
+    }
+    // What proves nothing must hold all the same.
+    for checksum in ["'md5:d41d8cd98f00b204e9800998ecf8427e'", "['SKIP', 'cksum:1']"] {
+        let text =
+            format!("[package]\nname = \"a\"\nversion = \"1\"\n[source]\narchive = \"a.tar\"\nchecksum = {checksum}\n");
+        match bench.pin(&text) {
+            Err(PinError::Fetch(FetchError::Other { file, .. })) => assert_eq!(file, "a.tar"),
+            other => panic!("{checksum}: {other:?}"),
+        }
     }
     // A slip of the pen is for its author to see.
     let slip = "[package]\nname = \"a\"\nversion = \"1\"\n[source]\narchive = \"a.tar\"\nchecksum = \"sha256:1234\"\n";

@@ -499,3 +499,37 @@ fn an_additional_repository_is_named_after_its_url() {
     let fetched = bench.fetch(&text).unwrap().remove(0);
     assert_eq!((fetched.which, &*fetched.file_name), (Which::Additional(0), "extra"));
 }
+
+#[test]
+fn references_are_looked_up_while_a_recipe_is_pinned() {
+    let bench = patient();
+    let repositories = Repositories::new();
+    let (two, zero) = (repositories.over_http(true), repositories.over_http(false));
+    let local = repositories.path("hello").display().to_string();
+    let newest = &repositories.commits[2];
+    for url in [&local, &two.url("/hello/.git"), &zero.url("/hello/.git")] {
+        let text = format!(
+            "[package]\nname = \"a\"\nversion = \"1\"\n[source]\ngit = \"{url}\"\ntag = \"v2\"\n[[source.additional]]\ngit = \"{url}\"\ncommit = \
+             \"refs/heads/main\"\nname = \"b\"\n[[source.additional]]\ngit = \"{url}\"\ncommit = \"refs/tags/light\"\n[[source.additional]]\ngit = \
+             \"{url}\"\ncommit = \"HEAD\"\n"
+        );
+        assert!(recipes::parse(&text, "recipe.toml").is_err(), "a reference is no pin");
+        let pin = |text: &str| {
+            pin(text, "recipe.toml", &bench.directory(), &facts(), &bench.store, &bench.options, &bench.cancel, &|_| {})
+        };
+        let pinned = pin(&text).unwrap();
+        let pins: Vec<&String> = pinned.sources.iter().map(|source| &source.pin).collect();
+        assert_eq!(pins, [&repositories.commits[1], newest, &repositories.commits[1], newest], "{url}");
+        assert!(pinned.text.contains(&format!("commit = \"{newest}\" # refs/heads/main\n")), "{}", pinned.text);
+        assert!(recipes::parse(&pinned.text, "recipe.toml").is_ok(), "{}", pinned.text);
+        assert!(pin(&pinned.text).unwrap().sources.is_empty());
+        for missing in ["refs/heads/none", "refs/tags/../heads/main"] {
+            match pin(&text.replace("refs/heads/main", missing)) {
+                Err(PinError::Fetch(FetchError::Git { source, .. })) => {
+                    assert!(matches!(*source, git::GitError::NoReference { .. }), "{source}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
