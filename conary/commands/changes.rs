@@ -282,7 +282,10 @@ impl<'a> Story<'a> {
                 let how = if *forward { "completed" } else { "taken back" };
                 self.ui.story("Recovered", &format!("changeset {number} of an interrupted command was {how}"));
             }
-            Event::Importing { spec } => self.now(Some(self.ui.task("Importing", spec))),
+            Event::Importing { spec, others: 0 } => self.now(Some(self.ui.task("Importing", spec))),
+            Event::Importing { spec, others } => {
+                self.now(Some(self.ui.task("Importing", &format!("{spec} and {others} more"))));
+            }
             Event::Ingested { troves } => {
                 self.now(None);
                 self.ui.detail("Imported", &text::count(*troves as u64, "trove", "troves"));

@@ -9,10 +9,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::prelude::*;
 use recipes::Digest;
 use store::ccs::Package;
+use store::place::Prepared;
 use store::root_db::{ChangesetRow, RootDb, Settlement, State, TriggerDone};
-use store::{Node, Reference, Store, StoreError};
+use store::{Batch, Node, Reference, Store, StoreError};
 
 use crate::apply::Apply;
 use crate::beneath::{self, Beneath, Directories};
@@ -23,7 +25,7 @@ use crate::owners::Owners;
 use crate::paths;
 use crate::plan::{Import, Origin, Plan, Put, What, Work};
 use crate::root::Root;
-use crate::stage::{self, Stage};
+use crate::stage::{self, Stage, Unsynced};
 use crate::trigger;
 
 /// A changeset that happened.
@@ -74,14 +76,14 @@ impl Root {
             return Err(CommitError::ReadOnly);
         };
         let work = &plan.work;
-        // What comes into the store is not referred to before it is registered, nor linked before it is staged.
-        let _hold = own.hold()?;
         self.check_space(own, work, sources)?;
-        ingest(own, work, sources, cancel, events)?;
-        keep_displaced(&self.beneath, own, work)?;
-        register(own, &self.path, plan)?;
+        // What comes into the store is in this batch until everything is staged: one barrier serves both.
+        let batch = own.batch()?;
+        ingest(own, &batch, work, sources, cancel, events)?;
+        keep_displaced(&self.beneath, &batch, work)?;
         let set_off = trigger::set_off(db, work)?;
-        self.carry_out(db, own, work, Settles { row: row.clone(), set_off, trigger: None }, cancel, events)?;
+        let settles = Settles { row: row.clone(), set_off, trigger: None };
+        self.carry_out(db, own, batch, work, settles, cancel, events)?;
         let failed = self.run_due(db, cancel, events)?;
         Ok(Changeset { number: Some(work.number), row, failed })
     }
@@ -104,36 +106,47 @@ impl Root {
             returns_to: None,
             changes: Vec::new(),
         };
-        self.carry_out(db, own, work, Settles { row, set_off: Vec::new(), trigger: Some(done) }, cancel, events)
+        let settles = Settles { row, set_off: Vec::new(), trigger: Some(done) };
+        self.carry_out(db, own, own.batch()?, work, settles, cancel, events)
     }
 
-    /// Everything from staging to cleaning up.
+    /// Everything from staging to cleaning up; `batch` has what came into the store.
+    #[allow(clippy::too_many_arguments)]
     fn carry_out(
         &self,
         db: &mut RootDb,
         own: &Store,
+        batch: Batch<'_>,
         work: &Work,
         settles: Settles,
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<(), CommitError> {
-        let mut stage = self.stage(own, work, cancel, events)?;
-        prepare(&mut stage, own, work, cancel)?;
-        for warning in stage.owners.warnings() {
-            events(Event::Warning(warning));
-        }
-
+        // No collection takes what came in before the root is known to refer to it.
+        let _hold = own.hold()?;
+        let mut stage = self.stage(own, &batch, work, cancel, events)?;
         let touched = stage::touched(&self.beneath, self.options.uid, work)?;
-        db.begin(work.number, &to_json(&touched))?;
-        let journal = match stage_all(&mut stage, work, settles, &touched) {
+        let staged = {
+            let prepared = prepare(&mut stage, &batch, work, cancel)?;
+            for warning in stage.owners.warnings() {
+                events(Event::Warning(warning));
+            }
+            db.begin(work.number, &to_json(&touched))?;
+            stage_all(&mut stage, &batch, &prepared, work, settles, &touched)
+        };
+        let journal = staged.and_then(|(journal, unsynced)| {
+            batch.commit()?;
+            register(own, &self.path, work)?;
+            unsynced.sync()?;
+            pass_commit_point(&self.beneath, db, &journal, cancel, events)?;
+            Ok(journal)
+        });
+        let journal = match journal {
             Ok(journal) => journal,
             Err(error) => {
                 return Err(undo(&self.beneath, db, work.number, &touched, events, error));
             }
         };
-        if let Err(error) = pass_commit_point(&self.beneath, db, &journal, cancel, events) {
-            return Err(undo(&self.beneath, db, work.number, &touched, events, error));
-        }
         events(Event::Committed { number: work.number });
         finish(&self.beneath, db, work.number, journal, &touched, events)
     }
@@ -154,9 +167,11 @@ impl Root {
         let (Some(own), true) = (self.store.as_ref(), self.options.write) else {
             return Err(CommitError::ReadOnly);
         };
-        let _hold = own.hold()?;
         self.check_space(own, &plan.work, sources)?;
-        let troves = ingest(own, &plan.work, sources, cancel, events)?;
+        let _hold = own.hold()?;
+        let batch = own.batch()?;
+        let troves = ingest(own, &batch, &plan.work, sources, cancel, events)?;
+        batch.commit()?;
         let references: Vec<_> = plan.work.troves.iter().map(|trove| Reference::Trove(trove.digest)).collect();
         own.add_root_refs(&self.path, &references)?;
         Ok(troves)
@@ -165,6 +180,7 @@ impl Root {
     fn stage<'a>(
         &'a self,
         own: &'a Store,
+        batch: &Batch<'_>,
         work: &Work,
         cancel: &'a AtomicBool,
         events: &'a dyn Fn(Event),
@@ -174,7 +190,7 @@ impl Root {
         let coming = |path: &[u8]| -> Result<Option<Vec<u8>>, CommitError> {
             let put = work.puts.iter().find(|put| put.path == path && put.over.is_none());
             match put.map(|put| &put.what) {
-                Some(What::File { object, .. }) => Ok(Some(own.read(object)?)),
+                Some(What::File { object, .. }) => Ok(Some(batch.read(object)?)),
                 _ => Ok(None),
             }
         };
@@ -184,42 +200,41 @@ impl Root {
     }
 }
 
-/// Brings the troves of a plan into the root's store.
+/// Brings the troves of a plan, as far as the root's store does not have them, into a batch of it; returns how many.
+///
+/// Several packages are taken in at once: each by itself has often no more than one frame to decode.
 fn ingest(
     own: &Store,
+    batch: &Batch<'_>,
     work: &Work,
     sources: &[&Store],
     cancel: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<usize, CommitError> {
-    let mut troves = 0;
+    let mut coming = Vec::new();
     for import in &work.imports {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(CommitError::Interrupted);
-        }
         if !own.has_trove(&import.digest)? {
-            bring(own, import, sources, cancel, events)?;
-            troves += 1;
+            coming.push(import);
         }
     }
-    if troves > 0 {
-        events(Event::Ingested { troves });
+    if let Some((first, others)) = coming.split_first() {
+        events(Event::Importing { spec: first.spec.clone(), others: others.len() });
     }
-    Ok(troves)
+    coming.par_iter().try_for_each(|import| bring(batch, import, sources, cancel))?;
+    if !coming.is_empty() {
+        events(Event::Ingested { troves: coming.len() });
+    }
+    Ok(coming.len())
 }
 
-fn bring(
-    own: &Store,
-    import: &Import,
-    sources: &[&Store],
-    cancel: &AtomicBool,
-    events: &dyn Fn(Event),
-) -> Result<(), CommitError> {
-    events(Event::Importing { spec: import.spec.clone() });
+fn bring(batch: &Batch<'_>, import: &Import, sources: &[&Store], cancel: &AtomicBool) -> Result<(), CommitError> {
+    if cancel.load(Ordering::Relaxed) {
+        return Err(CommitError::Interrupted);
+    }
     match &import.from {
         Origin::Own => Ok(()),
         Origin::Source(at) => match sources.get(*at) {
-            Some(source) => copy_trove(source, own, &import.digest, cancel),
+            Some(source) => copy_trove(source, batch, &import.digest, cancel),
             None => Err(CommitError::NoSource { spec: import.spec.clone() }),
         },
         Origin::Package(path) => {
@@ -229,16 +244,14 @@ fn bring(
             if package.id() != import.digest {
                 return Err(CommitError::PackageChanged { path: path.clone() });
             }
-            package.import(own, cancel, &|_, _| {}).map_err(fail)?;
-            Ok(())
+            package.import_into(batch, cancel, &|_, _| {}).map_err(fail)
         }
     }
 }
 
-/// Copies a trove from one store to another; every byte is checked on the way.
-fn copy_trove(from: &Store, to: &Store, trove: &Digest, cancel: &AtomicBool) -> Result<(), CommitError> {
+/// Copies a trove from another store into a batch; every byte is checked on the way.
+fn copy_trove(from: &Store, batch: &Batch<'_>, trove: &Digest, cancel: &AtomicBool) -> Result<(), CommitError> {
     let manifest = from.trove(trove)?;
-    let batch = to.batch()?;
     let mut done: HashSet<Digest> = HashSet::new();
     for component in manifest.components.values() {
         let tree = from.tree(&component.tree)?;
@@ -246,10 +259,10 @@ fn copy_trove(from: &Store, to: &Store, trove: &Digest, cancel: &AtomicBool) -> 
             if cancel.load(Ordering::Relaxed) {
                 return Err(CommitError::Interrupted);
             }
-            let Node::File { object, .. } = &entry.node else {
+            let Node::File { object, size } = &entry.node else {
                 continue;
             };
-            if !done.insert(*object) || to.has(object)? {
+            if !done.insert(*object) || batch.is_here(object, *size)? {
                 continue;
             }
             let (actual, _) = batch.add_file(&mut from.open_object(object)?, entry.mode)?;
@@ -260,19 +273,13 @@ fn copy_trove(from: &Store, to: &Store, trove: &Digest, cancel: &AtomicBool) -> 
         }
         batch.add_tree(&tree)?;
     }
-    batch.commit()?;
-    to.put_trove(&manifest)?;
-    to.add_signatures(trove, &from.signatures(trove)?)?;
+    batch.add_trove(manifest, from.signatures(trove)?);
     Ok(())
 }
 
 /// Keeps the content of what the changeset displaces, and checks that it is what the plan saw.
-fn keep_displaced(root: &Beneath, own: &Store, work: &Work) -> Result<(), CommitError> {
-    if work.displaced.is_empty() {
-        return Ok(());
-    }
+fn keep_displaced(root: &Beneath, batch: &Batch<'_>, work: &Work) -> Result<(), CommitError> {
     let mut directories = Directories::new(root);
-    let batch = own.batch()?;
     for (thing, _) in &work.displaced {
         let Some(expected) = thing.object else {
             continue;
@@ -286,47 +293,62 @@ fn keep_displaced(root: &Beneath, own: &Store, work: &Work) -> Result<(), Commit
             return Err(CommitError::Changed { path: thing.path.clone() });
         }
     }
-    batch.commit()?;
     Ok(())
 }
 
 /// Tells the store what the root will refer to; history keeps it for rollbacks.
-fn register(own: &Store, root: &Path, plan: &Plan) -> Result<(), CommitError> {
-    let work = &plan.work;
+fn register(own: &Store, root: &Path, work: &Work) -> Result<(), CommitError> {
     let troves = work.troves.iter().map(|trove| Reference::Trove(trove.digest));
     let objects = work.displaced.iter().filter_map(|(thing, _)| thing.object);
     let references: Vec<Reference> = troves.chain(objects.map(Reference::Object)).collect();
+    if references.is_empty() {
+        return Ok(());
+    }
     Ok(own.add_root_refs(root, &references)?)
 }
 
 /// Makes the link variants; where the store turns out to have lost something, packages give it again.
-fn prepare(stage: &mut Stage<'_>, own: &Store, work: &Work, cancel: &AtomicBool) -> Result<(), CommitError> {
+fn prepare<'b>(
+    stage: &mut Stage<'_>,
+    batch: &'b Batch<'b>,
+    work: &Work,
+    cancel: &AtomicBool,
+) -> Result<Prepared<'b>, CommitError> {
     use store::ErrorKind::{Damaged, NotFound};
-    match stage.prepare(&work.puts) {
+    match stage.prepare(batch, &work.puts) {
         Err(error) if matches!(error.kind(), Damaged | NotFound) => {
             let mut again = false;
             for import in &work.imports {
                 if matches!(import.from, Origin::Package(_)) {
-                    bring(own, import, &[], cancel, stage.events)?;
+                    bring(batch, import, &[], cancel)?;
                     again = true;
                 }
             }
-            if again { Ok(stage.prepare(&work.puts)?) } else { Err(error.into()) }
+            if again { Ok(stage.prepare(batch, &work.puts)?) } else { Err(error.into()) }
         }
         other => Ok(other?),
     }
 }
 
-/// Stages everything and writes down what comes after the commit point.
+/// Stages everything and writes down what comes after the commit point. What was staged is not durable yet.
+///
+/// What came into the store is written to the disk meanwhile.
 fn stage_all(
     stage: &mut Stage<'_>,
+    batch: &Batch<'_>,
+    prepared: &Prepared<'_>,
     work: &Work,
     settles: Settles,
     touched: &[Touched],
-) -> Result<Journal, CommitError> {
+) -> Result<(Journal, Unsynced), CommitError> {
     Apply::new(stage.root, stage.events).open_up(touched)?;
     let mut files = work.files.clone();
-    let steps = stage.run(work, &mut files)?;
+    let (steps, unsynced) = std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| batch.flush());
+        let staged = stage.run(work, prepared, &mut files);
+        flushed.join().expect("because writing out does not panic")?;
+        staged
+    })?;
     let settlement = Settlement {
         changeset: settles.row,
         leaving: work.leaving.clone(),
@@ -339,7 +361,7 @@ fn stage_all(
         set_off: settles.set_off,
         trigger: settles.trigger,
     };
-    Ok(Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) })
+    Ok((Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) }, unsynced))
 }
 
 /// Returns the rows whose content is put as packaged, so that it can be known again.

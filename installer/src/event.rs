@@ -12,10 +12,12 @@ pub enum Event {
         /// Whether it went forward to the new state, or back to the old one.
         forward: bool,
     },
-    /// A package is being brought into the root's store.
+    /// Packages are being brought into the root's store.
     Importing {
-        /// Its spec.
+        /// The spec of the first.
         spec: String,
+        /// How many come with it.
+        others: usize,
     },
     /// The root's store has every object that the changeset needs.
     Ingested {

@@ -14,9 +14,9 @@ use recipes::Digest;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 use store::durable::{self, Dirty, Written};
-use store::place::{Attributes, Placement, dress};
+use store::place::{Attributes, Placement, Prepared, dress};
 use store::root_db::FileRow;
-use store::{Store, StoreError};
+use store::{Batch, Store, StoreError};
 
 use crate::beneath::{self, Beneath, Directories};
 use crate::decide::applied_mode;
@@ -70,11 +70,11 @@ impl Queue<'_> {
         self.files.len() >= FILES_TOGETHER || self.directories.len() >= DIRECTORIES_TOGETHER
     }
 
-    fn work_off(&mut self, store: &Store, steps: &mut [Step]) -> Result<(), CommitError> {
+    fn work_off(&mut self, store: &Store, prepared: &Prepared<'_>, steps: &mut [Step]) -> Result<(), CommitError> {
         let place = |file: &Coming<'_>| {
             let Coming { object, size, share, dress, directory, name } = file;
             let placement = Placement { object, size: *size, attributes: dress.attributes(), share: *share };
-            store.place(&placement, directory.as_fd(), name).map(drop)
+            store.place(&placement, prepared, directory.as_fd(), name).map(drop)
         };
         if self.files.len() < THREADS_FROM {
             self.files.iter().try_for_each(place)?;
@@ -164,15 +164,15 @@ impl Stage<'_> {
         (self.events)(Event::Warning(warning));
     }
 
-    /// Makes the link variants in the store that the new files need.
-    pub fn prepare(&mut self, puts: &[Put]) -> Result<(), StoreError> {
+    /// Makes the link variants that the new files need, in the batch that comes into the store with them.
+    pub fn prepare<'b>(&mut self, batch: &'b Batch<'b>, puts: &[Put]) -> Result<Prepared<'b>, StoreError> {
         let mut dressed = Vec::new();
         for put in puts {
             if let What::File { object, size, private, .. } = &put.what {
                 dressed.push((object, *size, !*private, self.dress(put)));
             }
         }
-        self.store.prepare_placements(dressed.iter().map(|(object, size, share, dress)| Placement {
+        batch.prepare(dressed.iter().map(|(object, size, share, dress)| Placement {
             object,
             size: *size,
             attributes: dress.attributes(),
@@ -180,10 +180,15 @@ impl Stage<'_> {
         }))
     }
 
-    /// Stages everything, durably, and returns the steps of the journal in their order.
+    /// Stages everything; returns the steps of the journal in their order, and what is to be synced before they count.
     ///
     /// Fills in what is applied in the rows of `files`.
-    pub fn run(&mut self, work: &Work, files: &mut [Vec<FileRow>]) -> Result<Vec<Step>, CommitError> {
+    pub fn run(
+        &mut self,
+        work: &Work,
+        prepared: &Prepared<'_>,
+        files: &mut [Vec<FileRow>],
+    ) -> Result<(Vec<Step>, Unsynced), CommitError> {
         let mut directories = Directories::new(self.root);
         let mut filling: Vec<Filling> = Vec::new();
         let mut groups = Groups::new();
@@ -201,7 +206,7 @@ impl Stage<'_> {
                 queue.directories.extend(filling.pop());
             }
             if queue.is_full() {
-                queue.work_off(self.store, &mut steps)?;
+                queue.work_off(self.store, prepared, &mut steps)?;
             }
             let dress = self.dress(put);
             self.tell_left_off(put, &dress);
@@ -236,7 +241,7 @@ impl Stage<'_> {
                     queue.files.push(Coming { object, size: *size, share: !private, dress, directory, name });
                     continue;
                 }
-                What::File { .. } => self.file(put, &directory, &name, &dress, &mut groups)?,
+                What::File { .. } => self.file(put, prepared, &directory, &name, &dress, &mut groups)?,
             }
             written.add(&directory, &name);
             if let Some(step) = step {
@@ -244,14 +249,14 @@ impl Stage<'_> {
             }
         }
         queue.directories.extend(filling.into_iter().rev());
-        queue.work_off(self.store, &mut steps)?;
-        written.sync().map_err(|source| stage_error("sync", b"", source))?;
-        Ok(in_order(steps, &work.takes, &work.puts))
+        queue.work_off(self.store, prepared, &mut steps)?;
+        Ok((in_order(steps, &work.takes, &work.puts), written))
     }
 
     fn file(
         &self,
         put: &Put,
+        prepared: &Prepared<'_>,
         directory: &Arc<OwnedFd>,
         name: &[u8],
         dress: &Dress,
@@ -273,7 +278,7 @@ impl Stage<'_> {
             }
         }
         let placement = Placement { object, size: *size, attributes: dress.attributes(), share: !private };
-        self.store.place(&placement, directory.as_fd(), name)?;
+        self.store.place(&placement, prepared, directory.as_fd(), name)?;
         if let Some(group) = group {
             groups.entry(group).or_insert_with(|| (Arc::clone(directory), name.to_vec()));
         }
@@ -304,7 +309,7 @@ fn make_link(put: &Put, target: &[u8], directory: &OwnedFd, name: &[u8], dress: 
 
 /// Things that are not durable yet: few of them by name, or the file systems of many.
 #[derive(Default)]
-struct Unsynced {
+pub(crate) struct Unsynced {
     few: Vec<(Arc<OwnedFd>, Vec<u8>)>,
     count: usize,
     file_systems: BTreeMap<u64, Arc<OwnedFd>>,
@@ -326,7 +331,12 @@ impl Unsynced {
         }
     }
 
-    fn sync(&self) -> io::Result<()> {
+    /// Makes it all durable.
+    pub(crate) fn sync(&self) -> Result<(), CommitError> {
+        self.barrier().map_err(|source| stage_error("sync", b"", source))
+    }
+
+    fn barrier(&self) -> io::Result<()> {
         if self.count >= SYNC_ALL_FROM {
             return sync_file_systems(self.file_systems.values());
         }

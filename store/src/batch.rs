@@ -2,21 +2,25 @@
 //! Batches: many objects, one barrier, one transaction.
 //!
 //! ```text
-//! add: hash, write tmp/batch-PID-N/0, 1, 2 …        (any number of threads)
-//! commit: barrier over contents → rename to objects/ab/… → barrier over directories → rows
+//! add: write objects/ab/… where nothing is, else tmp/work-PID-N/0, 1, 2 …        (any number of threads)
+//! commit: barrier over temporary files → rename them to objects/ab/… → barrier over files and directories → rows
 //! ```
 //!
-//! A batch holds a lease, so what it found to be present stays present. A process that dies in the
-//! middle leaves files without rows: the temporary directory is removed by the next batch or gc, objects that were already named
-//! by the next gc. Content that is there already is not written.
+//! Rows are the truth about `objects/`: a file without one is nobody's, whatever its name and content. So content whose digest is known
+//! before it is written gets its own name at once, which saves a rename and a barrier for each batch. Only where a row speaks of that
+//! name, where a file has it already (another process writes it, or a killed one left it), or where the digest is not known yet, a temporary name takes the
+//! content, and is moved over at commit.
+//!
+//! A batch holds an epoch, so what it found to be present stays present, and gc leaves files without rows alone. A process that dies in the
+//! middle leaves such files: the next gc removes them. Content that is there already is not written.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use recipes::Digest;
 use rusqlite::params;
@@ -25,18 +29,20 @@ use rustix::io::Errno;
 
 use crate::Store;
 use crate::cas::{self, Variant};
+use crate::ccs::Signature;
 use crate::condemned;
 use crate::copy::{self, How};
 use crate::database::signed;
 use crate::durable::{self, Dirty, Written};
 use crate::error::StoreError;
 use crate::hold::Hold;
+use crate::manifest::Manifest;
+use crate::object_writer::ObjectWriter;
 use crate::place::Placement;
 use crate::tree::Tree;
+use crate::troves::{self, Prepared};
+use crate::trust;
 use crate::work::Work;
-
-/// How much of a content in pieces is gathered before it is hashed and written.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// How many files lie in one directory while they are written: a directory of thousands is searched for long, and its lock is
 /// what threads wait for.
@@ -64,18 +70,60 @@ pub struct Committed {
 /// Objects on their way into the store. Threads may share one; dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct Batch<'s> {
-    store: &'s Store,
+    pub(crate) store: &'s Store,
     work: Work,
     next: AtomicU64,
     pending: Mutex<HashMap<Digest, BTreeMap<Variant, Pending>>>,
+    troves: Mutex<Vec<(Manifest, Vec<Signature>)>>,
+    shards: Shards,
+    /// Names that this batch took and wants no more.
+    unwanted: Mutex<Vec<(Digest, Variant)>>,
     _hold: Hold,
 }
 
-/// An object that is written and not yet in place.
+/// An object that is written and that no row speaks of yet.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
-    temporary: u64,
+    spot: Spot,
     size: u64,
+}
+
+/// Under which name a file was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spot {
+    /// Its own.
+    Named,
+    /// A temporary one, by its number.
+    Temporary(u64),
+}
+
+/// The directories of objects by their first byte, opened when they are first used.
+#[derive(Debug)]
+struct Shards {
+    open: Box<[OnceLock<OwnedFd>]>,
+    /// Whether any was made: `objects/` must be synced then.
+    made: AtomicBool,
+}
+
+impl Shards {
+    fn new() -> Self {
+        Self { open: (0..=255_u8).map(|_| OnceLock::new()).collect(), made: AtomicBool::new(false) }
+    }
+
+    fn get(&self, store: &Store, byte: u8) -> Result<BorrowedFd<'_>, StoreError> {
+        let place = &self.open[usize::from(byte)];
+        if let Some(directory) = place.get() {
+            return Ok(directory.as_fd());
+        }
+        let (directory, made) = store.shard(byte)?;
+        self.made.fetch_or(made, Ordering::Relaxed);
+        // Another thread may have opened it meanwhile; then one of the two is closed.
+        Ok(place.get_or_init(|| directory).as_fd())
+    }
+
+    fn used(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.open.iter().filter_map(|place| Some(place.get()?.as_fd()))
+    }
 }
 
 impl Store {
@@ -87,7 +135,16 @@ impl Store {
         self.writable()?;
         let hold = self.hold()?;
         let work = Work::make(self)?;
-        Ok(Batch { store: self, work, next: AtomicU64::new(0), pending: Mutex::default(), _hold: hold })
+        Ok(Batch {
+            store: self,
+            work,
+            next: AtomicU64::new(0),
+            pending: Mutex::default(),
+            troves: Mutex::default(),
+            shards: Shards::new(),
+            unwanted: Mutex::default(),
+            _hold: hold,
+        })
     }
 
     /// Keeps a tree as an object, durable on return, and returns its id.
@@ -141,15 +198,22 @@ impl<'s> Batch<'s> {
         self.add_bytes(&tree.encode(), cas::PLAIN_MODE)
     }
 
+    /// Adds a trove, with its signatures as far as they are valid: it is recorded at commit, when what it is made of must be in this
+    /// batch or in the store.
+    pub fn add_trove(&self, manifest: Manifest, signatures: Vec<Signature>) {
+        self.troves.lock().unwrap_or_else(PoisonError::into_inner).push((manifest, signatures));
+    }
+
     /// Adds content whose digest the caller has just computed from these bytes.
     pub(crate) fn add_hashed(&self, object: &Digest, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
         let size = bytes.len() as u64;
         if self.is_here(object, size)? {
             return Ok(());
         }
-        let mut temporary = self.temporary()?;
-        temporary.file.write_all(bytes).map_err(self.failed("write"))?;
-        self.keep(temporary, *object, Variant::of_mode(mode), size, &BTreeMap::new())
+        let variant = Variant::of_mode(mode);
+        let mut file = self.begin(object, &variant)?;
+        file.file.write_all(bytes).map_err(self.failed("write"))?;
+        self.keep(file, *object, variant, size, &BTreeMap::new())
     }
 
     /// Adds what a file holds from its current position to its end; returns its digest and size.
@@ -173,7 +237,7 @@ impl<'s> Batch<'s> {
     /// Begins content that comes in pieces.
     #[must_use]
     pub fn writer(&self, mode: u32) -> ObjectWriter<'_, 's> {
-        ObjectWriter { batch: self, mode, hasher: blake3::Hasher::new(), buffer: Vec::new(), temporary: None, size: 0 }
+        ObjectWriter::new(self, mode)
     }
 
     /// Adds one more variant of content that the store has, by reflink or copy.
@@ -184,13 +248,62 @@ impl<'s> Batch<'s> {
         size: u64,
         xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<(), StoreError> {
-        let added = self.pending().get(object).is_some_and(|found| found.contains_key(variant));
-        if added {
+        if self.has(object, variant) {
             return Ok(());
         }
-        let temporary = self.temporary()?;
-        self.store.copy_object(object, size, None, &temporary.file, How::Any)?;
-        self.keep(temporary, *object, variant.clone(), size, xattrs)
+        let file = self.begin(object, variant)?;
+        self.fill(object, size, &file.file)?;
+        self.keep(file, *object, variant.clone(), size, xattrs)
+    }
+
+    /// Fills a file with content that this batch added, or that the store has.
+    fn fill(&self, object: &Digest, size: u64, to: &File) -> Result<(), StoreError> {
+        if !self.is_coming(object) {
+            return self.store.copy_object(object, size, to, How::Any);
+        }
+        copy::contents(&self.open_object(object)?, to, size, How::Any).map_err(self.failed("write"))
+    }
+
+    /// Reads content that this batch added, or that the store has, and checks that it is what its name says.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read(&self, object: &Digest) -> Result<Vec<u8>, StoreError> {
+        if !self.is_coming(object) {
+            return self.store.read(object);
+        }
+        let mut bytes = Vec::new();
+        self.open_object(object)?.read_to_end(&mut bytes).map_err(self.failed("read"))?;
+        let actual = Digest::blake3(*blake3::hash(&bytes).as_bytes());
+        if actual != *object {
+            let path = self.store.directory().join("objects");
+            return Err(StoreError::Damaged { expected: *object, actual, path });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a tree that this batch added, or that the store has.
+    pub(crate) fn tree(&self, id: &Digest) -> Result<Tree, StoreError> {
+        Tree::decode(&self.read(id)?).map_err(|source| StoreError::Tree { object: *id, source })
+    }
+
+    /// Says whether this batch added the content.
+    pub(crate) fn is_coming(&self, object: &Digest) -> bool {
+        self.pending().contains_key(object)
+    }
+
+    /// Says whether this batch added a variant of it.
+    pub(crate) fn has(&self, object: &Digest, variant: &Variant) -> bool {
+        self.pending().get(object).is_some_and(|found| found.contains_key(variant))
+    }
+
+    /// Finds the file of a variant that this batch added: a directory and a path below it.
+    pub(crate) fn locate(&self, object: &Digest, variant: &Variant) -> Option<(BorrowedFd<'_>, String)> {
+        let spot = self.pending().get(object)?.get(variant)?.spot;
+        Some(match spot {
+            Spot::Named => (self.store.objects(), cas::object_path(object, variant)),
+            Spot::Temporary(number) => (self.work.directory(), temporary_name(number)),
+        })
     }
 
     /// Opens an object that this batch added, or that was there before.
@@ -198,14 +311,24 @@ impl<'s> Batch<'s> {
     /// # Errors
     /// As [`Store::open_object`].
     pub fn open_object(&self, object: &Digest) -> Result<File, StoreError> {
-        let pending =
-            self.pending().get(object).and_then(|variants| variants.values().next().map(|pending| pending.temporary));
-        let Some(number) = pending else {
+        let variant = self.pending().get(object).and_then(|found| found.keys().next().cloned());
+        let Some((directory, path)) = variant.and_then(|variant| self.locate(object, &variant)) else {
             return self.store.open_object(object);
         };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.work.directory(), temporary_name(number), flags, Mode::empty());
+        let file = rustix::fs::openat(directory, path, flags, Mode::empty());
         Ok(file.map_err(|error| self.failed("open")(error.into()))?.into())
+    }
+
+    /// Has the kernel write what was added so far, when that is much, so that the commit waits less. Promises nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: something could not be written, and the batch must be given up.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        if self.pending().len() < durable::SYNCFS_FROM {
+            return Ok(());
+        }
+        durable::sync_file_system(self.work.directory()).map_err(self.failed("sync"))
     }
 
     /// Makes everything added so far durable and part of the store.
@@ -213,71 +336,95 @@ impl<'s> Batch<'s> {
     /// # Errors
     /// [`StoreError`]; the store is then as it was before the batch.
     pub fn commit(self) -> Result<Committed, StoreError> {
-        let pending = std::mem::take(&mut *self.pending());
-        if pending.is_empty() {
-            return Ok(Committed::default());
-        }
-        let mut pending: Vec<((Digest, Variant), Pending)> = pending
-            .into_iter()
+        let mut pending: Vec<((Digest, Variant), Pending)> = self
+            .pending()
+            .iter()
             .flat_map(|(object, variants)| {
-                variants.into_iter().map(move |(variant, pending)| ((object, variant), pending))
+                variants.iter().map(move |(variant, pending)| ((*object, variant.clone()), *pending))
             })
             .collect();
+        let troves = std::mem::take(&mut *self.troves.lock().unwrap_or_else(PoisonError::into_inner));
+        if pending.is_empty() && troves.is_empty() {
+            return Ok(Committed::default());
+        }
         pending.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        self.record(&pending, &troves)?;
+        self.pending().clear();
+        let bytes = pending.iter().map(|(_, pending)| pending.size).sum();
+        Ok(Committed { objects: pending.len() as u64, bytes })
+    }
+
+    /// Gives every file its name, makes files and names durable, and writes the rows about them.
+    fn record(
+        &self,
+        pending: &[((Digest, Variant), Pending)],
+        troves: &[(Manifest, Vec<Signature>)],
+    ) -> Result<(), StoreError> {
         let bytes: u64 = pending.iter().map(|(_, pending)| pending.size).sum();
         let dirty = if pending.len() >= durable::SYNCFS_FROM { Dirty::measure(bytes) } else { Dirty::Ours };
-        let names: Vec<String> = pending.iter().map(|(_, pending)| temporary_name(pending.temporary)).collect();
-        let files: Vec<Written<'_>> =
-            names.iter().map(|name| Written { directory: self.work.directory(), name: name.as_bytes() }).collect();
+        let paths: Vec<String> =
+            pending.iter().map(|((object, variant), _)| cas::object_path(object, variant)).collect();
+        let temporary: Vec<(&str, u8, String)> = pending
+            .iter()
+            .zip(&paths)
+            .filter_map(|(((object, _), pending), path)| match pending.spot {
+                Spot::Named => None,
+                Spot::Temporary(number) => Some((path.as_str(), object.as_bytes()[0], temporary_name(number))),
+            })
+            .collect();
+        let mut files: Vec<Written<'_>> = temporary
+            .iter()
+            .map(|(_, _, name)| Written { directory: self.work.directory(), name: name.as_bytes() })
+            .collect();
         durable::barrier(self.work.directory(), &files, dirty).map_err(self.failed("sync"))?;
-        // From the first name to its row: a file without a row is garbage to gc.
+        // From the first rename to the rows: gc would take the new file for the old one that a row speaks of.
         let _lease = self.store.lease()?;
-        let shards = self.name(&pending, &names)?;
-        let directories: Vec<BorrowedFd<'_>> = shards.iter().map(AsFd::as_fd).collect();
-        durable::barrier_directories(self.store.objects(), &directories, dirty).map_err(self.failed("sync"))?;
+        let troves: Vec<(Prepared<'_>, &[Signature])> = troves
+            .iter()
+            .map(|(manifest, signatures)| {
+                Ok((self.store.prepare_trove_of(manifest, Some(self))?, signatures.as_slice()))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        for (path, byte, name) in &temporary {
+            let shard = self.shards.get(self.store, *byte)?;
+            durable::rename(self.work.directory(), name.as_str(), shard, &path[3..])
+                .map_err(StoreError::io("name", self.store.directory().join("objects").join(path)))?;
+        }
+        files.clear();
+        for (((object, _), pending), path) in pending.iter().zip(&paths) {
+            if pending.spot == Spot::Named {
+                let directory = self.shards.get(self.store, object.as_bytes()[0])?;
+                files.push(Written { directory, name: &path.as_bytes()[3..] });
+            }
+        }
+        files.extend(self.shards.used().map(|directory| Written { directory, name: b"." }));
+        if self.shards.made.load(Ordering::Relaxed) {
+            files.push(Written { directory: self.store.objects(), name: b"." });
+        }
+        durable::barrier(self.work.directory(), &files, dirty).map_err(self.failed("sync"))?;
         self.store.database().write("record objects", |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET size_bytes = excluded.size_bytes",
             )?;
-            for ((object, variant), Pending { size, .. }) in &pending {
+            for ((object, variant), Pending { size, .. }) in pending {
                 insert.execute(params![object.as_bytes(), variant.to_string(), signed(*size)])?;
             }
-            condemned::replaced(transaction, pending.iter().map(|((object, variant), _)| (object, variant)))
-        })?;
-        Ok(Committed { objects: pending.len() as u64, bytes })
-    }
-
-    /// Moves the written files to their places; returns the directories that changed.
-    fn name(&self, pending: &[((Digest, Variant), Pending)], names: &[String]) -> Result<Vec<OwnedFd>, StoreError> {
-        let mut shards: Vec<OwnedFd> = Vec::new();
-        let mut made_any = false;
-        let mut current = None;
-        for (((object, variant), _), name) in pending.iter().zip(names) {
-            let byte = object.as_bytes()[0];
-            if current != Some(byte) {
-                let (directory, made) = self.store.shard(byte)?;
-                shards.push(directory);
-                made_any |= made;
-                current = Some(byte);
+            condemned::replaced(transaction, pending.iter().map(|((object, variant), _)| (object, variant)))?;
+            for (trove, signatures) in &troves {
+                troves::insert(transaction, trove)?;
+                trust::insert_signatures(transaction, &trove.id, signatures)?;
             }
-            let path = cas::object_path(object, variant);
-            let Some(directory) = shards.last() else {
-                continue;
-            };
-            durable::rename(self.work.directory(), name.as_str(), directory, &path[3..])
-                .map_err(StoreError::io("name", self.store.directory().join("objects").join(&path)))?;
-        }
-        if made_any {
-            let objects = self.store.objects().try_clone_to_owned();
-            shards.push(objects.map_err(self.failed("open"))?);
-        }
-        Ok(shards)
+            Ok(())
+        })
     }
 
     /// Says whether content is in this batch or whole in the store.
-    pub(crate) fn is_here(&self, object: &Digest, size: u64) -> Result<bool, StoreError> {
-        if self.pending().contains_key(object) {
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn is_here(&self, object: &Digest, size: u64) -> Result<bool, StoreError> {
+        if self.is_coming(object) {
             return Ok(true);
         }
         self.store.is_whole(object, size)
@@ -292,7 +439,34 @@ impl<'s> Batch<'s> {
         })
     }
 
-    /// Makes a new file in the work directory.
+    /// Makes the file for a variant of content that is about to be written.
+    pub(crate) fn begin(&self, object: &Digest, variant: &Variant) -> Result<Temporary<'_, 's>, StoreError> {
+        let listed = self.store.is_listed(object, variant)?;
+        self.begin_as(object, variant, listed)
+    }
+
+    /// As [`Batch::begin`], for a caller who knows whether a row speaks of the variant.
+    pub(crate) fn begin_as(
+        &self,
+        object: &Digest,
+        variant: &Variant,
+        listed: bool,
+    ) -> Result<Temporary<'_, 's>, StoreError> {
+        if !listed {
+            let path = cas::object_path(object, variant);
+            match durable::create(self.shards.get(self.store, object.as_bytes()[0])?, &path[3..]) {
+                Ok(file) => {
+                    let name = Name::Own(*object, variant.clone());
+                    return Ok(Temporary { batch: self, name, file, kept: false });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.failed("make a file for")(error)),
+            }
+        }
+        self.temporary()
+    }
+
+    /// Makes a new file in the work directory, for content whose digest is not known yet.
     pub(crate) fn temporary(&self) -> Result<Temporary<'_, 's>, StoreError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (directory, name) = (self.work.directory(), temporary_name(number));
@@ -304,7 +478,7 @@ impl<'s> Batch<'s> {
             }
         }
         let file = file.map_err(self.failed("make a file in"))?;
-        Ok(Temporary { batch: self, number, file, kept: false })
+        Ok(Temporary { batch: self, name: Name::Numbered(number), file, kept: false })
     }
 
     /// Gives a written file what its variant says, and remembers it for the commit.
@@ -320,7 +494,11 @@ impl<'s> Batch<'s> {
         copy::finish(&temporary.file, variant.mode, owner, xattrs).map_err(self.failed("finish a file in"))?;
         // Two threads may have added the same content at once; then this file is one too many and goes.
         if let Entry::Vacant(place) = self.pending().entry(object).or_default().entry(variant) {
-            place.insert(Pending { temporary: temporary.number, size });
+            let spot = match temporary.name {
+                Name::Own(..) => Spot::Named,
+                Name::Numbered(number) => Spot::Temporary(number),
+            };
+            place.insert(Pending { spot, size });
             temporary.kept = true;
         }
         Ok(())
@@ -330,100 +508,58 @@ impl<'s> Batch<'s> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn unwanted(&self) -> MutexGuard<'_, Vec<(Digest, Variant)>> {
+        self.unwanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> StoreError + use<> {
         StoreError::io(action, self.work.path())
     }
 }
 
-/// A file being written in a batch's work directory; dropped before it is kept, it is removed.
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let mut names = std::mem::take(&mut *self.unwanted());
+        for (object, variants) in &*self.pending() {
+            let named = variants.iter().filter(|(_, pending)| pending.spot == Spot::Named);
+            names.extend(named.map(|(variant, _)| (*object, variant.clone())));
+        }
+        if !names.is_empty() {
+            self.store.give_up_names(&names);
+        }
+    }
+}
+
+/// A file being written in a batch; dropped before it is kept, it is removed.
 #[derive(Debug)]
 pub(crate) struct Temporary<'b, 's> {
     batch: &'b Batch<'s>,
-    number: u64,
+    name: Name,
     pub(crate) file: File,
     kept: bool,
 }
 
+/// What a file that is being written is called.
+#[derive(Debug)]
+enum Name {
+    /// Its own, as that variant of the object.
+    Own(Digest, Variant),
+    /// A number, in the work directory.
+    Numbered(u64),
+}
+
 impl Drop for Temporary<'_, '_> {
     fn drop(&mut self) {
-        if !self.kept {
-            // What stays is removed with the directory.
-            let directory = self.batch.work.directory();
-            let _ = rustix::fs::unlinkat(directory, temporary_name(self.number), AtFlags::empty());
+        if self.kept {
+            return;
         }
-    }
-}
-
-/// Content of a batch that comes in pieces; dropped before [`ObjectWriter::finish`], it leaves nothing.
-#[derive(Debug)]
-pub struct ObjectWriter<'b, 's> {
-    batch: &'b Batch<'s>,
-    mode: u32,
-    hasher: blake3::Hasher,
-    /// Not yet hashed, at most [`PIECE_BYTES`].
-    buffer: Vec<u8>,
-    /// Where everything hashed so far is, once there is any.
-    temporary: Option<Temporary<'b, 's>>,
-    size: u64,
-}
-
-impl ObjectWriter<'_, '_> {
-    /// Ends the content and adds it to the batch; returns its digest and size.
-    ///
-    /// # Errors
-    /// As [`Batch::add_bytes`].
-    pub fn finish(mut self) -> Result<(Digest, u64), StoreError> {
-        self.hasher.update(&self.buffer);
-        let object = Digest::blake3(*self.hasher.finalize().as_bytes());
-        let Some(mut temporary) = self.temporary.take() else {
-            self.batch.add_hashed(&object, &self.buffer, self.mode)?;
-            return Ok((object, self.size));
-        };
-        if !self.batch.is_here(&object, self.size)? {
-            temporary.file.write_all(&self.buffer).map_err(self.batch.failed("write"))?;
-            let variant = Variant::of_mode(self.mode);
-            self.batch.keep(temporary, object, variant, self.size, &BTreeMap::new())?;
-        }
-        Ok((object, self.size))
-    }
-
-    /// Appends a piece.
-    ///
-    /// # Errors
-    /// As [`Batch::add_bytes`].
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
-        self.size += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
-            bytes = later;
-            if self.buffer.len() == PIECE_BYTES {
-                self.spill()?;
+        match &self.name {
+            Name::Own(object, variant) => self.batch.unwanted().push((*object, variant.clone())),
+            Name::Numbered(number) => {
+                // What stays is removed with the directory.
+                let directory = self.batch.work.directory();
+                let _ = rustix::fs::unlinkat(directory, temporary_name(*number), AtFlags::empty());
             }
         }
-        Ok(())
-    }
-
-    /// Hashes and writes what was gathered.
-    fn spill(&mut self) -> Result<(), StoreError> {
-        self.hasher.update(&self.buffer);
-        let temporary = match &mut self.temporary {
-            Some(temporary) => temporary,
-            empty => empty.insert(self.batch.temporary()?),
-        };
-        temporary.file.write_all(&self.buffer).map_err(self.batch.failed("write"))?;
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
-impl Write for ObjectWriter<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.push(bytes).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use recipes::Digest;
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, params};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -259,6 +259,41 @@ impl Store {
         self.parse_variants(rows)
     }
 
+    /// Says whether a row speaks of the file of a variant, be it condemned or not.
+    pub(crate) fn is_listed(&self, object: &Digest, variant: &Variant) -> Result<bool, StoreError> {
+        self.database().read("find an object", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM objects WHERE digest = ?1 AND variant = ?2)
+                         OR EXISTS (SELECT 1 FROM condemned WHERE digest = ?1 AND variant = ?2)",
+                )?
+                .query_row(params![object.as_bytes(), variant.to_string()], |row| row.get(0))
+        })
+    }
+
+    /// Says of each variant whether a row speaks of it as an object of the store.
+    pub(crate) fn which_are_listed(&self, variants: &[(Digest, Variant)]) -> Result<Vec<bool>, StoreError> {
+        self.database().read("find objects", |connection| {
+            let mut find = connection.prepare_cached("SELECT 1 FROM objects WHERE digest = ? AND variant = ?")?;
+            variants
+                .iter()
+                .map(|(object, variant)| find.exists(params![object.as_bytes(), variant.to_string()]))
+                .collect()
+        })
+    }
+
+    /// Removes files that a batch of this process named and that no row speaks of. What cannot be removed now is left to gc.
+    ///
+    /// With the lease alone nobody is between a rename over such a name and the row about it.
+    pub(crate) fn give_up_names(&self, names: &[(Digest, Variant)]) {
+        let Ok(Some(_lease)) = self.try_lease_alone() else { return };
+        for (object, variant) in names {
+            if matches!(self.is_listed(object, variant), Ok(false)) {
+                let _ = rustix::fs::unlinkat(self.objects(), object_path(object, variant), AtFlags::empty());
+            }
+        }
+    }
+
     fn parse_variants(&self, rows: Vec<(String, u64)>) -> Result<Vec<(Variant, u64)>, StoreError> {
         rows.into_iter()
             .map(|(text, size)| Variant::parse(&text).map(|variant| (variant, size)))
@@ -285,22 +320,8 @@ impl Store {
             .is_ok_and(|stat| variant.fits(&stat, size, self.owner()))
     }
 
-    /// Fills an empty file with an object's bytes, from a variant that looks untouched.
-    ///
-    /// `mode` is that of the variant to look for first. Where all were touched, one that proves whole is taken.
-    pub(crate) fn copy_object(
-        &self,
-        object: &Digest,
-        size: u64,
-        mode: Option<u32>,
-        to: &File,
-        how: How,
-    ) -> Result<(), StoreError> {
-        if let Some(variant) = mode.map(Variant::of_mode)
-            && self.fits(object, &variant, size)
-        {
-            return self.copy_variant(object, &variant, size, to, how);
-        }
+    /// Fills an empty file with an object's bytes, from a variant that looks untouched, or, where all were touched, from one that proves whole.
+    pub(crate) fn copy_object(&self, object: &Digest, size: u64, to: &File, how: How) -> Result<(), StoreError> {
         for (variant, known) in self.variants(object)? {
             if known == size && self.fits(object, &variant, size) {
                 return self.copy_variant(object, &variant, size, to, how);
@@ -332,7 +353,7 @@ impl Store {
             let work = Work::make(self)?;
             let file =
                 durable::create(work.directory(), "clone").map_err(StoreError::io("make a file in", work.path()))?;
-            self.copy_object(object, size, None, &file, How::Reflink)
+            self.copy_object(object, size, &file, How::Reflink)
         };
         let works = tried().is_ok();
         self.clones.store(if works { clones::YES } else { clones::NO }, Ordering::Relaxed);

@@ -29,7 +29,7 @@ use crate::durable;
 use crate::error::{ErrorKind, StoreError};
 use crate::event::{Event, Listener, nobody};
 use crate::ingest::{open_directory_beneath, shown};
-use crate::place::{Attributes, LinkMode, Placed, Placement, clones};
+use crate::place::{Attributes, LinkMode, Placed, Placement, Prepared, clones};
 use crate::tree::{Entry, Node, Tree};
 
 /// How many files of one directory make a piece of work.
@@ -236,7 +236,8 @@ struct Layout<'a> {
 impl Layout<'_> {
     fn run(&self, tree: &Tree) -> Result<CheckoutReport, CheckoutError> {
         let entries = tree.entries();
-        let mut report = CheckoutReport { variants: self.prepare(entries)?, ..Default::default() };
+        let (prepared, variants) = self.prepare(entries)?;
+        let mut report = CheckoutReport { variants, ..Default::default() };
         let mut jobs: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         let mut links = Vec::new();
         let mut parent = Parent::new(self.into);
@@ -258,7 +259,7 @@ impl Layout<'_> {
         }
         let jobs: Vec<(&[u8], &[usize])> =
             jobs.iter().flat_map(|(parent, files)| files.chunks(CHUNK).map(|chunk| (*parent, chunk))).collect();
-        jobs.par_iter().try_for_each(|(parent, files)| self.chunk(entries, parent, files))?;
+        jobs.par_iter().try_for_each(|(parent, files)| self.chunk(entries, parent, files, &prepared))?;
         for (entry, first) in &links {
             self.hardlink(entry, first, &mut parent)?;
         }
@@ -275,14 +276,14 @@ impl Layout<'_> {
     }
 
     /// Makes the variants that will be linked, when links will be made.
-    fn prepare(&self, entries: &[Entry]) -> Result<u64, CheckoutError> {
+    fn prepare(&self, entries: &[Entry]) -> Result<(Prepared<'static>, u64), CheckoutError> {
         let links = match self.options.link_mode {
             LinkMode::Hardlink => true,
             LinkMode::Auto => self.same_file_system() && !self.clones(entries),
             LinkMode::Reflink | LinkMode::Copy => false,
         };
         if !links || self.options.editable || self.store.is_read_only() {
-            return Ok(0);
+            return Ok((Prepared::default(), 0));
         }
         let dressed: Vec<_> = entries.iter().map(|entry| self.dress(entry)).collect();
         let files: Vec<Placement<'_>> =
@@ -311,7 +312,13 @@ impl Layout<'_> {
     }
 
     /// Lays out files and symbolic links of one directory.
-    fn chunk(&self, entries: &[Entry], parent: &[u8], files: &[usize]) -> Result<(), CheckoutError> {
+    fn chunk(
+        &self,
+        entries: &[Entry],
+        parent: &[u8],
+        files: &[usize],
+        prepared: &Prepared<'_>,
+    ) -> Result<(), CheckoutError> {
         self.check()?;
         let directory = open_directory_beneath(self.into, parent).map_err(CheckoutError::io("open", parent))?;
         for index in files {
@@ -329,7 +336,7 @@ impl Layout<'_> {
             }
             self.disarmed.fetch_add(u64::from(dressed.disarmed), Ordering::Relaxed);
             let mode = self.options.link_mode;
-            let placed = self.store.place_as(&file, mode, directory.as_fd(), entry.file_name());
+            let placed = self.store.place_as(&file, mode, prepared, directory.as_fd(), entry.file_name());
             let count = match placed.map_err(|error| in_place(error, entry))? {
                 Placed::Linked => &self.linked,
                 Placed::Cloned => &self.cloned,

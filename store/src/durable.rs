@@ -12,6 +12,12 @@
 //!   → barrier (directories) → commit the row that makes it true
 //! ```
 //!
+//! Where only the row is believed, and never the name, the file may have its last name from the start:
+//!
+//! ```text
+//! create under a new name → write → barrier (contents and directories) → commit the row
+//! ```
+//!
 //! # What is assumed of the medium
 //!
 //! * `fsync` returns only when the file's bytes and inode would be read back after a power cut, and
@@ -143,17 +149,6 @@ pub fn barrier(file_system: impl AsFd, files: &[Written<'_>], dirty: Dirty) -> i
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         sync_file(rustix::fs::openat(file.directory, file.name, flags, Mode::empty())?)
     })
-}
-
-/// Makes the names in several directories durable, or all of them at once when they are many.
-///
-/// # Errors
-/// The first failure.
-pub fn barrier_directories(file_system: impl AsFd, directories: &[BorrowedFd<'_>], dirty: Dirty) -> io::Result<()> {
-    if directories.len() >= SYNCFS_FROM / 4 && dirty == Dirty::Ours {
-        return sync_file_system(file_system);
-    }
-    each(directories, |directory| sync_file(*directory))
 }
 
 /// Runs `work` over the items, in parallel when there is more than one.
@@ -316,7 +311,6 @@ mod tests {
                 names.iter().map(|name| Written { directory: fd.as_fd(), name: name.as_bytes() }).collect();
             barrier(&fd, &files, Dirty::Ours).unwrap();
             barrier(&fd, &files, Dirty::Shared).unwrap();
-            barrier_directories(&fd, &vec![fd.as_fd(); count], Dirty::Ours).unwrap();
         }
         let missing = [Written { directory: fd.as_fd(), name: b"missing" }];
         assert!(barrier(&fd, &missing, Dirty::Ours).is_err());

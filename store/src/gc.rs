@@ -73,7 +73,7 @@ pub struct GcReport {
     pub deferred: u64,
     /// Bytes of their files.
     pub deferred_bytes: u64,
-    /// Files without a row.
+    /// Files without a row; none while a command is under way, which may be writing them.
     pub strays: u64,
     /// Their bytes.
     pub stray_bytes: u64,
@@ -235,6 +235,10 @@ impl Store {
                 sums.object_bytes += row.size;
                 names.push(row.file_name().into_bytes());
                 (options.events)(Event::Removed { bytes: row.size });
+            }
+            if oldest.is_some() {
+                // One of them may be what a command under way has just written.
+                return Ok((Doomed { names, byte }, sums));
             }
             for stray in &shard.strays {
                 sums.strays += 1;

@@ -97,6 +97,13 @@ impl Store {
         Ok(Lease { _file: Some(file) })
     }
 
+    /// Takes the lease alone if nobody has it.
+    pub(crate) fn try_lease_alone(&self) -> io::Result<Option<Lease>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(self.top(), LEASE, flags, Mode::empty())?;
+        Ok(try_acquire(&file, Hold::Alone)?.then_some(Lease { _file: Some(file) }))
+    }
+
     /// Takes the lock of an action, so that the same thing is not made twice at once.
     ///
     /// `waiting` is called once, with the holder, when another process or thread has it.

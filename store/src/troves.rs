@@ -5,6 +5,7 @@ use recipes::{Capability, Digest, TroveSpec};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::Store;
+use crate::batch::Batch;
 use crate::database;
 use crate::error::StoreError;
 use crate::manifest::Manifest;
@@ -54,42 +55,58 @@ impl Store {
 
     /// Checks a trove before it is recorded, and puts back what of it was condemned; the caller shares the lease.
     pub(crate) fn prepare_trove<'m>(&self, manifest: &'m Manifest) -> Result<Prepared<'m>, StoreError> {
+        self.prepare_trove_of(manifest, None)
+    }
+
+    /// As [`Store::prepare_trove`], for a trove of which a batch holds what the store does not have yet.
+    pub(crate) fn prepare_trove_of<'m>(
+        &self,
+        manifest: &'m Manifest,
+        batch: Option<&Batch<'_>>,
+    ) -> Result<Prepared<'m>, StoreError> {
         manifest.check().map_err(|error| StoreError::Invalid {
             what: "trove",
             value: manifest.spec().to_string(),
             reason: error.to_string(),
         })?;
-        let trees: Vec<Reference> =
-            manifest.components.values().map(|component| Reference::Tree(component.tree)).collect();
-        self.revive(&trees)?;
+        let is_coming = |object: &Digest| batch.is_some_and(|batch| batch.is_coming(object));
         for component in manifest.components.values() {
-            self.check_tree(manifest, &component.tree)?;
+            let id = component.tree;
+            let incomplete =
+                |object: &Digest| StoreError::Incomplete { trove: manifest.spec().to_string(), object: *object };
+            let tree = if let Some(batch) = batch.filter(|_| is_coming(&id)) {
+                batch.tree(&id)?
+            } else {
+                self.revive(&[Reference::Tree(id)])?;
+                if !self.has(&id)? {
+                    return Err(incomplete(&id));
+                }
+                self.tree(&id)?
+            };
+            let mut objects: Vec<Digest> = tree.objects().filter(|object| !is_coming(object)).collect();
+            objects.sort_unstable();
+            objects.dedup();
+            self.revive(&objects.iter().copied().map(Reference::Object).collect::<Vec<_>>())?;
+            if let Some(absent) = self.first_absent(&objects)? {
+                return Err(incomplete(&absent));
+            }
         }
         let json = manifest.to_json();
         let id = Digest::blake3(*blake3::hash(&json).as_bytes());
         Ok(Prepared { id, json, manifest })
     }
 
-    /// Checks that a tree and every object in it are here.
-    fn check_tree(&self, manifest: &Manifest, id: &Digest) -> Result<(), StoreError> {
-        let incomplete =
-            |object: &Digest| StoreError::Incomplete { trove: manifest.spec().to_string(), object: *object };
-        if !self.has(id)? {
-            return Err(incomplete(id));
-        }
-        let mut objects: Vec<Digest> = self.tree(id)?.objects().collect();
-        objects.sort_unstable();
-        objects.dedup();
-        let absent = self.database().read("find objects", |connection| {
+    /// Finds one of these objects that is not here.
+    fn first_absent(&self, objects: &[Digest]) -> Result<Option<Digest>, StoreError> {
+        self.database().read("find objects", |connection| {
             let mut find = connection.prepare_cached("SELECT 1 FROM objects WHERE digest = ? LIMIT 1")?;
-            for object in &objects {
+            for object in objects {
                 if !find.exists([object.as_bytes()])? {
                     return Ok(Some(*object));
                 }
             }
             Ok(None)
-        })?;
-        absent.map_or(Ok(()), |object| Err(incomplete(&object)))
+        })
     }
 
     /// Reads a trove's manifest, verified. A condemned trove is put back by this: somebody needs it.

@@ -5,7 +5,7 @@
 //! trusted counts for nothing; an invalid one by a trusted key is a refusal whatever the policy says.
 
 use recipes::Digest;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::Store;
 use crate::ccs::{PublicKey, Signature};
@@ -242,19 +242,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn add_signatures(&self, trove: &Digest, signatures: &[Signature]) -> Result<usize, StoreError> {
-        let valid: Vec<&Signature> = signatures.iter().filter(|signature| signature.verify(trove)).collect();
-        if valid.is_empty() {
+        if signatures.is_empty() {
             return Ok(0);
         }
         self.writable()?;
-        self.database().write("keep signatures", |transaction| {
-            let sql = "INSERT OR REPLACE INTO signatures (trove, key, signature) VALUES (?, ?, ?)";
-            let mut insert = transaction.prepare_cached(sql)?;
-            for Signature { key, bytes } in &valid {
-                insert.execute(params![trove.as_bytes(), key.as_bytes(), bytes])?;
-            }
-            Ok(valid.len())
-        })
+        self.database().write("keep signatures", |transaction| insert_signatures(transaction, trove, signatures))
     }
 
     /// Says under which name a key is trusted.
@@ -269,6 +261,22 @@ impl Store {
                 .optional()
         })
     }
+}
+
+/// Records those of a trove's signatures that are valid; returns how many are.
+pub(crate) fn insert_signatures(
+    transaction: &Transaction<'_>,
+    trove: &Digest,
+    signatures: &[Signature],
+) -> rusqlite::Result<usize> {
+    let sql = "INSERT OR REPLACE INTO signatures (trove, key, signature) VALUES (?, ?, ?)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    let mut valid = 0;
+    for signature in signatures.iter().filter(|signature| signature.verify(trove)) {
+        insert.execute(params![trove.as_bytes(), signature.key.as_bytes(), signature.bytes])?;
+        valid += 1;
+    }
+    Ok(valid)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! Taking a package into a store, and checking one whole.
 //!
 //! ```text
-//! which objects are missing? → their frames, each on one thread: decode → hash → write under its variant
+//! what does the store need? → their frames, each on one thread: decode → hash → write as its variant
 //!   → one barrier and one transaction for all objects and trees → the trove's row
 //! ```
 //!
@@ -26,6 +26,7 @@ use super::pool::Pool;
 use super::reader::Package;
 use super::{CcsError, frame, pieces};
 use crate::Store;
+use crate::batch::Batch;
 use crate::cas::Variant;
 use crate::tree::{Node, Tree};
 
@@ -45,8 +46,18 @@ impl Package {
         // Held until the trove's row refers to the objects, so that no collection takes them in between.
         let _hold = store.hold()?;
         let batch = store.batch()?;
+        self.import_into(&batch, cancel, progress)?;
+        batch.commit()?;
+        Ok(self.id())
+    }
+
+    /// Adds the trove and its content, as far as neither the batch nor its store has it, to a batch.
+    ///
+    /// # Errors
+    /// As [`Package::import`].
+    pub fn import_into(&self, batch: &Batch<'_>, cancel: &AtomicBool, progress: Progress<'_>) -> Result<(), CcsError> {
         let objects = self.objects()?;
-        let missing = missing(store, &objects)?;
+        let needs = needs(batch.store, &objects)?;
         for tree in self.trees().values() {
             batch.add_tree(tree)?;
         }
@@ -56,43 +67,47 @@ impl Package {
                 batch.add_bytes(b"", entry.mode)?;
             }
         }
-        let wanted = |place: usize| missing[self.index.order[place] as usize];
-        let total = (0..objects.len()).filter(|place| missing[*place]).map(|place| objects[place].size_bytes).sum();
+        let need = |place: usize| needs[self.index.order[place] as usize];
+        let wanted = |place: usize| {
+            need(place) != Need::Nothing && !batch.is_coming(&objects[self.index.order[place] as usize].digest)
+        };
+        let lacking = objects.iter().zip(&needs).filter(|(_, need)| **need != Need::Nothing);
+        let total = lacking.map(|(object, _)| object.size_bytes).sum();
         let work = Work::new(self, &objects, cancel, progress, total);
         self.runs.par_iter().with_max_len(1).try_for_each(|run| match run {
             Run::Packed { frame, objects } if objects.clone().any(wanted) => {
-                work.packed(*frame, objects.clone(), wanted, |object, content| {
+                work.packed(*frame, objects.clone(), wanted, |place, object, content| {
                     for variant in variants(object) {
-                        let mut temporary = batch.temporary()?;
-                        temporary.file.write_all(content).map_err(batch.failed("write"))?;
-                        batch.keep(temporary, object.digest, variant, object.size_bytes, &NONE)?;
+                        let mut file = batch.begin_as(&object.digest, &variant, need(place) == Need::Replacement)?;
+                        file.file.write_all(content).map_err(batch.failed("write"))?;
+                        batch.keep(file, object.digest, variant, object.size_bytes, &NONE)?;
                     }
                     Ok(())
                 })
             }
             Run::Large { frames, object } if wanted(*object) => {
                 let variants = variants(work.object(*object));
-                let files = variants.iter().map(|_| batch.temporary());
+                let digest = work.object(*object).digest;
+                let replace = need(*object) == Need::Replacement;
+                let files = variants.iter().map(|variant| batch.begin_as(&digest, variant, replace));
                 let files = files.collect::<Result<Vec<_>, _>>()?;
                 work.large(frames.clone(), *object, |offset, content| {
-                    for temporary in &files {
-                        let written = temporary.file.write_all_at(content, offset);
+                    for file in &files {
+                        let written = file.file.write_all_at(content, offset);
                         written.map_err(batch.failed("write"))?;
                     }
                     Ok(())
                 })?;
                 let object = work.object(*object);
-                for (temporary, variant) in files.into_iter().zip(variants) {
-                    batch.keep(temporary, object.digest, variant, object.size_bytes, &NONE)?;
+                for (file, variant) in files.into_iter().zip(variants) {
+                    batch.keep(file, object.digest, variant, object.size_bytes, &NONE)?;
                 }
                 Ok(())
             }
             Run::Packed { .. } | Run::Large { .. } => Ok(()),
         })?;
-        batch.commit()?;
-        let trove = store.put_trove(self.manifest())?;
-        store.add_signatures(&trove, self.signatures())?;
-        Ok(trove)
+        batch.add_trove(self.manifest().clone(), self.signatures().to_vec());
+        Ok(())
     }
 
     /// Decodes the whole payload and checks the digest of every object in it.
@@ -105,7 +120,7 @@ impl Package {
         let objects = self.objects()?;
         let work = Work::new(self, &objects, cancel, progress, self.index.content_bytes());
         self.runs.par_iter().with_max_len(1).try_for_each(|run| match run {
-            Run::Packed { frame, objects } => work.packed(*frame, objects.clone(), |_| true, |_, _| Ok(())),
+            Run::Packed { frame, objects } => work.packed(*frame, objects.clone(), |_| true, |_, _, _| Ok(())),
             Run::Large { frames, object } => work.large(frames.clone(), *object, |_, _| Ok(())),
         })
     }
@@ -115,8 +130,19 @@ impl Package {
     }
 }
 
-/// Says of each object whether the store lacks it, or has it only with a file that somebody touched.
-pub(super) fn missing(store: &Store, objects: &[Object<'_>]) -> Result<Vec<bool>, CcsError> {
+/// What a store needs of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing: it has it.
+    Nothing,
+    /// Its content.
+    Content,
+    /// Its content, in the place of a file that somebody touched, or that is condemned.
+    Replacement,
+}
+
+/// Says what a store needs of each object.
+pub(super) fn needs(store: &Store, objects: &[Object<'_>]) -> Result<Vec<Need>, CcsError> {
     let found = store.database().read("find objects", |connection| {
         let mut find = connection.prepare_cached("SELECT variant FROM objects WHERE digest = ? AND size_bytes = ?")?;
         let mut found: Vec<Vec<String>> = Vec::with_capacity(objects.len());
@@ -128,12 +154,16 @@ pub(super) fn missing(store: &Store, objects: &[Object<'_>]) -> Result<Vec<bool>
         }
         Ok(found)
     })?;
-    let is_missing = |(object, variants): (&Object<'_>, &Vec<String>)| {
-        let variants = variants.iter().filter_map(|text| Variant::parse(text));
+    let condemned = store.any_condemned()?;
+    let need = |(object, variants): (&Object<'_>, &Vec<String>)| {
         let whole = |variant| store.fits(&object.digest, &variant, object.size_bytes);
-        !variants.into_iter().any(whole)
+        match variants.iter().filter_map(|text| Variant::parse(text)).any(whole) {
+            true => Need::Nothing,
+            false if variants.is_empty() && !condemned => Need::Content,
+            false => Need::Replacement,
+        }
     };
-    Ok(objects.par_iter().zip(&found).map(is_missing).collect())
+    Ok(objects.par_iter().zip(&found).map(need).collect())
 }
 
 /// No attributes.
@@ -185,13 +215,13 @@ impl<'a> Work<'a> {
         &self.objects[self.package.index.order[place] as usize]
     }
 
-    /// Decodes a frame of whole objects and gives those that are wanted to `take`, each after its digest was checked.
+    /// Decodes a frame of whole objects and gives those that are wanted to `take`, by their places in the payload, each after its digest was checked.
     pub(super) fn packed(
         &self,
         frame: usize,
         objects: Range<usize>,
         wanted: impl Fn(usize) -> bool,
-        take: impl Fn(&Object<'_>, &[u8]) -> Result<(), CcsError>,
+        take: impl Fn(usize, &Object<'_>, &[u8]) -> Result<(), CcsError>,
     ) -> Result<(), CcsError> {
         self.benches.with(|bench| {
             self.decode(frame, bench)?;
@@ -208,7 +238,7 @@ impl<'a> Work<'a> {
                 if actual != object.digest {
                     return Err(CcsError::Object { frame, expected: object.digest, actual });
                 }
-                take(object, content)?;
+                take(place, object, content)?;
                 self.advance(object.size_bytes);
             }
             Ok(())

@@ -41,7 +41,7 @@ impl Package {
         };
         match found {
             Some(Run::Packed { frame, objects }) => {
-                work.packed(*frame, objects.clone(), |at| at == place, |_, bytes| fill(0, bytes))?;
+                work.packed(*frame, objects.clone(), |at| at == place, |_, _, bytes| fill(0, bytes))?;
             }
             Some(Run::Large { frames, object }) => {
                 work.large(frames.clone(), *object, |offset, bytes| {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use recipes::Digest;
 
 use super::archive::{self, BLOCK};
-use super::import::missing;
+use super::import::{Need, needs};
 use super::index::Index;
 use super::layout::Run;
 use super::reader::read_manifest;
@@ -113,7 +113,7 @@ pub fn bring(from: &dyn ReadAt, into: &File, want: Want<'_>, cancel: &AtomicBool
     let objects = package.objects()?;
     let wanted: Vec<bool> = match want {
         Want::Metadata => return Ok(package),
-        Want::Missing(store) => missing(store, &objects)?,
+        Want::Missing(store) => needs(store, &objects)?.into_iter().map(|need| need != Need::Nothing).collect(),
         Want::All => vec![true; objects.len()],
     };
     let wanted = |place: usize| wanted[package.index.order[place] as usize];

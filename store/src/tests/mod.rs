@@ -5,6 +5,7 @@ mod collect;
 mod crash;
 mod inject;
 mod limits;
+mod names;
 mod round_trip;
 
 use std::fs::File;
