@@ -14,6 +14,7 @@ mod install;
 mod key;
 mod outputs;
 mod packages;
+mod power;
 mod recipes;
 mod sources;
 mod support;

@@ -68,7 +68,7 @@ pub fn each_identity(test: impl Fn(&TestEnv)) {
 }
 
 /// The program under test, where every user can read it.
-fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let built = Path::new(env!("CARGO_BIN_EXE_conary"));
