@@ -176,6 +176,7 @@ fn of_harvest(error: &HarvestError) -> Code {
         HarvestError::Empty { .. }
         | HarvestError::Leftover { .. }
         | HarvestError::Twice { .. }
+        | HarvestError::Hook(_)
         | HarvestError::Classify(_)
         | HarvestError::Tidy(TidyError::Tree(_)) => Code::Build,
         HarvestError::Ingest(error) => of_kind(error.kind()),

@@ -253,6 +253,12 @@ fn warning_words(warning: &Warning) -> String {
         Warning::NoExchange { path } => {
             format!("{}: this file system cannot exchange two names, so one was moved over the other", show_path(path))
         }
+        Warning::IdTaken { name, id } => {
+            format!("{id}, which {name} wants, belongs to somebody else: {name} gets another number")
+        }
+        Warning::AccountKept { name } => {
+            format!("the account {name} stays: it was edited, or owns something that stays")
+        }
         Warning::Degraded { names } => {
             format!("the root is degraded: {} failed earlier; `conary trigger run` tries again", names.join(", "))
         }

@@ -98,6 +98,20 @@ pub fn manifest_rows(manifest: &Manifest) -> Vec<Vec<String>> {
             rows.push(vec![if number == 0 { name.to_owned() } else { String::new() }, value.clone()]);
         }
     }
+    let hooks = &manifest.hooks;
+    let alternatives =
+        hooks.alternatives.iter().map(|one| format!("{} -> {} ({})", one.link, one.target, one.priority));
+    let hooks = [
+        ("users", hooks.users.iter().map(|user| user.name.clone()).collect::<Vec<_>>()),
+        ("groups of users", hooks.groups.iter().map(|group| group.name.clone()).collect()),
+        ("services", hooks.services.keys().cloned().collect()),
+        ("alternatives", alternatives.collect()),
+    ];
+    for (name, values) in hooks {
+        for (number, value) in values.into_iter().enumerate() {
+            rows.push(vec![if number == 0 { name.to_owned() } else { String::new() }, text::safe(&value).into_owned()]);
+        }
+    }
     if !manifest.scripts.is_empty() {
         let names: Vec<&str> = manifest.scripts.keys().map(|scriptlet| scriptlet.name()).collect();
         rows.push(vec!["scripts".to_owned(), names.join(" ")]);

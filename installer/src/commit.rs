@@ -4,6 +4,7 @@
 //! [`Root::commit`] is the story of docs/design/transaction.md from top to bottom; [`recover`] is its second half, from wherever
 //! the first one stopped.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
@@ -16,10 +17,12 @@ use store::place::Prepared;
 use store::root_db::{ChangesetRow, RootDb, Settlement, State, TriggerDone};
 use store::{Batch, Node, Reference, Store, StoreError};
 
+use crate::accounts;
 use crate::apply::Apply;
 use crate::beneath::{self, Beneath, Directories};
 use crate::error::CommitError;
 use crate::event::Event;
+use crate::hooks;
 use crate::journal::{Journal, Step, Touched};
 use crate::owners::Owners;
 use crate::paths;
@@ -81,6 +84,8 @@ impl Root {
         let batch = own.batch()?;
         ingest(own, &batch, work, sources, cancel, events)?;
         keep_displaced(&self.beneath, &batch, work)?;
+        let work = with_accounts(&batch, work)?;
+        let work = work.as_ref();
         let set_off = trigger::set_off(db, work)?;
         let settles = Settles { row: row.clone(), set_off, trigger: None };
         self.carry_out(db, own, batch, work, settles, cancel, events)?;
@@ -186,15 +191,17 @@ impl Root {
         events: &'a dyn Fn(Event),
     ) -> Result<Stage<'a>, CommitError> {
         let fail = |source| CommitError::Stage { action: "read", path: b"etc/passwd".to_vec(), source };
-        let mut owners = Owners::read(&self.beneath).map_err(fail)?;
         let coming = |path: &[u8]| -> Result<Option<Vec<u8>>, CommitError> {
-            let put = work.puts.iter().find(|put| put.path == path && put.over.is_none());
+            let put = work.puts.iter().find(|put| put.path == path);
             match put.map(|put| &put.what) {
                 Some(What::File { object, .. }) => Ok(Some(batch.read(object)?)),
                 _ => Ok(None),
             }
         };
+        // What the changeset makes of these files comes before what they are.
+        let mut owners = Owners::default();
         owners.add(coming(b"etc/passwd")?.as_deref(), coming(b"etc/group")?.as_deref());
+        owners.add_all(Owners::read(&self.beneath).map_err(fail)?);
         let (root, store, uid) = (&self.beneath, own, self.options.uid);
         Ok(Stage { root, store, uid, owners, cancel, events })
     }
@@ -296,6 +303,43 @@ fn keep_displaced(root: &Beneath, batch: &Batch<'_>, work: &Work) -> Result<(), 
     Ok(())
 }
 
+/// Takes what hooks wrote into the store, and writes their lines into account files that packages bring.
+fn with_accounts<'w>(batch: &Batch<'_>, work: &'w Work) -> Result<Cow<'w, Work>, CommitError> {
+    if work.accounts.is_none() && work.contents.is_empty() {
+        return Ok(Cow::Borrowed(work));
+    }
+    let mut work = work.clone();
+    if let Some(mut accounts) = work.accounts.take() {
+        let mut at = [None; 4];
+        for (number, put) in work.puts.iter().enumerate() {
+            if let Some(place) = accounts::FILES.iter().position(|path| *path == put.path.as_slice()) {
+                at[place] = Some(number);
+                if let (true, What::File { object, .. }) = (accounts.fresh[place], &put.what) {
+                    accounts.texts[place] = Some(batch.read(object)?);
+                }
+            }
+        }
+        let outcome = accounts.outcome();
+        for (place, text) in outcome.texts.into_iter().enumerate() {
+            if let (Some(number), Some(text)) = (at[place], text)
+                && let What::File { object, size, .. } = &mut work.puts[number].what
+            {
+                (*object, *size) = (Digest::blake3(*blake3::hash(&text).as_bytes()), text.len() as u64);
+                work.contents.push(text);
+            }
+        }
+        let mut rows = work.hooks.take().unwrap_or_default();
+        rows.retain(|row| !hooks::is_account(row.kind));
+        rows.extend(outcome.rows);
+        rows.sort();
+        work.hooks = Some(rows);
+    }
+    for content in &work.contents {
+        batch.add_bytes(content, 0o444)?;
+    }
+    Ok(Cow::Owned(work))
+}
+
 /// Tells the store what the root will refer to; history keeps it for rollbacks.
 fn register(own: &Store, root: &Path, work: &Work) -> Result<(), CommitError> {
     let troves = work.troves.iter().map(|trove| Reference::Trove(trove.digest));
@@ -358,6 +402,7 @@ fn stage_all(
         displaced: work.displaced.iter().map(|(thing, _)| thing.clone()).collect(),
         beside: work.beside.clone(),
         beside_gone: work.beside_gone.clone(),
+        hooks: work.hooks.clone(),
         set_off: settles.set_off,
         trigger: settles.trigger,
     };

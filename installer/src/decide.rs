@@ -6,18 +6,24 @@
 
 mod claimed;
 mod disk;
+mod hooks;
 mod leaving;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use store::root_db::{Beside, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow, Kind, RootDb, TroveRow};
+use store::root_db::{
+    Beside, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow, HookRow, Kind, RootDb, TroveRow,
+};
 use store::{Config, Node, Tree};
 
+use crate::accounts::Accounts;
 use crate::beneath::{Beneath, Directories, Found, Seen};
 use crate::canonical::Canonical;
 use crate::error::{Conflict, PlanError};
+use crate::event::Warning;
+use crate::hooks::Wanted;
 use crate::owners::Owners;
 use crate::paths::{self, PathKey};
 use crate::plan::{PathAction, PathChange, Put, Take};
@@ -47,6 +53,14 @@ pub(crate) struct Scene<'a> {
     pub put_back: &'a BTreeMap<Vec<u8>, Displaced>,
     /// For a rollback, the changeset it returns to.
     pub returns_to: Option<i64>,
+    /// Users and groups, with those that come.
+    pub owners: Owners,
+    pub accounts: Option<Accounts>,
+    /// What the installed troves want, and those that will be.
+    pub hooks_before: Wanted,
+    pub hooks_after: Wanted,
+    /// What hooks made.
+    pub recorded: Vec<HookRow>,
 }
 
 /// What was decided.
@@ -59,6 +73,10 @@ pub(crate) struct Decisions {
     pub beside: Vec<Beside>,
     pub beside_gone: Vec<Vec<u8>>,
     pub files: Vec<Vec<FileRow>>,
+    pub hooks: Option<Vec<HookRow>>,
+    pub accounts: Option<Accounts>,
+    pub contents: Vec<Vec<u8>>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Decides about every path.
@@ -72,9 +90,13 @@ pub(crate) fn decide(scene: &Scene<'_>) -> Result<Decisions, PlanError> {
     }
     decider.keep_groups_together(&claims);
     decider.decide_leaving(&claims)?;
+    decider.decide_links(&claims)?;
     decider.decide_put_back(&claims)?;
     decider.decide_beside()?;
     decider.decide_directories(&claims)?;
+    if decider.decide_accounts()? {
+        decider.decide_directories(&claims)?;
+    }
     decider.check_emptied()?;
     decider.refuse_conflicts()?;
     Ok(decider.finish())
@@ -103,17 +125,17 @@ struct Decider<'a> {
     emptied: Vec<(Vec<u8>, String, &'static str)>,
     /// Files that stay as they are although a trove brings them again.
     untouched: HashMap<(usize, usize), Found>,
+    /// What hooks have made in the end.
+    hook_rows: Vec<HookRow>,
     out: Decisions,
 }
 
 impl<'a> Decider<'a> {
     fn new(scene: &'a Scene<'a>) -> Result<Self, PlanError> {
-        let owners =
-            Owners::read(scene.root).map_err(|source| PlanError::Io { path: b"etc/passwd".to_vec(), source })?;
         Ok(Self {
             scene,
             directories: Directories::new(scene.root),
-            owners,
+            owners: scene.owners.clone(),
             names: scene.db.map(RootDb::names).transpose()?.unwrap_or_default(),
             leaving_rows: scene.leaving.iter().copied().collect(),
             leaving: BTreeMap::new(),
@@ -123,6 +145,7 @@ impl<'a> Decider<'a> {
             gone: HashSet::new(),
             emptied: Vec::new(),
             untouched: HashMap::new(),
+            hook_rows: Vec::new(),
             out: Decisions::default(),
         })
     }

@@ -109,6 +109,18 @@ pub enum Warning {
         /// The path.
         path: Vec<u8>,
     },
+    /// A number that a package wants for an account belongs to somebody else: another one is used.
+    IdTaken {
+        /// The account.
+        name: String,
+        /// The number.
+        id: u32,
+    },
+    /// An account that no package wants any more stays: it was edited, or still owns something.
+    AccountKept {
+        /// Its name.
+        name: String,
+    },
     /// Triggers failed earlier and have not run since.
     Degraded {
         /// Their names.

@@ -13,6 +13,7 @@
 //! Never here: cooking, prompts, the terminal, the clock, the environment, an implicit `/`. SQL, fsync, rename and link are crate
 //! `store`'s.
 
+mod accounts;
 mod apply;
 mod beneath;
 mod canonical;
@@ -22,6 +23,7 @@ mod decide;
 mod error;
 mod event;
 mod hash;
+mod hooks;
 mod journal;
 mod owners;
 mod paths;

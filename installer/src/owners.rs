@@ -14,7 +14,7 @@ use crate::event::Warning;
 const MOST_BYTES: u64 = 16 << 20;
 
 /// The users and groups of a root.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Owners {
     users: BTreeMap<String, u32>,
     groups: BTreeMap<String, u32>,
@@ -34,12 +34,22 @@ impl Owners {
         })
     }
 
-    /// Adds users and groups that a package brings to a root that has none of these files.
+    /// Adds users and groups of files as they will be.
     pub fn add(&mut self, passwd: Option<&[u8]>, group: Option<&[u8]>) {
         for (name, id) in parse(passwd.unwrap_or_default()) {
             self.users.entry(name).or_insert(id);
         }
         for (name, id) in parse(group.unwrap_or_default()) {
+            self.groups.entry(name).or_insert(id);
+        }
+    }
+
+    /// Adds what others have and this lacks.
+    pub fn add_all(&mut self, others: Owners) {
+        for (name, id) in others.users {
+            self.users.entry(name).or_insert(id);
+        }
+        for (name, id) in others.groups {
             self.groups.entry(name).or_insert(id);
         }
     }

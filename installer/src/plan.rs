@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use recipes::{Digest, TroveSpec};
 use serde::{Deserialize, Serialize};
-use store::root_db::{Beside, ChangeRow, Displaced, FileRow, Reason, TroveRow};
+use store::root_db::{Beside, ChangeRow, Displaced, FileRow, HookRow, Reason, TroveRow};
 
+use crate::accounts::Accounts;
 use crate::beneath::Seen;
 use crate::config::ConfigAction;
 use crate::event::Warning;
@@ -152,11 +153,17 @@ pub(crate) struct Work {
     pub troves: Vec<TroveRow>,
     pub files: Vec<Vec<FileRow>>,
     pub reasons: Vec<(i64, Reason)>,
+    /// All that hooks have made afterwards, where that changes.
+    pub hooks: Option<Vec<HookRow>>,
+    /// Contents that no trove has.
+    pub contents: Vec<Vec<u8>>,
+    /// What account files become; where a package brings one, it is made from that when its content is there.
+    pub accounts: Option<Accounts>,
 }
 
 impl Work {
     fn is_idle(&self) -> bool {
-        self.puts.is_empty() && self.takes.is_empty() && self.beside_gone.is_empty()
+        self.puts.is_empty() && self.takes.is_empty() && self.beside_gone.is_empty() && self.hooks.is_none()
     }
 }
 

@@ -9,6 +9,8 @@ use store::root_db::{RootDb, TroveRow};
 use crate::config::ConfigAction;
 use crate::decide::{self, Arriving, Scene};
 use crate::error::PlanError;
+use crate::hooks::Wanted;
+use crate::owners::Owners;
 use crate::plan::{Import, Origin, Plan, PlanOptions, Request, Work};
 use crate::policy;
 use crate::provided::RootFiles;
@@ -37,6 +39,16 @@ impl Root {
         let changes = solution.changes();
         let (arriving, leaving, imports) = gather(&solution, &mut sources, number)?;
         trust::check(self.store.as_ref(), &solution, &sources)?;
+        let recorded = db.map(RootDb::hooks).transpose()?.unwrap_or_default();
+        let hooks_before = Wanted::of(solution.installed.values().map(|(_, member)| member));
+        let hooks_after = Wanted::of(solution.members.values());
+        let io = |source| PlanError::Io { path: b"etc/passwd".to_vec(), source };
+        let accounts = hooks_after.accounts(&self.beneath, &recorded).map_err(io)?;
+        let mut owners = Owners::read(&self.beneath).map_err(io)?;
+        if let Some(accounts) = &accounts {
+            let [passwd, group, ..] = accounts.outcome().texts;
+            owners.add(passwd.as_deref(), group.as_deref());
+        }
         let scene = Scene {
             root: &self.beneath,
             db,
@@ -46,6 +58,11 @@ impl Root {
             leaving: &leaving,
             put_back: &solution.put_back,
             returns_to: solution.returns_to,
+            owners,
+            accounts,
+            hooks_before,
+            hooks_after,
+            recorded,
         };
         let decisions = decide::decide(&scene)?;
         let reasons = reasons(&solution, &arriving);
@@ -61,14 +78,13 @@ impl Root {
             troves: arriving.into_iter().map(|arriving| arriving.row).collect(),
             files: decisions.files,
             reasons,
+            hooks: decisions.hooks,
+            contents: decisions.contents,
+            accounts: decisions.accounts,
         };
-        Ok(Plan {
-            troves: changes,
-            paths: decisions.paths,
-            warnings: solution.warnings,
-            returns_to: solution.returns_to,
-            work,
-        })
+        let mut warnings = solution.warnings;
+        warnings.extend(decisions.warnings);
+        Ok(Plan { troves: changes, paths: decisions.paths, warnings, returns_to: solution.returns_to, work })
     }
 }
 

@@ -3,14 +3,15 @@
 //!
 //! Contents are read, whatever times say; work is spread over threads, and findings come back by path.
 
-use std::io;
+use std::io::{self, Read};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use recipes::{Digest, TroveSpec};
-use store::root_db::{FLAG_CONFIG, FLAG_EXISTED, FileRow, Kind};
+use store::root_db::{FLAG_CONFIG, FLAG_EXISTED, FileRow, HookRow, Kind};
 
+use crate::accounts;
 use crate::beneath::{self, Beneath, Directories, Found};
 use crate::error::QueryError;
 use crate::paths::{self, PathKey};
@@ -121,6 +122,7 @@ impl Root {
         };
         files.retain(|(number, file)| wanted(*number, file));
         files.sort_by_cached_key(|(_, file)| PathKey(file.path.clone()));
+        let hooks = self.ask(Vec::new(), |db| Ok(db.hooks()?))?;
         let next = AtomicUsize::new(0);
         let work = || {
             let mut findings = Vec::new();
@@ -160,8 +162,23 @@ impl Root {
         if cancel.load(Ordering::Relaxed) {
             return Err(QueryError::Interrupted);
         }
+        findings.retain(|finding| !self.differs_by_hooks(finding, &hooks));
         findings.sort_by_cached_key(|finding| PathKey(finding.path.clone()));
         Ok(Verified { paths: files.len(), findings })
+    }
+}
+
+impl Root {
+    /// Whether an account file is as packaged, beside the lines of hooks.
+    fn differs_by_hooks(&self, finding: &Finding, hooks: &[HookRow]) -> bool {
+        let place = accounts::FILES.iter().position(|path| *path == finding.path.as_slice());
+        let (Some(place), Difference::Content { expected: Some(expected), .. }) = (place, &finding.difference) else {
+            return false;
+        };
+        let mut text = Vec::new();
+        let read = self.beneath.read_inside(&finding.path).and_then(|mut file| file.read_to_end(&mut text));
+        let text = accounts::without(place, &text, hooks);
+        read.is_ok() && Digest::blake3(*blake3::hash(&text).as_bytes()) == *expected
     }
 }
 

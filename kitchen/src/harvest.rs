@@ -13,6 +13,7 @@ use recipes::{Capability, Comparison, Product, Recipe};
 use store::{Component, IngestError, Manifest, Node, Store, StoreError, Tree, TreeError};
 
 use crate::classify::{self, Classifier, ClassifyError};
+use crate::hooks::{self, HookError};
 use crate::phases::PhaseError;
 use crate::plan::Machine;
 use crate::scan;
@@ -71,6 +72,9 @@ pub enum HarvestError {
     /// The output holds something that a package cannot.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// A declaration does not fit the output.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// A glob of the recipe is not valid.
     #[error(transparent)]
     Classify(#[from] ClassifyError),
@@ -97,6 +101,7 @@ impl HarvestError {
             ),
             Self::Twice { .. } => Some("leave the path out of `files`, or out of `install`".to_owned()),
             Self::Ingest(error) => error.hint(),
+            Self::Hook(error) => error.hint(),
             Self::Classify(_) | Self::Tidy(TidyError::Tree(_)) => None,
             Self::Workspace(error) => error.hint(),
             Self::Strip(error) => error.hint(),
@@ -117,11 +122,12 @@ pub fn plate(
     store: &Store,
 ) -> Result<Plated, HarvestError> {
     let is_empty = tree.entries().iter().all(|entry| matches!(entry.node, Node::Directory));
-    if is_empty && !product.is_collection {
+    if is_empty && !product.is_collection && product.hooks.is_empty() {
         let (name, is_own) = (product.package.name.to_string(), product.output.is_none());
         return Err(HarvestError::Empty { name, is_own });
     }
-    let parts = Classifier::new(recipe)?.split(tree);
+    let (tree, hooks) = hooks::plate(product, tree, store)?;
+    let parts = Classifier::new(recipe)?.split(&tree);
     let mut findings = scan::scan(store, &parts)?;
     let mut components = BTreeMap::new();
     let (mut files, mut bytes) = (0, 0);
@@ -138,8 +144,9 @@ pub fn plate(
         bytes += component.size_bytes;
         components.insert(name.clone(), component);
     }
-    let mut notices = notices(tree);
+    let mut notices = notices(&tree);
     let mut manifest = manifest_of(recipe, product, machine, components);
+    manifest.hooks = hooks;
     let mut idle = Vec::new();
     manifest.config = configuration(recipe, &parts, &mut idle)?;
     if recipe.outputs.is_empty() {
@@ -226,6 +233,7 @@ fn manifest_of(
         groups: package.groups.clone(),
         suggests: runtime.suggests.iter().map(ToString::to_string).collect(),
         scripts: scripts.clone(),
+        hooks: store::Hooks::default(),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod event;
 pub mod fetch;
 pub mod harvest;
+mod hooks;
 pub mod host;
 pub mod key;
 mod log;

@@ -18,6 +18,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::hooks::{HookAlternative, HookDirectory, HookGroup, HookUser, Hooks};
 use crate::output::{Output, Scripts};
 use crate::policy::Policies;
 use crate::recipe::{Additional, AdditionalFrom, Package, Recipe, Runtime, Source};
@@ -46,6 +47,7 @@ impl Recipe {
         self.build_fields(&mut fields);
         runtime_fields(&mut fields, "runtime", &self.runtime);
         script_fields(&mut fields, "scripts", &self.scripts);
+        hook_fields(&mut fields, "hooks", &self.hooks);
         for (at, output) in self.outputs.iter().enumerate() {
             self.output_fields(&mut fields, &format!("outputs[{at}]"), output);
         }
@@ -70,7 +72,7 @@ impl Recipe {
 
     /// Adds what an output says itself and otherwise than the recipe.
     fn output_fields(&self, fields: &mut Fields, prefix: &str, output: &Output) {
-        let Output { package, files, install, runtime, policies, scripts } = output;
+        let Output { package, files, install, runtime, policies, scripts, hooks } = output;
         let mut about = Fields::new();
         about_fields(&mut about, "", package);
         let mut general = Fields::new();
@@ -92,6 +94,7 @@ impl Recipe {
             fields.insert(format!("{prefix}.options"), policies.to_string());
         }
         script_fields(fields, &format!("{prefix}.scripts"), scripts);
+        hook_fields(fields, &format!("{prefix}.hooks"), hooks);
     }
 
     fn build_fields(&self, fields: &mut Fields) {
@@ -135,6 +138,41 @@ fn runtime_fields(fields: &mut Fields, prefix: &str, runtime: &Runtime) {
 fn script_fields(fields: &mut Fields, prefix: &str, scripts: &Scripts) {
     for (scriptlet, text) in scripts {
         fields.insert(format!("{prefix}.{scriptlet}"), text.clone());
+    }
+}
+
+/// Adds what the system must have for a package.
+fn hook_fields(fields: &mut Fields, prefix: &str, hooks: &Hooks) {
+    let Hooks { users, groups, directories, tmpfiles, sysctl, services, alternatives } = hooks;
+    for (at, user) in users.iter().enumerate() {
+        let HookUser { name, id, group, groups, home, shell, comment } = user;
+        let prefix = format!("{prefix}.users[{at}]");
+        fields.insert(format!("{prefix}.name"), name.clone());
+        optional(fields, &format!("{prefix}.id"), id.as_ref());
+        optional(fields, &format!("{prefix}.group"), group.as_ref());
+        list(fields, &format!("{prefix}.groups"), groups);
+        optional(fields, &format!("{prefix}.home"), home.as_ref());
+        optional(fields, &format!("{prefix}.shell"), shell.as_ref());
+        optional(fields, &format!("{prefix}.comment"), comment.as_ref());
+    }
+    for (at, HookGroup { name, id }) in groups.iter().enumerate() {
+        fields.insert(format!("{prefix}.groups[{at}].name"), name.clone());
+        optional(fields, &format!("{prefix}.groups[{at}].id"), id.as_ref());
+    }
+    for (at, HookDirectory { path, mode, owner, group }) in directories.iter().enumerate() {
+        fields.insert(format!("{prefix}.directories[{at}]"), format!("{path}\n{mode:o}\n{owner}\n{group}"));
+    }
+    list(fields, &format!("{prefix}.tmpfiles"), tmpfiles);
+    for (key, value) in sysctl {
+        fields.insert(format!("{prefix}.sysctl.{key}"), value.clone());
+    }
+    list(fields, &format!("{prefix}.services"), services);
+    for (at, HookAlternative { link, target, priority, also }) in alternatives.iter().enumerate() {
+        let prefix = format!("{prefix}.alternatives[{at}]");
+        fields.insert(prefix.clone(), format!("{link}\n{target}\n{priority}"));
+        for (link, target) in also {
+            fields.insert(format!("{prefix}.also.{link}"), target.clone());
+        }
     }
 }
 
@@ -257,6 +295,21 @@ replaces = ["v"]
 lib = ["/usr/lib/**"]
 devel = ["*.h"]
 exclude = ["*.la"]
+[hooks]
+tmpfiles = ["d /run/x"]
+services = ["x.service"]
+sysctl = { "net.a" = "1" }
+groups = [{ name = "grp", id = 410 }]
+directories = [{ path = "/var/lib/x", mode = "0750", owner = "usr", group = "grp" }]
+alternatives = [{ link = "/usr/bin/alt", target = "/usr/bin/x", priority = 50, also = { "/a/one" = "/a/two" } }]
+[[hooks.users]]
+name = "usr"
+id = 411
+group = "grp"
+groups = ["audio"]
+home = "/var/lib/x"
+shell = "/bin/sh"
+comment = "A user"
 [scripts]
 post-install = "script one"
 [[outputs]]
@@ -277,6 +330,8 @@ replaces = ["older-doc"]
 options = ["purge"]
 [outputs.scripts]
 pre-remove = "script two"
+[outputs.hooks]
+tmpfiles = ["d /run/doc"]
 [[outputs]]
 name = "x-cli"
 install = "step seven %(destdir)s"
@@ -327,6 +382,23 @@ flag = "-s"
             ("build.options", "\"strip\"", "\"strip\", \"!libtool\""),
             ("runtime.suggests", "cups: printing", "cups: paper"),
             ("scripts.post-install", "script one", "script 1"),
+            ("hooks.users[0].name", "name = \"usr\"", "name = \"user\""),
+            ("hooks.users[0].id", "id = 411", "id = 421"),
+            ("hooks.users[0].group", "group = \"grp\"\ngroups", "group = \"group\"\ngroups"),
+            ("hooks.users[0].groups", "audio", "video"),
+            ("hooks.users[0].home", "home = \"/var/lib/x\"", "home = \"/srv/x\""),
+            ("hooks.users[0].shell", "/bin/sh", "/bin/bash"),
+            ("hooks.users[0].comment", "A user", "The user"),
+            ("hooks.groups[0].name", "{ name = \"grp\"", "{ name = \"group\""),
+            ("hooks.groups[0].id", "id = 410", "id = 420"),
+            ("hooks.directories[0]", "mode = \"0750\"", "mode = \"0700\""),
+            ("hooks.directories[0]", "owner = \"usr\"", "owner = \"user\""),
+            ("hooks.tmpfiles", "d /run/x", "d /run/y"),
+            ("hooks.sysctl.net.a", "\"net.a\" = \"1\"", "\"net.a\" = \"2\""),
+            ("hooks.services", "x.service", "y.service"),
+            ("hooks.alternatives[0]", "priority = 50", "priority = 51"),
+            ("hooks.alternatives[0].also./a/one", "/a/two", "/a/three"),
+            ("outputs[0].hooks.tmpfiles", "/run/doc", "/run/docs"),
             ("outputs[0].name", "x-doc", "x-docs"),
             ("outputs[0].summary", "Pages", "Page"),
             ("outputs[0].description", "Words", "Word"),

@@ -11,6 +11,7 @@ mod diagnostic;
 mod digest;
 mod expansion;
 mod fields;
+mod hooks;
 mod load;
 mod name;
 mod output;
@@ -26,6 +27,10 @@ pub use capability::{Capability, CapabilityError, Comparison, Constraint, Requir
 pub use diagnostic::Diagnostic;
 pub use digest::{Algorithm, Digest, DigestError};
 pub use expansion::Facts;
+pub use hooks::{
+    ACCOUNT_IDS, HookAlternative, HookDirectory, HookGroup, HookUser, Hooks, is_account_field, is_account_name,
+    is_plain_path,
+};
 pub use load::{LoadError, load, parse};
 pub use name::{Name, NameError};
 pub use output::{Output, Product, Scriptlet, ScriptletError, Scripts, Suggestion};

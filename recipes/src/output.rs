@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::capability::{CapabilityError, Requirement};
+use crate::hooks::Hooks;
 use crate::policy::Policies;
 use crate::recipe::{Package, Phase, Recipe, Runtime};
 use crate::text::serde_as_text;
@@ -25,6 +26,8 @@ pub struct Output {
     pub policies: Policies,
     /// Its scriptlets.
     pub scripts: Scripts,
+    /// What the system must have for it.
+    pub hooks: Hooks,
 }
 
 /// One package that a build makes, whichever section it stands in.
@@ -40,6 +43,8 @@ pub struct Product<'r> {
     pub policies: &'r Policies,
     /// Its scriptlets.
     pub scripts: &'r Scripts,
+    /// What the system must have for it.
+    pub hooks: &'r Hooks,
     /// Whether it has no files of its own and only brings others.
     pub is_collection: bool,
 }
@@ -67,7 +72,8 @@ impl Recipe {
             runtime: &self.runtime,
             policies: &self.build.policies,
             scripts: &self.scripts,
-            is_collection: self.build.steps.is_empty() && !self.runtime.is_empty(),
+            hooks: &self.hooks,
+            is_collection: self.build.steps.is_empty() && !(self.runtime.is_empty() && self.hooks.is_empty()),
         };
         let further = self.outputs.iter().map(|output| Product {
             package: &output.package,
@@ -75,6 +81,7 @@ impl Recipe {
             runtime: &output.runtime,
             policies: &output.policies,
             scripts: &output.scripts,
+            hooks: &output.hooks,
             is_collection: output.files.is_empty() && output.install.is_none(),
         });
         self.makes_package().then_some(own).into_iter().chain(further).collect()

@@ -7,6 +7,7 @@
 //! before it is judged: what follows may have been read differently than it was meant.
 
 mod build;
+mod hooks;
 mod locations;
 mod names;
 mod outputs;
@@ -29,11 +30,22 @@ use crate::text::quote;
 pub(crate) const RECIPE_BYTES: usize = 1 << 20;
 
 /// Sections of the format.
-const SECTIONS: [&str; 10] =
-    ["package", "source", "patches", "build", "runtime", "outputs", "scripts", "components", "config", "variables"];
+const SECTIONS: [&str; 11] = [
+    "package",
+    "source",
+    "patches",
+    "build",
+    "runtime",
+    "outputs",
+    "scripts",
+    "components",
+    "config",
+    "hooks",
+    "variables",
+];
 
 /// Sections that are meant but not built yet.
-const LATER: [&str; 4] = ["hooks", "cross", "flavors", "reproducibility"];
+const LATER: [&str; 3] = ["cross", "flavors", "reproducibility"];
 
 /// Keys of other formats, where they might stand, and what takes their place.
 const FOREIGN: [(&str, &str, &str); 10] = [
@@ -93,6 +105,7 @@ fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, fa
         None => Vec::new(),
     };
     let config = relations::config(reader, root);
+    let hooks = hooks::read(reader, root);
     Some(Recipe {
         package: package?,
         source: sources.main,
@@ -104,6 +117,7 @@ fn sections<'t>(reader: &mut Reader<'t>, root: &Section<'t>, origin: &Origin, fa
         components,
         outputs,
         scripts,
+        hooks,
         config,
         origin: origin.clone(),
         expanded_for: facts.map(|facts| facts.arch.clone()),
@@ -159,13 +173,14 @@ fn unknown<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &Key<'t>, ke
 
 /// Returns the section that has a key of this name.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&str, &[&str]); 9] = [
+    let homes: [(&str, &[&str]); 10] = [
         ("package", &package::KEYS),
         ("source", &source::KEYS),
         ("build", &build::KEYS),
         ("runtime", &relations::RUNTIME_KEYS),
         ("components", &relations::COMPONENT_KEYS),
         ("config", &relations::CONFIG_KEYS),
+        ("hooks", &hooks::KEYS),
         ("patches", &patches::KEYS),
         ("scripts", &outputs::SCRIPTS),
         ("outputs", &outputs::KEYS),
@@ -495,7 +510,7 @@ ssl_version = "3.0"
 
     /// Returns every key of the format.
     fn all_keys() -> Vec<&'static str> {
-        let lists: [&[&'static str]; 10] = [
+        let lists: [&[&'static str]; 15] = [
             &package::KEYS,
             &source::KEYS,
             &source::ADDITIONAL_KEYS,
@@ -506,6 +521,11 @@ ssl_version = "3.0"
             &relations::COMPONENT_KEYS,
             &outputs::KEYS,
             &outputs::SCRIPTS,
+            &hooks::KEYS,
+            &hooks::USER_KEYS,
+            &hooks::GROUP_KEYS,
+            &hooks::DIRECTORY_KEYS,
+            &hooks::ALTERNATIVE_KEYS,
         ];
         lists.concat()
     }

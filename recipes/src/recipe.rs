@@ -14,6 +14,7 @@ use crate::capability::{Capability, Requirement};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::expansion::Facts;
+use crate::hooks::Hooks;
 use crate::name::Name;
 use crate::output::{Output, Scripts, Suggestion};
 use crate::policy::Policies;
@@ -43,6 +44,8 @@ pub struct Recipe {
     pub outputs: Vec<Output>,
     /// `[scripts]`
     pub scripts: Scripts,
+    /// `[hooks]`
+    pub hooks: Hooks,
     /// `[config]`
     pub config: Config,
     pub(crate) origin: Origin,

@@ -96,6 +96,7 @@ fn ingest(store: &Store, directory: &Path) -> Outcome<()> {
         groups: vec![],
         suggests: vec![],
         scripts: recipes::Scripts::new(),
+        hooks: store::Hooks::default(),
     };
     println!("{}", store.put_trove(&manifest)?);
     Ok(())

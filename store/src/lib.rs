@@ -57,7 +57,7 @@ pub use hold::Hold;
 pub use ingest::{Decide, Decision, Found, IngestError, IngestOptions};
 pub use lock::ActionLock;
 pub use logs::{LogOutcome, LogRow};
-pub use manifest::{Component, Config, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+pub use manifest::{Component, Config, Hooks, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 pub use object_writer::ObjectWriter;
 pub use place::LinkMode;
 pub use refs::Reference;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use recipes::{Digest, Name, Scripts, TroveSpec, Version};
+use recipes::{Digest, HookAlternative, HookGroup, HookUser, Name, Scripts, TroveSpec, Version};
 use serde::{Deserialize, Serialize};
 
 /// The format that this version reads and writes.
@@ -83,6 +83,9 @@ pub struct Manifest {
     /// Its scriptlets.
     #[serde(default, skip_serializing_if = "Scripts::is_empty")]
     pub scripts: Scripts,
+    /// What the system must have for it, beside its files.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 /// Files that their users edit. Paths begin with `/` and stand in bytewise order, each once.
@@ -100,6 +103,61 @@ impl Config {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.noreplace.is_empty()
+    }
+}
+
+/// What the system must have for a package, beside its files; each list is left out where it is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    /// Users.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<HookUser>,
+    /// Groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<HookGroup>,
+    /// Links that enable services, with what each leads to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, String>,
+    /// Names that several packages can stand behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<HookAlternative>,
+}
+
+impl Hooks {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Hooks::default()
+    }
+
+    /// Returns the first text that is not what it must be, and what that is.
+    fn wrong(&self) -> Option<(&'static str, String)> {
+        let account = |name: &&String| !recipes::is_account_name(name);
+        let path = |text: &&String| !recipes::is_plain_path(text);
+        let field = |text: &&String| !recipes::is_account_field(text) || (!text.starts_with('/') && !text.is_empty());
+        let users = || self.users.iter();
+        let names = users().flat_map(|user| [&user.name].into_iter().chain(&user.group).chain(&user.groups));
+        if let Some(name) = names.chain(self.groups.iter().map(|group| &group.name)).find(account) {
+            return Some(("account", name.clone()));
+        }
+        if let Some(text) = users().flat_map(|user| user.home.iter().chain(&user.shell)).find(field) {
+            return Some(("home or shell", text.clone()));
+        }
+        if let Some(text) = users().flat_map(|user| &user.comment).find(|text| !recipes::is_account_field(text)) {
+            return Some(("comment of a user", text.clone()));
+        }
+        let ids = users().map(|user| user.id).chain(self.groups.iter().map(|group| group.id)).flatten();
+        if let Some(id) = ids.into_iter().find(|id| !recipes::ACCOUNT_IDS.contains(&u64::from(*id))) {
+            return Some(("number of an account", id.to_string()));
+        }
+        let alternatives = self.alternatives.iter().flat_map(|alternative| {
+            [&alternative.link, &alternative.target]
+                .into_iter()
+                .chain(alternative.also.iter().flat_map(|(link, target)| [link, target]))
+        });
+        let services = self.services.iter().flat_map(|(link, target)| [link, target]);
+        services.chain(alternatives).find(path).map(|text| ("link", text.clone()))
     }
 }
 
@@ -214,6 +272,9 @@ impl Manifest {
                 return wrong("scriptlet", scriptlet.name());
             }
         }
+        if let Some((what, text)) = self.hooks.wrong() {
+            return wrong(what, &text);
+        }
         let needed = parts.clone().flat_map(|part| &part.requires).chain(&self.requires);
         for text in needed.chain(&self.recommends) {
             if text.parse::<recipes::Requirement>().is_err() {
@@ -291,6 +352,7 @@ pub(crate) mod tests {
             groups: vec![],
             suggests: vec![],
             scripts: Scripts::new(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -350,6 +412,40 @@ pub(crate) mod tests {
         }
         manifest.scripts.insert(recipes::Scriptlet::PreRemove, "x".repeat(MAX_SCRIPT_BYTES + 1));
         assert!(manifest.check().is_err());
+    }
+
+    #[test]
+    fn hooks_stand_only_where_there_are_some() {
+        let mut manifest = sample("hello", "1.0-1");
+        assert!(!String::from_utf8(manifest.to_json()).unwrap().contains("hooks"));
+        let user = HookUser {
+            name: "tool".to_owned(),
+            id: None,
+            group: None,
+            groups: vec![],
+            home: Some("/var/lib/tool".to_owned()),
+            shell: None,
+            comment: None,
+        };
+        manifest.hooks.users = vec![user];
+        manifest.hooks.services = BTreeMap::from([("/etc/a".to_owned(), "/usr/b".to_owned())]);
+        let text = String::from_utf8(manifest.to_json()).unwrap();
+        let end = "\"hooks\":{\"users\":[{\"name\":\"tool\",\"home\":\"/var/lib/tool\"}],\"services\":{\"/etc/a\":\"/usr/b\"}}}";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(Manifest::from_json(text.as_bytes()).unwrap(), manifest);
+        for (from, to) in [
+            ("\"tool\"", "\"to:ol\""),
+            ("/var/lib/tool", "/var:x"),
+            ("/var/lib/tool", "/var\\nx"),
+            ("/usr/b", "/usr/../b"),
+            ("/etc/a", "etc/a"),
+            ("\"home\"", "\"id\":0,\"home\""),
+            ("\"services\":", "\"groups\":[],\"services\":"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(Manifest::from_json(changed.as_bytes()).is_err(), "{changed}");
+        }
     }
 
     #[test]

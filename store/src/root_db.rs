@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 mod error;
+mod hooks;
 mod open;
 mod policy;
 mod rows;
@@ -20,6 +21,7 @@ mod text;
 mod triggers;
 
 pub use error::RootDbError;
+pub use hooks::{HookKind, HookRow};
 pub use policy::Hold;
 pub use rows::{
     Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow, Fingerprint, Held,
@@ -329,6 +331,9 @@ impl RootDb {
         }
         insert_record(&transaction, settlement)?;
         triggers::set_off(&transaction, changeset.number, &settlement.set_off)?;
+        if let Some(rows) = &settlement.hooks {
+            hooks::replace(&transaction, rows)?;
+        }
         transaction.execute(done, [])?;
         Ok(transaction.commit()?)
     }
@@ -553,6 +558,7 @@ mod tests {
             beside: Vec::new(),
             beside_gone: Vec::new(),
             set_off: vec!["ldconfig".to_owned()],
+            hooks: Some(vec![HookRow { kind: HookKind::User, key: b"x".to_vec(), value: b"x:x:9".to_vec() }]),
             trigger: None,
         }
     }
@@ -583,6 +589,7 @@ mod tests {
         assert_eq!(reader.rows_at(b"usr/f").unwrap().len(), 1);
         assert_eq!(reader.changesets().unwrap(), std::slice::from_ref(&given.changeset));
         assert_eq!(reader.displaced_after(0).unwrap(), given.displaced);
+        assert_eq!(Some(reader.hooks().unwrap()), given.hooks);
         assert!(reader.displaced_after(1).unwrap().is_empty());
         // The next one takes its place, files and all.
         db.begin(2, b"").unwrap();

@@ -147,6 +147,10 @@ impl Decider<'_> {
         found: &Found,
     ) -> Result<(), PlanError> {
         let row = self.files[owner.0][owner.1].clone();
+        if self.is_hook_link(path, found)? {
+            self.put(path, vec![owner], Some(over(found, false)));
+            return Ok(());
+        }
         if self.is_identical(path, &row, found)? {
             let row = &mut self.files[owner.0][owner.1];
             row.flags |= FLAG_EXISTED;

@@ -9,6 +9,7 @@ use recipes::Digest;
 use store::root_db::{Displaced, FileRow, Kind};
 
 use super::{Decider, SAVE, applied_mode};
+use crate::accounts;
 use crate::beneath::{self, Found};
 use crate::error::PlanError;
 use crate::paths;
@@ -50,6 +51,9 @@ impl Decider<'_> {
             Kind::Directory => Ok(true),
             Kind::Symlink => Ok(Some(self.link_target(path)?) == row.target),
             Kind::File => {
+                if let Some(text) = self.without_hooks(path)? {
+                    return Ok(Some(Digest::blake3(*blake3::hash(&text).as_bytes())) == row.object);
+                }
                 if found.size != row.size {
                     return Ok(false);
                 }
@@ -59,6 +63,16 @@ impl Decider<'_> {
                 Ok(Some(self.hash(path)?) == row.object)
             }
         }
+    }
+
+    /// Returns what an account file holds beside the lines of hooks; none for other files.
+    fn without_hooks(&self, path: &[u8]) -> Result<Option<Vec<u8>>, PlanError> {
+        let Some(place) = accounts::FILES.iter().position(|file| *file == path) else {
+            return Ok(None);
+        };
+        let text = self.scene.accounts.as_ref().and_then(|known| known.texts[place].as_ref());
+        let lines = |text: &Vec<u8>| accounts::without(place, text, &self.scene.recorded);
+        Ok(text.filter(|_| !self.scene.recorded.is_empty()).map(lines))
     }
 
     /// Whether something unowned is what a package would put there.

@@ -77,7 +77,10 @@ impl Decider<'_> {
                         self.remember_beside(path, thing);
                     }
                 }
-                (Some(found), Some(row)) if found.kind == Some(row.kind) && row.kind != Kind::Directory => {
+                (Some(found), row)
+                    if row.as_ref().map_or(self.gone.contains(path), |row| found.kind == Some(row.kind))
+                        && found.kind != Some(Kind::Directory) =>
+                {
                     // Its removal was decided above; the old thing takes its place instead.
                     self.out.takes.retain(|take| take.path() != path.as_slice());
                     self.out.paths.retain(|change| change.path != *path);
@@ -137,6 +140,7 @@ impl Decider<'_> {
         for (path, row) in leaving.iter().rev() {
             if row.kind != Kind::Directory
                 || row.has(FLAG_EXISTED)
+                || self.gone.contains(&path.0)
                 || claims.contains_key(path)
                 || coming.contains(&path.0)
                 || !self.staying(&path.0)?.is_empty()

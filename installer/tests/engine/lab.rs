@@ -30,6 +30,8 @@ pub struct Recipe {
     pub conflicts: Vec<&'static str>,
     pub replaces: Vec<&'static str>,
     pub config: store::Config,
+    pub hooks: store::Hooks,
+    pub scripts: recipes::Scripts,
 }
 
 pub fn package(name: &str, version: &str) -> Recipe {
@@ -183,7 +185,8 @@ impl Lab {
             config: recipe.config.clone(),
             groups: vec![],
             suggests: vec![],
-            scripts: recipes::Scripts::new(),
+            scripts: recipe.scripts.clone(),
+            hooks: recipe.hooks.clone(),
         };
         self.store.put_trove(&manifest).unwrap();
         let path = self.top.path().join(manifest.file_name());

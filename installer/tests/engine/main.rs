@@ -7,6 +7,7 @@
 mod basic;
 mod config;
 mod differential;
+mod hooks;
 mod hostile;
 mod kill;
 mod lab;

@@ -9,10 +9,10 @@ use crate::reader::{Reader, Section};
 use crate::recipe::{Build, Package, Phase};
 use crate::text::quote;
 
-use super::{build, known, package, relations};
+use super::{build, hooks, known, package, relations};
 
 /// Keys of an output.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "name",
     "summary",
     "description",
@@ -30,6 +30,7 @@ pub(super) const KEYS: [&str; 17] = [
     "replaces",
     "options",
     "scripts",
+    "hooks",
 ];
 
 /// Keys of `[scripts]`.
@@ -112,6 +113,7 @@ fn output<'t>(
     let runtime = relations::of_package(reader, section);
     let policies = build::policies(reader, section);
     let scripts = scripts(reader, section);
+    let hooks = hooks::read(reader, section);
     if section.has("files") && reader.texts(section, "files").is_empty() {
         let hint = "write globs like `/usr/share/doc/**`, or leave it out";
         reader.missing(section.key_span("files"), "`files` names no path".to_owned(), hint);
@@ -120,7 +122,7 @@ fn output<'t>(
         let hint = "add an `install` step to [build], or give the output an `install` of its own";
         reader.missing(section.key_span("files"), message.to_owned(), hint);
     }
-    let brings = ["requires", "recommends", "suggests", "provides", "conflicts", "replaces", "scripts"];
+    let brings = ["requires", "recommends", "suggests", "provides", "conflicts", "replaces", "scripts", "hooks"];
     if !section.has("files") && install.is_none() && !brings.iter().any(|key| section.has(key)) {
         let message = format!("[{}] has neither `files` nor `install`, and brings nothing", section.title);
         let hint = "name its `files`, fill it with an `install`, or let it bring others with `requires`";
@@ -138,7 +140,7 @@ fn output<'t>(
         ..general.clone()
     };
     let policies = policies.unwrap_or_else(|| common.build.policies.clone());
-    Some(Output { package, files, install, runtime, policies, scripts })
+    Some(Output { package, files, install, runtime, policies, scripts, hooks })
 }
 
 /// Reads the scriptlets below a section. An empty one is none.

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FILE_NAME, RootDb, RootDbError, policy, triggers};
+use super::{FILE_NAME, RootDb, RootDbError, hooks, policy, triggers};
 use crate::durable;
 
 /// The schema that this version reads and writes, `PRAGMA user_version`.
-pub(super) const SCHEMA: i64 = 3;
+pub(super) const SCHEMA: i64 = 4;
 
 /// What each schema from the second on added.
-const ADDITIONS: [&str; 2] = [policy::TABLES, triggers::TABLES];
+const ADDITIONS: [&str; 3] = [policy::TABLES, triggers::TABLES, hooks::TABLES];
 
 /// Bytes of a page of a new database: the rows of one package lie together, and the log takes two writes for each page.
 const PAGE_BYTES: u32 = 16 << 10;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use recipes::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::TriggerDone;
 use super::text::{bytes_text, list_text, map_text, optional_bytes_text};
+use super::{HookRow, TriggerDone};
 
 /// Why a trove is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -287,6 +287,9 @@ pub struct Settlement {
     /// Paths of such files that are gone.
     #[serde(with = "list_text")]
     pub beside_gone: Vec<Vec<u8>>,
+    /// All that hooks have made then, where that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Vec<HookRow>>,
     /// Triggers that it sets off.
     #[serde(default)]
     pub set_off: Vec<String>,
