@@ -280,7 +280,7 @@ TOP = (
     "recommends provides conflicts replaces"
 ).split()
 # Each stands there only when it holds something.
-LATER = "config groups suggests scripts".split()
+LATER = "config groups suggests scripts hooks".split()
 SCRIPTS = "pre-install post-install pre-upgrade post-upgrade pre-remove post-remove".split()
 COMPONENT = "tree files size_bytes provides requires".split()
 

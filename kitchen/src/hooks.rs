@@ -190,7 +190,7 @@ fn services(hooks: &Hooks, tree: &Tree, store: &Store) -> Result<BTreeMap<String
         }
         let file = template(&unit).unwrap_or_else(|| unit.clone());
         let target = format!("/{UNITS}/{file}");
-        let entry = tree.get(target[1..].as_bytes());
+        let entry = tree.get(&target.as_bytes()[1..]);
         let text = match entry.map(|entry| &entry.node) {
             Some(Node::File { object, size }) if *size <= UNIT_BYTES => store.read(object)?,
             Some(Node::Symlink { .. }) => Vec::new(),

@@ -51,7 +51,7 @@ impl Decider<'_> {
             Kind::Directory => Ok(true),
             Kind::Symlink => Ok(Some(self.link_target(path)?) == row.target),
             Kind::File => {
-                if let Some(text) = self.without_hooks(path)? {
+                if let Some(text) = self.without_hooks(path) {
                     return Ok(Some(Digest::blake3(*blake3::hash(&text).as_bytes())) == row.object);
                 }
                 if found.size != row.size {
@@ -66,13 +66,11 @@ impl Decider<'_> {
     }
 
     /// Returns what an account file holds beside the lines of hooks; none for other files.
-    fn without_hooks(&self, path: &[u8]) -> Result<Option<Vec<u8>>, PlanError> {
-        let Some(place) = accounts::FILES.iter().position(|file| *file == path) else {
-            return Ok(None);
-        };
+    fn without_hooks(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let place = accounts::FILES.iter().position(|file| *file == path)?;
         let text = self.scene.accounts.as_ref().and_then(|known| known.texts[place].as_ref());
         let lines = |text: &Vec<u8>| accounts::without(place, text, &self.scene.recorded);
-        Ok(text.filter(|_| !self.scene.recorded.is_empty()).map(lines))
+        text.filter(|_| !self.scene.recorded.is_empty()).map(lines)
     }
 
     /// Whether something unowned is what a package would put there.

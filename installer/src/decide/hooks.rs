@@ -56,8 +56,7 @@ impl Decider<'_> {
         let new = grouped(&mut canonical, &after.alternatives)?;
         let mut known: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> = BTreeMap::new();
         for (_, alternative) in before.alternatives.iter().chain(&after.alternatives) {
-            let also = alternative.also.iter().map(|(link, target)| (link, target));
-            for (link, target) in [(&alternative.link, &alternative.target)].into_iter().chain(also) {
+            for (link, target) in [(&alternative.link, &alternative.target)].into_iter().chain(&alternative.also) {
                 let path = canonical.place(link.trim_start_matches('/').as_bytes())?;
                 known.entry(path).or_default().insert(target.clone().into_bytes());
             }
@@ -73,8 +72,7 @@ impl Decider<'_> {
             let Some((owner, chosen)) = self.choose(path, candidates, recorded.get(path).copied())? else {
                 continue;
             };
-            let also = chosen.also.iter().map(|(link, target)| (link, target));
-            for (link, target) in [(&chosen.link, &chosen.target)].into_iter().chain(also) {
+            for (link, target) in [(&chosen.link, &chosen.target)].into_iter().chain(&chosen.also) {
                 let path = canonical.place(link.trim_start_matches('/').as_bytes())?;
                 let known = known.get(&path).cloned().unwrap_or_default();
                 let (target, owner) = (target.clone().into_bytes(), owner.clone());

@@ -34,8 +34,8 @@ fn user(name: &str) -> HookUser {
 fn tool(version: &str) -> Recipe {
     let mut recipe = package("tool", version).directory("etc", 0o755).directory("var/lib/tool", 0o750);
     recipe = recipe.with("var/lib/tool", |entry| {
-        entry.owner = "tool".to_owned();
-        entry.group = "tool".to_owned();
+        "tool".clone_into(&mut entry.owner);
+        "tool".clone_into(&mut entry.group);
     });
     recipe.hooks.users = vec![user("tool")];
     recipe
