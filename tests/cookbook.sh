@@ -6,9 +6,10 @@
 # Without names it cooks a few packages; with `all`, every recipe whose archive can be had here.
 # An archive is taken from $DISTFILES, a directory, where a file in it has the recipe's SHA-256. Else it comes from the
 # distribution that this machine installs from, where a source package carries upstream's archive unmodified, which is to
-# say: under the recipe's SHA-256. Of a few releases the distribution has only a repack, without files that it does not
-# distribute: from that one the recipe's steps are cooked all the same, and the output says so. What nobody has is skipped and
-# named. COOKBOOK_CACHE keeps downloads and work between runs.
+# say: under the recipe's SHA-256; or it is made again, byte for byte, from a packaging of all its files. Of a few releases
+# there is only the distribution's repack, without files that it does not distribute: from that one the recipe's steps are
+# cooked all the same, and the output says so. What nobody has is skipped and named. COOKBOOK_CACHE keeps downloads and work
+# between runs.
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -23,7 +24,6 @@ declare -rA REPACKED=(
     [gawk]=3b2a95bc6de68e2dc833ce547e366d62001274f8b892c6424f34f70d321cda70
     [make]=3b16b00ea1079af9f8096bbc71ff7cc00c249fc6a862003da3c42308a0adb0fe
     [tar]=9ae57e981c1e73c0eebc2b26c9b0c4497fe310ef1d516ea430efb5470b71f7a8
-    [zlib]=60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb
     [zstd]=0c092ef267edce57ba7f3f2645c861f72eaf5e76273c6c3632869423464b90a5
 )
 declare -rA TAKEN_OUT=(
@@ -89,7 +89,7 @@ prepare_apt() {
         for release in "$release" bookworm trixie sid; do
             case "$seen" in *" $repository$release "*) continue ;; esac
             seen="$seen$repository$release "
-            echo "deb-src $options$repository $release main"
+            echo "deb-src $options$repository $release main non-free"
         done
     done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | sort -u) > "$apt/sources.list"
     cat > "$apt/apt.conf" <<END
@@ -130,24 +130,73 @@ obtain() {
             if has "$from"; then cp "$from" "$file"; return 0; fi
         done
     fi
-    if [ "$name" = sqlite ] && command -v npm >/dev/null; then
-        # A package of bindings carries the archive as it is.
-        (cd "$WORK" && npm pack --silent sqlite3@5.1.7 > /dev/null &&
-            tar -xzf sqlite3-5.1.7.tgz -O "package/deps/$(basename "$file")" > "$file") || return 1
-        has "$file"
-        return
-    fi
+    if declare -F "make_$name" > /dev/null && "make_$name" "$file" && has "$file"; then return 0; fi
+    rm -f "$file"
     download "$wanted" "$file"
+}
+
+# A package of bindings carries sqlite's archive as it is.
+make_sqlite() {
+    command -v npm > /dev/null || return 1
+    (cd "$WORK" && npm pack --silent sqlite3@5.1.7 > /dev/null && tar -xzf sqlite3-5.1.7.tgz -O package/deps/sqlite-autoconf-3440200.tar.gz) > "$1"
+}
+
+# A crate of bindings carries every file of zlib's tag, and the archive is what GitHub makes of the tag.
+make_zlib() {
+    local crate=$WORK/crate tree
+    command -v cargo > /dev/null || return 1
+    mkdir -p "$crate/src"
+    : > "$crate/src/lib.rs"
+    printf '%s\n' '[package]' 'name = "archives"' 'version = "0.0.0"' '[dependencies]' 'libz-sys = "=1.1.16"' '[workspace]' > "$crate/Cargo.toml"
+    tree=$(cargo metadata --quiet --format-version 1 --manifest-path "$crate/Cargo.toml" |
+        sed -n 's|.*"manifest_path":"\([^"]*/libz-sys-1.1.16\)/Cargo.toml".*|\1/src/zlib|p')
+    [ -d "$tree" ] || return 1
+    archive_of_tag "$tree" zlib-1.3.1/ 51b7f2abdade71cd9bb0e7a373ef2610ec6f9daf 1705948357 | gzip -n > "$1"
+}
+
+# Upstream packs zstd's tag itself, so that the file that was compressed has a name and a time. The files that are missing from the
+# distribution's repack are in another package, which carries zstd.
+make_zstd() {
+    local tree=$WORK/zstd zstd='*/third-party/zstd'
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    download "${REPACKED[zstd]}" "$WORK/zstd.orig" || return 1
+    download 91112631d553a1dcc925d0a62ce8a131c69c4aba5e9325a7f350c72b045e945f "$WORK/mold.orig" || return 1
+    tar -xf "$WORK/zstd.orig" -C "$tree" --strip-components=1
+    tar -xf "$WORK/mold.orig" -C "$tree" --strip-components=3 --wildcards \
+        "$zstd"/{.buckconfig,.buckversion,.cirrus.yml,'build/VS*',programs/windres}
+    archive_of_tag "$tree" zstd-1.5.7/ f8745da6ff1ad1e7bab384bd1f9d742439278e99 1739923464 > "$WORK/zstd-1.5.7.tar"
+    touch -d @1740001832 "$WORK/zstd-1.5.7.tar"
+    gzip -9 -c "$WORK/zstd-1.5.7.tar" > "$1"
+}
+
+# Writes what `git archive` makes of a commit of which the files, the id and the time are known: that of a commit of ours with the
+# same files and time, with the id changed, which stands behind the first header.
+archive_of_tag() {
+    local tree=$1 prefix=$2 commit=$3 seconds=$4 archive=$WORK/tag.tar
+    (
+        export GIT_DIR=$WORK/tag.git GIT_WORK_TREE=$tree GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+        export GIT_{AUTHOR,COMMITTER}_NAME=- GIT_{AUTHOR,COMMITTER}_EMAIL=- GIT_{AUTHOR,COMMITTER}_DATE="$seconds +0000"
+        rm -rf "$GIT_DIR"
+        git init -q
+        echo '* -text -export-subst -export-ignore' > "$GIT_DIR/info/attributes"
+        git add --all --force "$tree"
+        git archive --prefix="$prefix" --output="$archive" "$(git commit-tree -m - "$(git write-tree)")"
+    )
+    printf %s "$commit" | dd of="$archive" bs=1 seek=523 conv=notrunc status=none
+    cat "$archive"
 }
 
 # Brings the file with this SHA-256 from the distribution.
 download() {
     local wanted=$1 file=$2 url
+    [ ! -f "$file" ] || [ "$(sha256sum < "$file")" != "$wanted  -" ] || return 0
     prepare_apt || return 1
-    url=$(sed -n "/^$wanted /{s///p;q}" "$WORK/apt/files")
-    [ -n "$url" ] || return 1
-    APT_CONFIG=$WORK/apt/apt.conf /usr/lib/apt/apt-helper -qq download-file "$url" "$file" "SHA256:$wanted" >/dev/null &&
-        [ "$(sha256sum < "$file")" = "$wanted  -" ]
+    while read -r url; do
+        APT_CONFIG=$WORK/apt/apt.conf /usr/lib/apt/apt-helper -qq download-file "$url" "$file" "SHA256:$wanted" > /dev/null 2>&1 || continue
+        [ "$(sha256sum < "$file")" != "$wanted  -" ] || return 0
+    done < <(sed -n "s/^$wanted //p" "$WORK/apt/files")
+    return 1
 }
 
 # Makes a copy of a recipe that takes the distribution's repack of the same release.
@@ -158,7 +207,7 @@ repacked() {
     rm -rf "$tree" "$WORK/repacked/$name"
     mkdir -p "$tree" "$WORK/repacked/$name"
     sum=${REPACKED[$name]}
-    [ -f "$WORK/repacked/$sum" ] || download "$sum" "$WORK/repacked/$sum" || return 1
+    download "$sum" "$WORK/repacked/$sum" || return 1
     tar -xf "$WORK/repacked/$sum" -C "$tree" --strip-components=1
     for file in ${TAKEN_OUT[$name]:-}; do
         mkdir -p "$(dirname "$tree/$file")"
