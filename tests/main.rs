@@ -18,6 +18,7 @@ mod packages;
 mod power;
 mod recipes;
 mod sources;
+mod stores;
 mod support;
 mod tidy;
 mod wall;

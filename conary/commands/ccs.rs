@@ -107,7 +107,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
 }
 
 /// Writes a package file, or replaces it, at once and durably.
-fn put(
+pub fn put(
     path: &Path,
     context: &Context<'_>,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), CcsError>,
@@ -154,7 +154,7 @@ fn open_as(file: &Path, want: Want<'_>, context: &Context<'_>) -> Result<Package
 }
 
 /// The same failure, with the file that it is about in front.
-fn named(file: &Path, mut failure: Failure) -> Failure {
+pub fn named(file: &Path, mut failure: Failure) -> Failure {
     failure.message = format!("{}: {}", file.display(), failure.message);
     failure
 }

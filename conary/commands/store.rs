@@ -1,6 +1,8 @@
 // conary/commands/store.rs
 //! `conary store`: what a store holds, and whether it is whole.
 
+mod bundle;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +24,9 @@ Examples:
   conary store list
   conary store verify
   conary store verify --repair --store /srv/store
-  conary store verify --repair --from dist/hello-1.0-1.x86_64.ccs --from /srv/root";
+  conary store verify --repair --from dist/hello-1.0-1.x86_64.ccs --from /srv/root
+  conary store export hello zlib --output two.bundle
+  conary store import two.bundle --store /srv/store";
 
 /// The arguments of `conary store`.
 #[derive(Debug, Args)]
@@ -65,14 +69,20 @@ enum Action {
         #[command(flatten)]
         json: JsonArg,
     },
+    /// Write troves, with their signatures, as one file in which each content stands once
+    Export(bundle::ExportArguments),
+    /// Take all troves of such files into the store, of each file all or none
+    Import(bundle::ImportArguments),
 }
 
-/// Counts or verifies.
+/// Counts, lists, verifies, or moves troves between stores.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     match &arguments.action {
         Action::Stats { store, json } => stats(store, json.json, context),
         Action::List { store, json } => list(store, json.json, context),
         Action::Verify { repair, from, store, json } => verify(*repair, from, store, json.json, context),
+        Action::Export(arguments) => bundle::export(arguments, context),
+        Action::Import(arguments) => bundle::import(arguments, context),
     }
 }
 

@@ -220,7 +220,9 @@ class Looker:
         return {"source"} if is_here else set()
 
     def recover(self):
-        """Runs a command that may write to the root, which recovers it; without a root there is nothing to recover."""
+        """Runs commands that may write to the stores and the root, which recovers them, if they are there."""
+        for store in self.stores():
+            self.ask("gc", "--dry-run", "--store", store)
         if os.path.exists(f"{self.root}/var/lib/conary/root.db"):
             self.ask("trigger", "run", "--root", self.root)
 
@@ -399,7 +401,10 @@ def check(recording, looker, end):
     states = recording.states[first : last + 1]
     looker.recover()
     for store in looker.stores():
-        report = json.loads(looker.ask("store", "verify", "--json", "--store", store, check=False).stdout)
+        verified = looker.ask("store", "verify", "--json", "--store", store, check=False)
+        if verified.returncode not in (0, 7):
+            raise Fault(f"{store} cannot be verified: {verified.stderr}")
+        report = json.loads(verified.stdout)
         bad = [problem for problem in report["problems"] if not problem.endswith("belongs to no object")]
         if bad:
             raise Fault(f"{store} is damaged: {bad}")

@@ -59,7 +59,7 @@ pub fn objects<'a>(manifest: &Manifest, trees: &'a BTreeMap<String, Tree>) -> Re
     if trees.len() > 1 {
         Tree::merge(trees.values()).map_err(CcsError::Conflict)?;
     }
-    distinct(trees)
+    distinct(trees.values())
 }
 
 /// Adds up the bytes of a tree's regular files.
@@ -70,10 +70,13 @@ fn content_bytes(tree: &Tree) -> Result<u64, CcsError> {
     })
 }
 
-/// Returns the distinct objects of all trees, without the empty one.
-fn distinct(trees: &BTreeMap<String, Tree>) -> Result<Vec<Object<'_>>, CcsError> {
+/// Returns the distinct objects of these trees, without the empty one, in order of their digests.
+///
+/// # Errors
+/// [`CcsError::ObjectSize`] when two entries give one content two sizes.
+pub fn distinct<'a>(trees: impl Iterator<Item = &'a Tree>) -> Result<Vec<Object<'a>>, CcsError> {
     let mut files: Vec<(Digest, u64, &Entry)> = Vec::new();
-    for entry in trees.values().flat_map(Tree::entries) {
+    for entry in trees.flat_map(Tree::entries) {
         let Node::File { object, size } = entry.node else {
             continue;
         };

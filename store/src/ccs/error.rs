@@ -75,6 +75,9 @@ pub enum CcsError {
     /// The member with signatures has another form than a writer gives it.
     #[error("package's signatures have a form that no writer gives them")]
     Signatures,
+    /// The list of troves, or what follows from it, has another form than a writer gives it.
+    #[error("bundle has a form that no writer gives it")]
+    Bundle,
     /// The manifest cannot be used.
     #[error("package's manifest cannot be used")]
     Manifest(#[source] ManifestError),

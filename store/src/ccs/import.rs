@@ -10,6 +10,7 @@
 //! the store only after its digest was found right; on any failure the batch is dropped and nothing was stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -20,6 +21,7 @@ use recipes::Digest;
 use zstd::bulk::Decompressor;
 
 use super::contents::{self, Object};
+use super::index::Index;
 use super::layout::Run;
 use super::limits::FRAME_BYTES;
 use super::pool::Pool;
@@ -31,7 +33,7 @@ use crate::cas::Variant;
 use crate::tree::{Node, Tree};
 
 /// Hears how many bytes of how many are done.
-type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 impl Package {
     /// Takes the trove into a store and returns its id; durable on return.
@@ -57,12 +59,55 @@ impl Package {
     /// As [`Package::import`].
     pub fn import_into(&self, batch: &Batch<'_>, cancel: &AtomicBool, progress: Progress<'_>) -> Result<(), CcsError> {
         let objects = self.objects()?;
-        let needs = needs(batch.store, &objects)?;
-        for tree in self.trees().values() {
+        self.payload().add_to(batch, self.trees().values(), &objects, cancel, progress)?;
+        batch.add_trove(self.manifest().clone(), self.signatures().to_vec());
+        Ok(())
+    }
+
+    /// Decodes the whole payload and checks the digest of every object in it.
+    ///
+    /// Memory: one frame for each thread. `progress` hears bytes of content, from several threads.
+    ///
+    /// # Errors
+    /// [`CcsError`] with the first damage found.
+    pub fn verify(&self, cancel: &AtomicBool, progress: Progress<'_>) -> Result<(), CcsError> {
+        self.payload().verify(&self.objects()?, cancel, progress)
+    }
+
+    pub(super) fn objects(&self) -> Result<Vec<Object<'_>>, CcsError> {
+        contents::objects(self.manifest(), self.trees())
+    }
+
+    pub(super) fn payload(&self) -> Payload<'_> {
+        Payload { file: &self.file, index: &self.index, runs: &self.runs, offsets: &self.offsets }
+    }
+}
+
+/// Frames in an open file, and what lies in them.
+#[derive(Clone, Copy)]
+pub(super) struct Payload<'a> {
+    pub(super) file: &'a File,
+    pub(super) index: &'a Index,
+    pub(super) runs: &'a [Run],
+    pub(super) offsets: &'a [u64],
+}
+
+impl Payload<'_> {
+    /// Adds trees and the objects in them, as far as neither the batch nor its store has them, to a batch.
+    pub(super) fn add_to<'t>(
+        self,
+        batch: &Batch<'_>,
+        trees: impl Iterator<Item = &'t Tree> + Clone,
+        objects: &[Object<'_>],
+        cancel: &AtomicBool,
+        progress: Progress<'_>,
+    ) -> Result<(), CcsError> {
+        let needs = needs(batch.store, objects)?;
+        for tree in trees.clone() {
             batch.add_tree(tree)?;
         }
         let empty = contents::empty();
-        for entry in self.trees().values().flat_map(Tree::entries) {
+        for entry in trees.flat_map(Tree::entries) {
             if matches!(entry.node, Node::File { object, .. } if object == empty) {
                 batch.add_bytes(b"", entry.mode)?;
             }
@@ -73,7 +118,7 @@ impl Package {
         };
         let lacking = objects.iter().zip(&needs).filter(|(_, need)| **need != Need::Nothing);
         let total = lacking.map(|(object, _)| object.size_bytes).sum();
-        let work = Work::new(self, &objects, cancel, progress, total);
+        let work = Work::new(self, objects, cancel, progress, total);
         self.runs.par_iter().with_max_len(1).try_for_each(|run| match run {
             Run::Packed { frame, objects } if objects.clone().any(wanted) => {
                 work.packed(*frame, objects.clone(), wanted, |place, object, content| {
@@ -105,28 +150,21 @@ impl Package {
                 Ok(())
             }
             Run::Packed { .. } | Run::Large { .. } => Ok(()),
-        })?;
-        batch.add_trove(self.manifest().clone(), self.signatures().to_vec());
-        Ok(())
+        })
     }
 
-    /// Decodes the whole payload and checks the digest of every object in it.
-    ///
-    /// Memory: one frame for each thread. `progress` hears bytes of content, from several threads.
-    ///
-    /// # Errors
-    /// [`CcsError`] with the first damage found.
-    pub fn verify(&self, cancel: &AtomicBool, progress: Progress<'_>) -> Result<(), CcsError> {
-        let objects = self.objects()?;
-        let work = Work::new(self, &objects, cancel, progress, self.index.content_bytes());
+    /// Decodes all frames and checks the digest of every object in them.
+    pub(super) fn verify(
+        self,
+        objects: &[Object<'_>],
+        cancel: &AtomicBool,
+        progress: Progress<'_>,
+    ) -> Result<(), CcsError> {
+        let work = Work::new(self, objects, cancel, progress, self.index.content_bytes());
         self.runs.par_iter().with_max_len(1).try_for_each(|run| match run {
             Run::Packed { frame, objects } => work.packed(*frame, objects.clone(), |_| true, |_, _, _| Ok(())),
             Run::Large { frames, object } => work.large(frames.clone(), *object, |_, _| Ok(())),
         })
-    }
-
-    pub(super) fn objects(&self) -> Result<Vec<Object<'_>>, CcsError> {
-        contents::objects(self.manifest(), self.trees())
     }
 }
 
@@ -176,7 +214,7 @@ fn variants(object: &Object<'_>) -> BTreeSet<Variant> {
 
 /// What the threads share.
 pub(super) struct Work<'a> {
-    package: &'a Package,
+    payload: Payload<'a>,
     objects: &'a [Object<'a>],
     cancel: &'a AtomicBool,
     progress: Progress<'a>,
@@ -201,18 +239,18 @@ impl Bench {
 
 impl<'a> Work<'a> {
     pub(super) fn new(
-        package: &'a Package,
+        payload: Payload<'a>,
         objects: &'a [Object<'a>],
         cancel: &'a AtomicBool,
         progress: Progress<'a>,
         total: u64,
     ) -> Self {
         let benches: Pool<Bench, fn() -> Result<Bench, CcsError>> = Pool::new(Bench::new);
-        Self { package, objects, cancel, progress, done: AtomicU64::new(0), total, benches }
+        Self { payload, objects, cancel, progress, done: AtomicU64::new(0), total, benches }
     }
 
     fn object(&self, place: usize) -> &Object<'a> {
-        &self.objects[self.package.index.order[place] as usize]
+        &self.objects[self.payload.index.order[place] as usize]
     }
 
     /// Decodes a frame of whole objects and gives those that are wanted to `take`, by their places in the payload, each after its digest was checked.
@@ -279,11 +317,11 @@ impl<'a> Work<'a> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(CcsError::Interrupted);
         }
-        let row = self.package.index.frames[number];
+        let row = self.payload.index.frames[number];
         bench.stored.resize(row.stored_bytes as usize, 0);
-        self.package
+        self.payload
             .file
-            .read_exact_at(&mut bench.stored, self.package.offsets[number])
+            .read_exact_at(&mut bench.stored, self.payload.offsets[number])
             .map_err(CcsError::io("read the package"))?;
         let size = row.size_bytes as usize;
         frame::decode(&mut bench.decompressor, &bench.stored, size, &mut bench.content)

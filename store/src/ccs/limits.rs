@@ -59,8 +59,13 @@ pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 /// Signatures of one package.
 pub const SIGNATURES: Limit = limit("signatures", 64);
 
+/// Troves of one bundle.
+pub const TROVES: Limit = limit("troves", 10_000);
+/// Bytes of `bundle.json`: what the most troves need.
+pub const BUNDLE: Limit = limit("bundle bytes", 2 << 20);
+
 /// All rows, in the order of the specification.
-pub const TABLE: [Limit; 18] = [
+pub const TABLE: [Limit; 20] = [
     MANIFEST,
     SCRIPT,
     COMPONENTS,
@@ -79,6 +84,8 @@ pub const TABLE: [Limit; 18] = [
     STORED_FRAME,
     RATIO,
     SIGNATURES,
+    TROVES,
+    BUNDLE,
 ];
 
 const fn limit(name: &'static str, maximum: u64) -> Limit {

@@ -18,6 +18,7 @@
 //! root, is not here.
 
 mod archive;
+mod bundle;
 mod contents;
 mod error;
 mod frame;
@@ -38,6 +39,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::{Bundle, Bundled, write_bundle};
 pub use error::{CcsError, IndexError};
 pub use frame::FrameError;
 pub use layout::LayoutError;

@@ -25,7 +25,7 @@ impl Package {
         let Some(place) = self.index.order.iter().position(|number| objects[*number as usize].digest == *object) else {
             return Ok(None);
         };
-        let work = Work::new(self, &objects, cancel, &|_, _| {}, 0);
+        let work = Work::new(self.payload(), &objects, cancel, &|_, _| {}, 0);
         let found = self.runs.iter().find(|run| match run {
             Run::Packed { objects, .. } => objects.contains(&place),
             Run::Large { object, .. } => *object == place,

@@ -57,13 +57,7 @@ impl Package {
     /// # Errors
     /// [`CcsError`] for a file that no writer of this version can have written, as far as metadata, layout and length show it.
     pub fn open(file: File) -> Result<Self, CcsError> {
-        let metadata = file.metadata().map_err(CcsError::io("examine the package"))?;
-        if !metadata.is_file() {
-            let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-            return Err(CcsError::io("read a package from something that is not a file")(error));
-        }
-        let mut cursor = Cursor { file: &file, length: metadata.len(), offset: 0, padding: 0 };
-
+        let mut cursor = Cursor::begin(&file)?;
         let size = limits::MANIFEST.check(cursor.member(archive::MANIFEST)?)?;
         let json = cursor.content(size)?;
         let (manifest, id) = read_manifest(&json)?;
@@ -77,7 +71,11 @@ impl Package {
         limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
         let signature_blocks = cursor.check_length(&index)?;
 
-        let trees = cursor.trees(&manifest, &index)?;
+        let begin = cursor.next_block();
+        let trees = cursor.trees("", &manifest, &mut 0)?;
+        if cursor.next_block() - begin != u64::from(index.tree_blocks) * BLOCK as u64 {
+            return Err(CcsError::Index(IndexError::TreeBlocks));
+        }
         let objects = contents::objects(&manifest, &trees)?;
         let runs = runs(&index, &objects)?;
         let signatures_at = cursor.next_block();
@@ -141,17 +139,21 @@ impl Package {
 
 /// Reads the manifest and computes its digest.
 pub(super) fn read_manifest(json: &[u8]) -> Result<(Manifest, Digest), CcsError> {
-    if let Ok(Format { format: found }) = serde_json::from_slice(json)
-        && found > MANIFEST_FORMAT
-    {
-        return Err(CcsError::Newer { what: "format", found, known: MANIFEST_FORMAT });
-    }
+    check_format(json, MANIFEST_FORMAT)?;
     let manifest = Manifest::from_json(json).map_err(CcsError::Manifest)?;
     Ok((manifest, Digest::blake3(*blake3::hash(json).as_bytes())))
 }
 
+/// Refuses what a newer version wrote, whatever else it has.
+pub(super) fn check_format(json: &[u8], known: u32) -> Result<(), CcsError> {
+    match serde_json::from_slice(json) {
+        Ok(Format { format: found }) if found > known => Err(CcsError::Newer { what: "format", found, known }),
+        _ => Ok(()),
+    }
+}
+
 /// Finds what lies in each frame.
-fn runs(index: &Index, objects: &[Object<'_>]) -> Result<Vec<Run>, CcsError> {
+pub(super) fn runs(index: &Index, objects: &[Object<'_>]) -> Result<Vec<Run>, CcsError> {
     if index.order.len() != objects.len() {
         let (expected, found) = (objects.len(), index.order.len());
         return Err(CcsError::Index(IndexError::Objects { expected, found }));
@@ -163,7 +165,7 @@ fn runs(index: &Index, objects: &[Object<'_>]) -> Result<Vec<Run>, CcsError> {
 }
 
 /// A place in the file.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     file: &'a File,
     length: u64,
     offset: u64,
@@ -171,9 +173,19 @@ struct Cursor<'a> {
     padding: usize,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    /// Stands at the beginning of a file.
+    pub(super) fn begin(file: &'a File) -> Result<Self, CcsError> {
+        let metadata = file.metadata().map_err(CcsError::io("examine the package"))?;
+        if !metadata.is_file() {
+            let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+            return Err(CcsError::io("read a package from something that is not a file")(error));
+        }
+        Ok(Self { file, length: metadata.len(), offset: 0, padding: 0 })
+    }
+
     /// Reads the header of a member, with the padding before it; returns the member's size.
-    fn member(&mut self, name: &str) -> Result<u64, CcsError> {
+    pub(super) fn member(&mut self, name: &str) -> Result<u64, CcsError> {
         let mut block = [0; BLOCK];
         self.past_padding(&mut block)?;
         archive::size_of(&block, name)
@@ -195,7 +207,7 @@ impl Cursor<'_> {
     }
 
     /// Reads the content of a member whose size was checked.
-    fn content(&mut self, size: u64) -> Result<Vec<u8>, CcsError> {
+    pub(super) fn content(&mut self, size: u64) -> Result<Vec<u8>, CcsError> {
         self.reach(size)?;
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length];
@@ -225,7 +237,7 @@ impl Cursor<'_> {
     }
 
     /// Returns where the next member begins.
-    fn next_block(&self) -> u64 {
+    pub(super) fn next_block(&self) -> u64 {
         self.offset + self.padding as u64
     }
 
@@ -243,7 +255,7 @@ impl Cursor<'_> {
 
     /// Compares the file's length with the one that follows from the index, which has just been read; returns how many blocks are left
     /// for signatures.
-    fn check_length(&self, index: &Index) -> Result<u64, CcsError> {
+    pub(super) fn check_length(&self, index: &Index) -> Result<u64, CcsError> {
         let frames = index.frames.iter();
         let blocks: u64 = frames.map(|frame| archive::blocks(frame.stored_bytes.into())).sum();
         let blocks = u64::from(index.tree_blocks) + blocks;
@@ -261,16 +273,18 @@ impl Cursor<'_> {
         }
     }
 
-    /// Reads the trees of all components.
-    fn trees(&mut self, manifest: &Manifest, index: &Index) -> Result<BTreeMap<String, Tree>, CcsError> {
+    /// Reads the trees of all components, whose members' names begin with `prefix`; `total` counts their bytes.
+    pub(super) fn trees(
+        &mut self,
+        prefix: &str,
+        manifest: &Manifest,
+        total: &mut u64,
+    ) -> Result<BTreeMap<String, Tree>, CcsError> {
         let mut trees = BTreeMap::new();
-        let mut total = 0;
-        let mut blocks = 0;
         for (component, row) in &manifest.components {
-            let size = self.member(&archive::tree_name(component))?;
-            total += size;
-            blocks += archive::blocks(size);
-            limits::TREES.check(total)?;
+            let size = self.member(&format!("{prefix}{}", archive::tree_name(component)))?;
+            *total += size;
+            limits::TREES.check(*total)?;
             let bytes = self.content(size)?;
             let actual = Digest::blake3(*blake3::hash(&bytes).as_bytes());
             if actual != row.tree {
@@ -281,14 +295,11 @@ impl Cursor<'_> {
                 Tree::decode(&bytes).map_err(|source| CcsError::Tree { component: component.clone(), source })?;
             trees.insert(component.clone(), tree);
         }
-        if blocks != u64::from(index.tree_blocks) {
-            return Err(CcsError::Index(IndexError::TreeBlocks));
-        }
         Ok(trees)
     }
 
     /// Reads the headers of all frames and the end; returns where the frames' contents begin.
-    fn frames(&mut self, index: &Index) -> Result<Vec<u64>, CcsError> {
+    pub(super) fn frames(&mut self, index: &Index) -> Result<Vec<u64>, CcsError> {
         let mut offsets = Vec::with_capacity(index.frames.len());
         for (number, Frame { stored_bytes, .. }) in index.frames.iter().enumerate() {
             let name = archive::frame_name(number);

@@ -1,6 +1,7 @@
 // store/src/ccs/tests.rs
 //! Whole packages: round trips, equal bytes, other tools; damage of every kind is below.
 
+mod bundles;
 mod damage;
 
 use std::collections::BTreeMap;

@@ -67,59 +67,86 @@ pub fn write(
     manifest.check().map_err(CcsError::Manifest)?;
     let json = manifest.to_json();
     limits::MANIFEST.check(json.len() as u64)?;
-    let mut encoded = Vec::with_capacity(manifest.components.len());
-    let mut trees = BTreeMap::new();
-    for (name, component) in &manifest.components {
-        let bytes = store.read(&component.tree)?;
-        let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree { component: name.clone(), source })?;
-        trees.insert(name.clone(), tree);
-        encoded.push((archive::tree_name(name), bytes));
-        limits::TREES.check(encoded.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
-    }
+    let (encoded, trees) = trees(store, manifest)?;
     let objects = contents::objects(manifest, &trees)?;
-    let order = payload_order(&objects);
-    let sizes: Vec<u64> = order.iter().map(|place| objects[*place as usize].size_bytes).collect();
-    let total = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
-    limits::FRAMES.check(total.div_ceil(limits::FRAME.maximum))?;
-    let runs = layout::plan(&sizes);
-    let frame_sizes = layout::frame_sizes(&runs, &sizes);
-    limits::FRAMES.check(frame_sizes.len() as u64)?;
-
-    let spool = Spool::new(store.temporary(), total);
-    let work = Work { store, objects: &objects, order: &order, options, cancel, spool: &spool };
-    let frames = work.compress(&runs)?;
-
-    let stored = frames.iter().zip(&frame_sizes).map(|(frame, size)| Frame {
-        stored_bytes: u32::try_from(frame.length()).unwrap_or(u32::MAX),
-        size_bytes: *size,
-    });
+    let payload = Payload::compress(store, &objects, *options, cancel)?;
     let tree_blocks: u64 = encoded.iter().map(|(_, tree)| archive::blocks(tree.len() as u64)).sum();
-    let index = Index {
-        manifest: Digest::blake3(*blake3::hash(&json).as_bytes()),
-        tree_blocks: u32::try_from(tree_blocks).unwrap_or(u32::MAX),
-        frames: stored.collect(),
-        order,
-    };
-    limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
+    let digest = Digest::blake3(*blake3::hash(&json).as_bytes());
+    let index = payload.index(digest, u32::try_from(tree_blocks).unwrap_or(u32::MAX))?;
 
-    let mut out = Hashing { out, hasher: blake3::Hasher::new(), size_bytes: 0 };
+    let mut out = Hashing::new(out);
     let mut emit = || -> io::Result<()> {
         out.member(archive::MANIFEST, &json)?;
         out.member(archive::INDEX, &index.encode())?;
         for (name, tree) in &encoded {
             out.member(name, tree)?;
         }
-        for (number, frame) in frames.iter().enumerate() {
-            let length = frame.length() as u64;
-            out.write_all(&archive::header(&archive::frame_name(number), length))?;
-            spool.give(frame, &mut out)?;
-            out.pad(length)?;
-        }
-        out.write_all(&archive::END)?;
-        out.flush()
+        out.payload(&payload)
     };
     emit().map_err(CcsError::io("write the package"))?;
     Ok(out.written())
+}
+
+/// Members and what they hold.
+type Encoded = Vec<(String, Vec<u8>)>;
+
+/// Reads the trees of a trove; returns their members and themselves by component.
+pub(super) fn trees(store: &Store, manifest: &Manifest) -> Result<(Encoded, BTreeMap<String, Tree>), CcsError> {
+    let mut encoded = Vec::with_capacity(manifest.components.len());
+    let mut trees = BTreeMap::new();
+    let mut total = 0;
+    for (name, component) in &manifest.components {
+        let bytes = store.read(&component.tree)?;
+        let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree { component: name.clone(), source })?;
+        trees.insert(name.clone(), tree);
+        total += bytes.len() as u64;
+        limits::TREES.check(total)?;
+        encoded.push((archive::tree_name(name), bytes));
+    }
+    Ok((encoded, trees))
+}
+
+/// Compressed frames, and what lies in them.
+pub(super) struct Payload {
+    spool: Spool,
+    frames: Vec<Spooled>,
+    rows: Vec<Frame>,
+    order: Vec<u32>,
+}
+
+impl Payload {
+    /// Compresses objects of a store, in the order of their first paths.
+    pub(super) fn compress(
+        store: &Store,
+        objects: &[Object<'_>],
+        options: WriteOptions,
+        cancel: &AtomicBool,
+    ) -> Result<Self, CcsError> {
+        let order = payload_order(objects);
+        let sizes: Vec<u64> = order.iter().map(|place| objects[*place as usize].size_bytes).collect();
+        let total = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+        limits::FRAMES.check(total.div_ceil(limits::FRAME.maximum))?;
+        let runs = layout::plan(&sizes);
+        let frame_sizes = layout::frame_sizes(&runs, &sizes);
+        limits::FRAMES.check(frame_sizes.len() as u64)?;
+
+        let spool = Spool::new(store.temporary(), total);
+        let work = Work { store, objects, order: &order, options, cancel, spool: &spool };
+        let frames = work.compress(&runs)?;
+        let rows = frames.iter().zip(&frame_sizes).map(|(frame, size)| Frame {
+            stored_bytes: u32::try_from(frame.length()).unwrap_or(u32::MAX),
+            size_bytes: *size,
+        });
+        let rows = rows.collect();
+        Ok(Self { spool, frames, rows, order })
+    }
+
+    /// Returns the index of these frames.
+    pub(super) fn index(&self, manifest: Digest, tree_blocks: u32) -> Result<Index, CcsError> {
+        let index = Index { manifest, tree_blocks, frames: self.rows.clone(), order: self.order.clone() };
+        limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
+        Ok(index)
+    }
 }
 
 /// Returns the places of the objects in the order that the payload has them: by their first path.
@@ -135,7 +162,7 @@ struct Work<'a> {
     store: &'a Store,
     objects: &'a [Object<'a>],
     order: &'a [u32],
-    options: &'a WriteOptions,
+    options: WriteOptions,
     cancel: &'a AtomicBool,
     spool: &'a Spool,
 }
@@ -241,15 +268,31 @@ fn read_piece(file: &File, number: usize, size_bytes: u64, content: &mut Vec<u8>
 }
 
 /// Hashes and counts what passes through.
-struct Hashing<'a> {
+pub(super) struct Hashing<'a> {
     out: &'a mut dyn Write,
     hasher: blake3::Hasher,
     size_bytes: u64,
 }
 
-impl Hashing<'_> {
+impl<'a> Hashing<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, hasher: blake3::Hasher::new(), size_bytes: 0 }
+    }
+
+    /// Writes the frames, and the end of the archive.
+    pub(super) fn payload(&mut self, payload: &Payload) -> io::Result<()> {
+        for (number, frame) in payload.frames.iter().enumerate() {
+            let length = frame.length() as u64;
+            self.write_all(&archive::header(&archive::frame_name(number), length))?;
+            payload.spool.give(frame, self)?;
+            self.pad(length)?;
+        }
+        self.write_all(&archive::END)?;
+        self.flush()
+    }
+
     /// Writes a member.
-    fn member(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+    pub(super) fn member(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         self.write_all(&archive::header(name, content.len() as u64))?;
         self.write_all(content)?;
         self.pad(content.len() as u64)
@@ -260,7 +303,7 @@ impl Hashing<'_> {
         self.write_all(&archive::END[..archive::padding(length)])
     }
 
-    fn written(&self) -> Written {
+    pub(super) fn written(&self) -> Written {
         let digest = Digest::blake3(*self.hasher.finalize().as_bytes());
         Written { digest, size_bytes: self.size_bytes }
     }
