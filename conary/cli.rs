@@ -4,6 +4,7 @@
 //! The arguments of a command stand in its own file beside what it does, [`crate::commands`]. Help pages,
 //! manual pages and shell completions are made from these same definitions.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -76,8 +77,9 @@ pub struct JsonArg {
     pub json: bool,
 }
 
-/// The commands.
+/// The commands. What each takes is defined when it is asked for: a command line is about one of them.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Build packages from recipes, in isolation
     Cook(commands::cook::Arguments),
@@ -150,6 +152,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Says whether the command often ends without having done more than look, and has signals counted itself when it does more.
+    pub fn may_only_look(&self) -> bool {
+        matches!(self, Self::Cook(_))
+    }
+
     /// Runs it.
     pub fn run(self, context: &Context<'_>) -> Outcome {
         match self {
@@ -258,6 +265,8 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
 /// The definitions, with the exit codes in every help page.
 pub fn command() -> clap::Command {
     let mut root = Cli::command();
+    // Puts off nothing any more.
+    root.build();
     for (name, codes) in EXIT_CODES {
         root = root.mut_subcommand(*name, |command| with_exit_codes(command, codes));
     }
@@ -278,8 +287,11 @@ fn with_exit_codes(command: clap::Command, codes: &[Code]) -> clap::Command {
 
 /// Reads the command line; prints help, a version or a usage error, and ends the process, where that is the answer.
 pub fn parse() -> Cli {
-    // The sections of exit codes are a third of what it takes to understand a command line: only help needs them.
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    // The sections of exit codes are a third of what it takes to understand a command line: only help needs them. Taking the
+    // definitions apart again is an eighth.
+    let mut definitions = ManuallyDrop::new(Cli::command());
+    let parsed =
+        definitions.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|_| {
         let mut command = command();
         let matches = command.get_matches_mut();

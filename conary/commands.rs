@@ -49,6 +49,7 @@ use crate::cli::{SourceArgs, StoreArgs};
 use crate::environment::{self, Environment};
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::signal::Watch;
 use crate::trust::client_config;
 use crate::ui::Ui;
 
@@ -61,6 +62,8 @@ pub struct Context<'a> {
     pub ui: &'a Ui,
     /// Set by Ctrl-C.
     pub cancel: &'a AtomicBool,
+    /// What else becomes of signals.
+    pub signals: &'a Watch,
 }
 
 impl Context<'_> {
@@ -120,7 +123,7 @@ impl Context<'_> {
     pub fn kitchen_options(&self, fetch: fetching::Options) -> kitchen::Options {
         kitchen::Options {
             output: self.environment.directory.join("dist"),
-            jobs: 1,
+            jobs: None,
             with_check: true,
             level: ::sandbox::Level::Full,
             force: false,

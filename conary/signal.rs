@@ -6,36 +6,61 @@
 //! after a power cut.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use signal_hook::low_level;
+use signal_hook::{flag, low_level};
 
 use crate::exit::Code;
 
 /// How many signals end the process without asking any more.
-const PATIENCE: u32 = 3;
+const PATIENCE: usize = 3;
 
-/// Starts listening and returns the flag that the first signal sets.
-///
-/// # Errors
-/// What the system says when a handler cannot be installed.
-pub fn watch() -> io::Result<Arc<AtomicBool>> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let flag = Arc::clone(&cancel);
-    thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(move || {
-        let mut seen = 0;
-        for _ in signals.forever() {
-            flag.store(true, Ordering::SeqCst);
-            seen += 1;
-            if seen >= PATIENCE {
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// What has become of signals since the start.
+#[derive(Debug)]
+pub struct Watch {
+    cancel: Arc<AtomicBool>,
+    /// Signals since the start, until there is a thread that counts them.
+    uncounted: Mutex<Option<Signals>>,
+}
+
+impl Watch {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// What the system says when a handler cannot be installed.
+    pub fn new() -> io::Result<Self> {
+        let cancel = Arc::new(AtomicBool::new(false));
+        for signal in SIGNALS {
+            flag::register(signal, Arc::clone(&cancel))?;
+        }
+        Ok(Self { cancel, uncounted: Mutex::new(Some(Signals::new(SIGNALS)?)) })
+    }
+
+    /// Returns the flag that the first signal sets.
+    pub fn cancel(&self) -> &AtomicBool {
+        &self.cancel
+    }
+
+    /// Has the third signal end the process, from now on and counting those before. A command that does more than look
+    /// asks for it; starting the thread takes a fair part of the time that looking takes.
+    ///
+    /// # Errors
+    /// What the system says when the thread cannot be started.
+    pub fn count(&self) -> io::Result<()> {
+        let Some(mut signals) = self.uncounted.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        let count = move || {
+            if signals.forever().nth(PATIENCE - 1).is_some() {
                 low_level::exit(Code::Interrupted as i32);
             }
-        }
-    })?;
-    Ok(cancel)
+        };
+        thread::Builder::new().name("signals".to_owned()).stack_size(64 * 1024).spawn(count).map(drop)
+    }
 }

@@ -44,6 +44,7 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "bzip2",
             "flate2",
             "git2",
+            "libz-sys",
             "globset",
             "ignore",
             "liblzma",

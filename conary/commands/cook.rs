@@ -5,12 +5,11 @@ mod story;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Instant;
 
 use clap::Args;
 use kitchen::phases::PhaseError;
-use kitchen::{Artifact, CookError, Package};
+use kitchen::{Artifact, CookError, Event, Package};
 use recipes::Recipe;
 use sandbox::Level;
 use serde::Serialize;
@@ -134,11 +133,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
 
 /// The kitchen's options of a command line.
 fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Result<kitchen::Options, Failure> {
-    let processors =
-        || thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
     let mut options = context.kitchen_options(context.fetch_options(&arguments.sources, store)?);
     options.output = context.environment.absolute(&arguments.output);
-    options.jobs = arguments.jobs.map_or_else(processors, NonZeroU32::get);
+    options.jobs = arguments.jobs;
     options.with_check = !arguments.no_check;
     options.level = if arguments.no_isolation { Level::None } else { Level::Full };
     options.force = arguments.force;
@@ -156,7 +153,13 @@ fn cook(
 ) -> Result<Artifact, Failure> {
     let started = Instant::now();
     let story = Story::new(context);
-    let result = kitchen::cook(recipe, directory, store, options, context.cancel, &|event| story.tell(event));
+    let result = kitchen::cook(recipe, directory, store, options, context.cancel, &|event| {
+        if !matches!(event, Event::Started { .. } | Event::Fresh { .. }) {
+            // Where it cannot be, the first signal is obeyed all the same.
+            let _ = context.signals.count();
+        }
+        story.tell(event);
+    });
     story.end();
     let artifact = result.map_err(|error| failed(recipe, error, context))?;
     if !artifact.fresh {

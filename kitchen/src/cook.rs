@@ -10,8 +10,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use recipes::{Digest, Recipe, TroveSpec};
 use sandbox::{Level, RootView};
@@ -38,8 +40,8 @@ use crate::workspace::{Workspace, WorkspaceError};
 pub struct Options {
     /// Where the package file goes; it is made when missing.
     pub output: PathBuf,
-    /// Parallel jobs, at least 1.
-    pub jobs: u32,
+    /// Parallel jobs; as many as this process may use processors where none is given.
+    pub jobs: Option<NonZeroU32>,
     /// Run the `check` step.
     pub with_check: bool,
     /// Isolation asked for.
@@ -422,7 +424,10 @@ impl Cook<'_> {
 
     /// Jobs of this build: what was asked for, at most what the recipe allows.
     fn jobs(&self) -> u32 {
-        self.options.jobs.min(self.recipe.build.jobs.unwrap_or(u32::MAX)).max(1)
+        let processors =
+            || thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
+        let jobs = self.options.jobs.map_or_else(processors, NonZeroU32::get);
+        jobs.min(self.recipe.build.jobs.unwrap_or(u32::MAX)).max(1)
     }
 }
 

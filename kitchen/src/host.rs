@@ -201,7 +201,9 @@ fn list_links(directory: &Path) -> std::io::Result<String> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if let Ok(target) = fs::read_link(entry.path()) {
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink())
+            && let Ok(target) = fs::read_link(entry.path())
+        {
             lines.push(format!("{} {}\n", entry.file_name().to_string_lossy(), target.to_string_lossy()));
         }
     }

@@ -6,11 +6,13 @@
 //! open store, one writer at a time; other processes wait [`BUSY_MILLIS`] for a writer, which
 //! holds its transaction for milliseconds.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use recipes::Digest;
+use rusqlite::config::DbConfig;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 
@@ -65,7 +67,8 @@ impl Database {
     pub(crate) fn open_read_only(directory: &Path, writable: bool) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = if writable || path.with_extension("db-wal").exists() {
+        let log = fs::metadata(path.with_extension("db-wal"));
+        let connection = if writable || log.is_ok_and(|log| log.len() > 0) {
             Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NOFOLLOW)
         } else {
             let uri = format!("file:{}?immutable=1", escape(&path));
@@ -78,6 +81,16 @@ impl Database {
             return Err(OpenError::Older { path, found });
         }
         Ok(Self { path, connection: Mutex::new(connection) })
+    }
+
+    /// Leaves the log as it is at the end where this process has added nothing to it: taking it away, and making it again in the next
+    /// command, costs more than all that such a command asks.
+    fn keep_log(&self) -> rusqlite::Result<()> {
+        let connection = self.lock();
+        if connection.total_changes() == 0 {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        Ok(())
     }
 
     /// Returns where the database is.
@@ -133,6 +146,13 @@ impl Database {
     /// A panic in another thread rolled its transaction back, so the connection is still sound.
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // The log is then brought into the database and removed, which is only slower.
+        let _ = self.keep_log();
     }
 }
 

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use git2::{Indexer, ObjectType, Oid};
+use libz_sys as _;
 use recipes::Digest;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use store::{SourceKind, SourceRow, StoreError, Tree};
