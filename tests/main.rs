@@ -20,5 +20,6 @@ mod recipes;
 mod sources;
 mod stores;
 mod support;
+mod terminal;
 mod tidy;
 mod wall;

@@ -19,6 +19,8 @@ pub enum Manner {
     Truncates,
     /// Closes the first answer after half, and is honest from then on.
     StumblesOnce,
+    /// Sends ten pieces, a fifth of a second apart.
+    Paces,
     /// Sends a byte now and then, for ever.
     Crawls,
     /// Answers everything with this status.
@@ -122,6 +124,13 @@ fn answer(
     match manner {
         Manner::Truncates => stream.write_all(&part[..part.len() / 2]),
         Manner::StumblesOnce if number == 0 => stream.write_all(&part[..part.len() / 2]),
+        Manner::Paces => {
+            for piece in part.chunks(part.len().div_ceil(10).max(1)) {
+                stream.write_all(piece)?;
+                thread::sleep(Duration::from_millis(200));
+            }
+            Ok(())
+        }
         Manner::Crawls => {
             for byte in part {
                 if ended.load(Ordering::SeqCst) {
