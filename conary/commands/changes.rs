@@ -24,6 +24,9 @@ pub struct ChangeArgs {
     /// Show what would happen, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Run no scriptlet of any package
+    #[arg(long)]
+    pub no_scripts: bool,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -72,6 +75,7 @@ pub fn change(
     arguments: &ChangeArgs,
     context: &Context<'_>,
 ) -> Outcome {
+    let options = PlanOptions { no_scripts: arguments.no_scripts, ..options };
     let plan = root.plan(requests, sources, &options)?;
     let story = Story::new(context.ui);
     for warning in &plan.warnings {
@@ -113,7 +117,8 @@ pub fn degraded(failed: &[(String, String)]) -> Outcome {
         return Ok(Code::Success);
     };
     let rest = if failed.len() > 1 { format!(", and {} more failed", failed.len() - 1) } else { String::new() };
-    let message = format!("the root is degraded: trigger {name} failed, {why}{rest}");
+    let what = if name.starts_with("scriptlet ") { name.clone() } else { format!("trigger {name}") };
+    let message = format!("the root is degraded: {what} failed, {why}{rest}");
     Err(Failure::new(Code::General, message)
         .hint("the changeset itself is complete; mend the cause, then `conary trigger run` tries again"))
 }
@@ -162,7 +167,9 @@ fn outline(plan: &Plan) -> String {
         let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
         format!("  {word:8} {}{more}", show_path(&change.path))
     });
-    summary(plan) + &text::lines(paths)
+    let scripts = plan.scripts();
+    let scripts = scripts.iter().map(|script| format!("  run      {script}"));
+    summary(plan) + &text::lines(paths) + &text::lines(scripts)
 }
 
 /// A trove as people write it: `hello-1.0-1`.
@@ -224,6 +231,7 @@ fn describe(plan: &Plan, number: Option<i64>) -> Value {
         "changeset": number,
         "troves": plan.troves,
         "paths": plan.paths.iter().map(path).collect::<Vec<_>>(),
+        "scripts": plan.scripts(),
         "warnings": plan.warnings.iter().map(warning_words).collect::<Vec<_>>(),
     })
 }
@@ -253,6 +261,7 @@ fn warning_words(warning: &Warning) -> String {
         Warning::NoExchange { path } => {
             format!("{}: this file system cannot exchange two names, so one was moved over the other", show_path(path))
         }
+        Warning::ScriptSkipped { script } => format!("{script} is not run"),
         Warning::IdTaken { name, id } => {
             format!("{id}, which {name} wants, belongs to somebody else: {name} gets another number")
         }
@@ -306,6 +315,7 @@ impl<'a> Story<'a> {
                 self.ui.detail("Committed", &format!("changeset {number}"));
             }
             Event::Settled { number } => self.ui.detail("Settled", &format!("changeset {number}")),
+            Event::Script { script } => self.now(Some(self.ui.task("Running", script))),
             Event::Trigger { name } => self.now(Some(self.ui.task("Running", &format!("trigger {name}")))),
             Event::Warning(warning) => self.warn(warning),
             other => self.ui.detail("Noted", &format!("{other:?}")),

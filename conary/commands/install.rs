@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         None => request(word, context),
     });
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    let options = PlanOptions { replace: arguments.replace };
+    let options = PlanOptions { replace: arguments.replace, ..PlanOptions::default() };
     if arguments.download_only && !arguments.change.dry_run {
         return changes::download(&root, &requests, &sources, options, &arguments.change, context);
     }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use recipes::Digest;
 use store::ccs::Package;
 use store::place::Prepared;
-use store::root_db::{ChangesetRow, RootDb, Settlement, State, TriggerDone};
+use store::root_db::{ChangesetRow, RootDb, ScriptDone, Settlement, State, TriggerDone};
 use store::{Batch, Node, Reference, Store, StoreError};
 
 use crate::accounts;
@@ -47,6 +47,7 @@ struct Settles {
     row: ChangesetRow,
     set_off: Vec<String>,
     trigger: Option<TriggerDone>,
+    script: Option<ScriptDone>,
 }
 
 impl Root {
@@ -80,6 +81,7 @@ impl Root {
         };
         let work = &plan.work;
         self.check_space(own, work, sources)?;
+        self.run_before(db, own, work.number, &work.scripts.before, cancel, events)?;
         // What comes into the store is in this batch until everything is staged: one barrier serves both.
         let batch = own.batch()?;
         ingest(own, &batch, work, sources, cancel, events)?;
@@ -87,9 +89,10 @@ impl Root {
         let work = with_accounts(&batch, work)?;
         let work = work.as_ref();
         let set_off = trigger::set_off(db, work)?;
-        let settles = Settles { row: row.clone(), set_off, trigger: None };
+        let settles = Settles { row: row.clone(), set_off, trigger: None, script: None };
         self.carry_out(db, own, batch, work, settles, cancel, events)?;
-        let failed = self.run_due(db, cancel, events)?;
+        let mut failed = self.run_due_scripts(db, cancel, events)?;
+        failed.extend(self.run_due(db, cancel, events)?);
         Ok(Changeset { number: Some(work.number), row, failed })
     }
 
@@ -111,8 +114,33 @@ impl Root {
             returns_to: None,
             changes: Vec::new(),
         };
-        let settles = Settles { row, set_off: Vec::new(), trigger: Some(done) };
+        let settles = Settles { row, set_off: Vec::new(), trigger: Some(done), script: None };
         self.carry_out(db, own, own.batch()?, work, settles, cancel, events)
+    }
+
+    /// Puts what a scriptlet did into the root: a transaction that is no changeset.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn settle_script(
+        &self,
+        db: &mut RootDb,
+        own: &Store,
+        batch: Batch<'_>,
+        work: &Work,
+        done: ScriptDone,
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<(), CommitError> {
+        let row = ChangesetRow {
+            number: work.number,
+            at_unix_secs: self.options.now_unix_secs,
+            actor: self.options.actor.clone(),
+            command_line: self.options.command_line.clone(),
+            returns_to: None,
+            changes: Vec::new(),
+        };
+        let set_off = trigger::set_off(db, work)?;
+        let settles = Settles { row, set_off, trigger: None, script: Some(done) };
+        self.carry_out(db, own, batch, work, settles, cancel, events)
     }
 
     /// Everything from staging to cleaning up; `batch` has what came into the store.
@@ -402,6 +430,8 @@ fn stage_all(
         displaced: work.displaced.iter().map(|(thing, _)| thing.clone()).collect(),
         beside: work.beside.clone(),
         beside_gone: work.beside_gone.clone(),
+        scripts: work.scripts.after.clone(),
+        script: settles.script,
         hooks: work.hooks.clone(),
         set_off: settles.set_off,
         trigger: settles.trigger,

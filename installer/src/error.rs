@@ -468,6 +468,14 @@ impl PlanError {
 /// A changeset was not carried out, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
+    /// A scriptlet that runs before the changeset failed; nothing was changed.
+    #[error("{script} failed, so nothing was changed")]
+    Script {
+        /// Which.
+        script: String,
+        /// Why.
+        source: Box<crate::trigger::TriggerError>,
+    },
     /// A trigger cannot be added or removed.
     #[error("trigger {name}: {why}")]
     Trigger {
@@ -566,6 +574,9 @@ impl CommitError {
     pub fn hint(&self) -> Option<String> {
         match self {
             CommitError::Stage { source, .. } | CommitError::Open { source, .. } => hint_of_io(source),
+            CommitError::Script { .. } => {
+                Some("mend the cause, or leave scriptlets out with `--no-scripts`".to_owned())
+            }
             CommitError::Trigger { .. } => Some("`conary trigger list` shows them all".to_owned()),
             CommitError::NoSpace { .. } => {
                 Some("make room there (`conary state prune` and `conary gc` free what old states need)".to_owned())
@@ -594,7 +605,9 @@ impl CommitError {
             CommitError::Stage { source, .. }
             | CommitError::Apply { source, .. }
             | CommitError::Open { source, .. } => kind_of_io(source),
-            CommitError::Changed { .. } | CommitError::PackageChanged { .. } => ErrorKind::Refused,
+            CommitError::Script { .. } | CommitError::Changed { .. } | CommitError::PackageChanged { .. } => {
+                ErrorKind::Refused
+            }
             CommitError::Package { source, .. } => kind_of_store(source.kind()),
             CommitError::ReadOnly | CommitError::NoSource { .. } | CommitError::Trigger { .. } => ErrorKind::Usage,
             CommitError::NoSpace { .. } => ErrorKind::System,

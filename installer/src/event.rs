@@ -41,6 +41,11 @@ pub enum Event {
         /// Its number.
         number: i64,
     },
+    /// A scriptlet is run.
+    Script {
+        /// Which.
+        script: String,
+    },
     /// A trigger is run.
     Trigger {
         /// Its name.
@@ -108,6 +113,11 @@ pub enum Warning {
     NoExchange {
         /// The path.
         path: Vec<u8>,
+    },
+    /// A scriptlet is not run, because that was asked for.
+    ScriptSkipped {
+        /// Which.
+        script: String,
     },
     /// A number that a package wants for an account belongs to somebody else: another one is used.
     IdTaken {

@@ -33,6 +33,7 @@ mod policy;
 mod provided;
 mod query;
 mod root;
+mod script;
 mod solve;
 mod space;
 mod stage;
@@ -53,7 +54,7 @@ pub use query::{Installed, Owner};
 pub use root::{Root, RootOptions};
 pub use state::State;
 pub use store::root_db::{
-    ChangeRow, ChangesetRow, Displaced, DueTrigger, FileRow, Held, Hold, Kind, Reason, TriggerRule,
+    ChangeRow, ChangesetRow, Displaced, DueScript, DueTrigger, FileRow, Held, Hold, Kind, Reason, TriggerRule,
 };
 pub use trigger::{Trigger, TriggerError};
 pub use verify::{Difference, Finding, Verified};

@@ -15,6 +15,7 @@ use crate::accounts::Accounts;
 use crate::beneath::Seen;
 use crate::config::ConfigAction;
 use crate::event::Warning;
+use crate::script::Scripts;
 
 /// Something that is asked of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub enum Rollback {
 pub struct PlanOptions {
     /// Replace things that lie in the way and that no package owns; they are kept in the root's store.
     pub replace: bool,
+    /// Run no scriptlet.
+    pub no_scripts: bool,
 }
 
 /// What will happen.
@@ -87,6 +90,15 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.troves.is_empty() && self.work.is_idle()
+    }
+}
+
+impl Plan {
+    /// Returns the scriptlets that will run, those before the changeset first.
+    #[must_use]
+    pub fn scripts(&self) -> Vec<String> {
+        let scripts = &self.work.scripts;
+        scripts.before.iter().chain(&scripts.after).map(crate::script::title).collect()
     }
 }
 
@@ -155,6 +167,8 @@ pub(crate) struct Work {
     pub reasons: Vec<(i64, Reason)>,
     /// All that hooks have made afterwards, where that changes.
     pub hooks: Option<Vec<HookRow>>,
+    /// Scriptlets around it.
+    pub scripts: Scripts,
     /// Contents that no trove has.
     pub contents: Vec<Vec<u8>>,
     /// What account files become; where a package brings one, it is made from that when its content is there.

@@ -9,12 +9,14 @@ use store::root_db::{RootDb, TroveRow};
 use crate::config::ConfigAction;
 use crate::decide::{self, Arriving, Scene};
 use crate::error::PlanError;
+use crate::event::Warning;
 use crate::hooks::Wanted;
 use crate::owners::Owners;
 use crate::plan::{Import, Origin, Plan, PlanOptions, Request, Work};
 use crate::policy;
 use crate::provided::RootFiles;
 use crate::root::Root;
+use crate::script::{self, Scripts};
 use crate::solve::{self, Solution, Sources};
 use crate::trust;
 
@@ -66,6 +68,13 @@ impl Root {
         };
         let decisions = decide::decide(&scene)?;
         let reasons = reasons(&solution, &arriving);
+        let mut scripts = Scripts::of(&solution, &changes);
+        let mut skipped = Vec::new();
+        if options.no_scripts {
+            let left_out = std::mem::take(&mut scripts);
+            let left_out = left_out.before.iter().chain(&left_out.after);
+            skipped.extend(left_out.map(|script| Warning::ScriptSkipped { script: script::title(script) }));
+        }
         let work = Work {
             number,
             imports,
@@ -79,11 +88,13 @@ impl Root {
             files: decisions.files,
             reasons,
             hooks: decisions.hooks,
+            scripts,
             contents: decisions.contents,
             accounts: decisions.accounts,
         };
         let mut warnings = solution.warnings;
         warnings.extend(decisions.warnings);
+        warnings.extend(skipped);
         Ok(Plan { troves: changes, paths: decisions.paths, warnings, returns_to: solution.returns_to, work })
     }
 }

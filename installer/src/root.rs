@@ -158,7 +158,9 @@ impl Root {
     /// Tells which triggers failed earlier.
     fn note_degraded(&mut self, db: &RootDb) -> Result<(), RootError> {
         let failed = db.due_triggers()?.into_iter().filter(|due| due.attempts > 0);
-        let names: Vec<String> = failed.map(|due| due.name).collect();
+        let mut names: Vec<String> = failed.map(|due| due.name).collect();
+        let scripts = db.due_scripts()?.into_iter().filter(|due| due.attempts > 0);
+        names.extend(scripts.map(|due| crate::script::title(&due.script)));
         if !names.is_empty() {
             self.notes.push(Event::Warning(Warning::Degraded { names }));
         }

@@ -9,6 +9,8 @@
 mod builtin;
 mod output;
 
+pub(crate) use output::{MOST_FILES, digest};
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::DirBuilderExt;
@@ -119,7 +121,7 @@ impl Root {
         Err(CommitError::Trigger { name: name.to_owned(), why: "no such trigger was added".to_owned() })
     }
 
-    /// Runs the triggers that are due; returns those that failed, with the reason.
+    /// Runs the scriptlets and triggers that are due; returns those that failed, with the reason.
     ///
     /// # Errors
     /// Trouble with the database; a trigger that fails is no error of this.
@@ -128,7 +130,11 @@ impl Root {
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
-        self.with_db(|db| self.run_due(db, cancel, events))
+        self.with_db(|db| {
+            let mut failed = self.run_due_scripts(db, cancel, events)?;
+            failed.extend(self.run_due(db, cancel, events)?);
+            Ok(failed)
+        })
     }
 
     fn with_db<T>(&self, work: impl FnOnce(&mut RootDb) -> Result<T, CommitError>) -> Result<T, CommitError> {
@@ -154,12 +160,7 @@ impl Root {
             let name = trigger.rule.name.clone();
             events(Event::Trigger { name: name.clone() });
             if let Err(error) = self.run_one(db, &trigger, cancel, events) {
-                let mut why = error.to_string();
-                let mut source = std::error::Error::source(&error);
-                while let Some(cause) = source {
-                    why = format!("{why}: {cause}");
-                    source = cause.source();
-                }
+                let why = chain(&error);
                 db.trigger_failed(&name, &why)?;
                 failed.push((name, why));
             }
@@ -225,27 +226,43 @@ impl Root {
             limits: Limits { wall_clock: Some(TIME_LIMIT), output_bytes: Some(OUTPUT_BYTES), ..Limits::default() },
             level: Level::Full,
         };
-        let mut tail: Vec<u8> = Vec::new();
-        let outcome = sandbox::run(
-            &plan,
-            &mut |piece| {
-                tail.extend_from_slice(piece);
-                tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
-            },
-            cancel,
-        )?;
-        let how = match outcome.status {
-            Status::Exited(0) => return Ok(()),
-            Status::Exited(status) => format!("ended with {status}"),
-            Status::Signaled(signal) => format!("was ended by signal {signal}"),
-            Status::TimedOut => format!("took longer than {} minutes", TIME_LIMIT.as_secs() / 60),
-            Status::Cancelled => "was interrupted".to_owned(),
-            Status::OutputLimit => "said too much".to_owned(),
-            Status::OutOfMemory => "ran out of memory".to_owned(),
-        };
-        let tail = String::from_utf8_lossy(&tail).trim().to_owned();
-        Err(TriggerError::Failed { how, tail })
+        outcome(&plan, TIME_LIMIT, cancel)
     }
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        why = format!("{why}: {cause}");
+        source = cause.source();
+    }
+    why
+}
+
+/// Runs a command, and says how it failed.
+pub(crate) fn outcome(plan: &sandbox::Plan, limit: Duration, cancel: &AtomicBool) -> Result<(), TriggerError> {
+    let mut tail: Vec<u8> = Vec::new();
+    let outcome = sandbox::run(
+        plan,
+        &mut |piece| {
+            tail.extend_from_slice(piece);
+            tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
+        },
+        cancel,
+    )?;
+    let how = match outcome.status {
+        Status::Exited(0) => return Ok(()),
+        Status::Exited(status) => format!("ended with {status}"),
+        Status::Signaled(signal) => format!("was ended by signal {signal}"),
+        Status::TimedOut => format!("took longer than {} minutes", limit.as_secs() / 60),
+        Status::Cancelled => "was interrupted".to_owned(),
+        Status::OutputLimit => "said too much".to_owned(),
+        Status::OutOfMemory => "ran out of memory".to_owned(),
+    };
+    let tail = String::from_utf8_lossy(&tail).trim().to_owned();
+    Err(TriggerError::Failed { how, tail })
 }
 
 /// A directory for a command to write to, gone when this is dropped.

@@ -73,6 +73,7 @@ pub(crate) fn of(plan: &Plan, processors: u32, scratch_bytes: u64) -> Result<Lay
     match &plan.root {
         RootView::Host { overlays } => layout.host(overlays, &points)?,
         RootView::Layers { lowers } => layout.layers(lowers, &points)?,
+        RootView::Caught { lower, changes } => layout.caught(lower, changes, &points)?,
     }
     layout.devices(scratch_bytes)?;
     layout.processes()?;
@@ -82,7 +83,11 @@ pub(crate) fn of(plan: &Plan, processors: u32, scratch_bytes: u64) -> Result<Lay
     for bind in &plan.binds {
         layout.bind(bind)?;
     }
-    layout.operations.push(Operation::ReadOnly { path: text(ROOT)? });
+    if matches!(plan.root, RootView::Caught { .. }) {
+        layout.writable("/", WritableKind::Tree)?;
+    } else {
+        layout.operations.push(Operation::ReadOnly { path: text(ROOT)? });
+    }
     layout.operations.push(Operation::Enter { path: text(ROOT)? });
     Ok(layout)
 }
@@ -229,7 +234,12 @@ impl Layout {
         if layers.len() > 500 || options.as_bytes().len() > 4000 {
             return Err(SandboxError::Plan { what: format!("{path} has more than 500 layers") });
         }
-        self.operations.push(Operation::Overlay { directory: text(directory)?, options, path: text(path)? });
+        self.operations.push(Operation::Overlay {
+            directory: text(directory)?,
+            options,
+            path: text(path)?,
+            writable: false,
+        });
         Ok(())
     }
 
@@ -273,6 +283,25 @@ impl Layout {
         self.etc(&format!("{own}/etc"))?;
         self.points(&own, points, false)?;
         self.overlay(directory, &names, ROOT)
+    }
+
+    /// A root that is `lower`, with mount points below it where it lacks them, and all changes caught above it.
+    fn caught(&mut self, lower: &Path, changes: &Path, points: &Points) -> Result<(), SandboxError> {
+        let directory = "/layers/root";
+        let names = self.area(directory, std::slice::from_ref(&lower.to_owned()))?;
+        let own = format!("{directory}/own");
+        self.directory(&own)?;
+        for name in ["dev", "proc", "tmp"] {
+            self.directory(&format!("{own}/{name}"))?;
+        }
+        self.points(&own, points, false)?;
+        let caught = format!("{directory}/changes");
+        self.directory(&caught)?;
+        self.attach(changes, Access::Write, &caught)?;
+        let options = format!("userxattr,upperdir=changes/upper,workdir=changes/work,lowerdir={}:own", names.join(":"));
+        let (directory, options, path) = (text(directory)?, text(options)?, text(ROOT)?);
+        self.operations.push(Operation::Overlay { directory, options, path, writable: true });
+        Ok(())
     }
 
     /// `/dev`: a tmpfs with the few devices that programs need, terminals and shared memory of our own.

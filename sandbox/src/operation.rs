@@ -57,7 +57,7 @@ pub(crate) enum Operation {
     /// Makes a directory or file appear at a second place; `optional` if that place may be missing.
     Again { from: CString, path: CString, optional: bool },
     /// Mounts an overlay of layers named relative to `directory`.
-    Overlay { directory: CString, options: CString, path: CString },
+    Overlay { directory: CString, options: CString, path: CString, writable: bool },
     /// Makes one mount read-only.
     ReadOnly { path: CString },
     /// Makes a mounted directory the root, and lets go of everything outside of it.
@@ -78,7 +78,7 @@ impl fmt::Display for Operation {
             Self::Terminals { path } => write!(f, "devpts {}", text(path)),
             Self::Processes { path } => write!(f, "proc {}", text(path)),
             Self::Again { from, path, .. } => write!(f, "bind {} at {}", text(from), text(path)),
-            Self::Overlay { directory, options, path } => {
+            Self::Overlay { directory, options, path, .. } => {
                 write!(f, "overlay {} at {} (in {})", text(options), text(path), text(directory))
             }
             Self::ReadOnly { path } => write!(f, "read-only {}", text(path)),

@@ -38,6 +38,14 @@ pub enum RootView {
         /// The directories.
         lowers: Vec<PathBuf>,
     },
+    /// One directory that the command may change, though nothing of it is: what it does is caught in another one.
+    Caught {
+        /// The directory.
+        lower: PathBuf,
+        /// A directory of [`crate::build_owner`] with two empty ones, `upper` and `work`. In `upper` lies afterwards what the kernel's
+        /// overlay says that was changed: new and changed things, and a character device 0:0 for each that is gone.
+        changes: PathBuf,
+    },
 }
 
 /// A directory or file of the host that appears inside.

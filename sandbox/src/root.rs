@@ -93,9 +93,10 @@ fn perform(operation: &Operation, mounts: &[Option<RawFd>], proc: RawFd) -> Resu
             Err(libc::ENOENT | libc::ENOTDIR) if *optional => Ok(()),
             bound => bound,
         },
-        Operation::Overlay { directory, options, path } => {
+        Operation::Overlay { directory, options, path, writable } => {
             sys::chdir(directory)?;
-            let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+            let read_only = if *writable { 0 } else { libc::MS_RDONLY };
+            let flags = read_only | libc::MS_NOSUID | libc::MS_NODEV;
             sys::mount(Some(c"overlay"), path, Some(c"overlay"), flags, Some(options))
         }
         Operation::ReadOnly { path } => {

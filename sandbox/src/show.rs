@@ -45,6 +45,12 @@ impl Plan {
             match &self.root {
                 RootView::Host { overlays } => line.host(overlays),
                 RootView::Layers { lowers } => line.merged(lowers, Path::new("/")),
+                RootView::Caught { lower, changes } => {
+                    line.add(["--overlay-src"]);
+                    line.0.push(lower.into());
+                    line.add(["--overlay"]);
+                    line.0.extend([changes.join("upper").into(), changes.join("work").into(), "/".into()]);
+                }
             }
             line.add(["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]);
             for bind in &self.binds {

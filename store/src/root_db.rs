@@ -17,6 +17,7 @@ mod hooks;
 mod open;
 mod policy;
 mod rows;
+mod scripts;
 mod text;
 mod triggers;
 
@@ -27,6 +28,7 @@ pub use rows::{
     Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow, Fingerprint, Held,
     Kind, Pending, Reason, Settlement, State, TroveRow,
 };
+pub use scripts::{DueScript, ScriptDone, ScriptRow};
 pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
 pub use triggers::{DueTrigger, TriggerDone, TriggerOutput, TriggerRule};
 
@@ -298,6 +300,12 @@ impl RootDb {
             transaction.execute(done, [])?;
             return Ok(transaction.commit()?);
         }
+        if let Some(script) = &settlement.script {
+            scripts::note_done(&transaction, script)?;
+            triggers::set_off(&transaction, script.changeset, &settlement.set_off)?;
+            transaction.execute(done, [])?;
+            return Ok(transaction.commit()?);
+        }
         let changeset = &settlement.changeset;
         transaction.execute(
             "INSERT INTO changeset (id, at_unix_secs, actor, command_line, returns_to) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -331,6 +339,8 @@ impl RootDb {
         }
         insert_record(&transaction, settlement)?;
         triggers::set_off(&transaction, changeset.number, &settlement.set_off)?;
+        let changed: Vec<String> = changeset.changes.iter().map(|change| change.name.clone()).collect();
+        scripts::queue(&transaction, changeset.number, &changed, &settlement.scripts)?;
         if let Some(rows) = &settlement.hooks {
             hooks::replace(&transaction, rows)?;
         }
@@ -560,6 +570,13 @@ mod tests {
             set_off: vec!["ldconfig".to_owned()],
             hooks: Some(vec![HookRow { kind: HookKind::User, key: b"x".to_vec(), value: b"x:x:9".to_vec() }]),
             trigger: None,
+            script: None,
+            scripts: vec![ScriptRow {
+                name: "x".to_owned(),
+                scriptlet: "post-install".to_owned(),
+                text: "true".to_owned(),
+                arguments: vec!["1-1".to_owned()],
+            }],
         }
     }
 
@@ -590,6 +607,8 @@ mod tests {
         assert_eq!(reader.changesets().unwrap(), std::slice::from_ref(&given.changeset));
         assert_eq!(reader.displaced_after(0).unwrap(), given.displaced);
         assert_eq!(Some(reader.hooks().unwrap()), given.hooks);
+        let due = reader.due_scripts().unwrap();
+        assert_eq!((due.len(), &due[0].script), (1, &given.scripts[0]));
         assert!(reader.displaced_after(1).unwrap().is_empty());
         // The next one takes its place, files and all.
         db.begin(2, b"").unwrap();

@@ -17,7 +17,7 @@ use crate::plan::{Over, Ownership, Put, Take, What, Work};
 use crate::root::Root;
 
 /// How many files a trigger may write.
-const MOST_FILES: usize = 100_000;
+pub(crate) const MOST_FILES: usize = 100_000;
 
 /// Takes what lies in `room` into the store and says what to put into the root; returns all that the trigger has now.
 pub(super) fn take_in(
@@ -146,7 +146,8 @@ fn walk(directory: &Path, prefix: &[u8], found: &mut BTreeMap<PathKey, bool>) ->
     Ok(())
 }
 
-fn digest(root: &Root, path: &[u8]) -> Result<Option<recipes::Digest>, TriggerError> {
+/// Returns the content of a file of the root.
+pub(crate) fn digest(root: &Root, path: &[u8]) -> Result<Option<recipes::Digest>, TriggerError> {
     let (parent, name) = paths::split(path);
     let read = || -> std::io::Result<_> {
         let directory = root.beneath.directory(parent)?;

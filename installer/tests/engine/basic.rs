@@ -12,7 +12,7 @@ use installer::{
 
 use crate::lab::*;
 
-const REPLACE: PlanOptions = PlanOptions { replace: true };
+const REPLACE: PlanOptions = PlanOptions { replace: true, no_scripts: false };
 
 fn hello(version: &str, text: &str) -> Recipe {
     package("hello", version)

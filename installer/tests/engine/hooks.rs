@@ -173,7 +173,7 @@ fn a_name_that_others_have_is_refused() {
     lab.remove(&["holder"]);
     lab.write("usr/bin/editor", "somebody's");
     assert!(lab.run(&[install(&low)]).unwrap_err().conflict().contains("in the way of low"));
-    lab.run_with(&[install(&low)], PlanOptions { replace: true }).unwrap();
+    lab.run_with(&[install(&low)], PlanOptions { replace: true, ..PlanOptions::default() }).unwrap();
     assert_eq!(target(&lab, "usr/bin/editor"), "/usr/bin/low");
     lab.roll_back(Rollback::Last);
     assert_eq!(lab.read("usr/bin/editor"), "somebody's");

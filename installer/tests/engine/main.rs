@@ -13,5 +13,6 @@ mod kill;
 mod lab;
 mod model;
 mod policy;
+mod script;
 mod speed;
 mod trigger;

@@ -11,8 +11,19 @@ use installer::{CommitError, Event, Rollback, TriggerRule, Warning};
 use crate::lab::*;
 
 /// A package with this machine's shell, some programs and what they are linked with.
-fn programs() -> Recipe {
-    let names = ["/bin/sh", "/bin/cat", "/bin/mkdir", "/bin/ln", "/bin/rm", "/bin/cp", "/sbin/ldconfig"];
+pub fn programs() -> Recipe {
+    let names = [
+        "/bin/sh",
+        "/bin/cat",
+        "/bin/mkdir",
+        "/bin/ln",
+        "/bin/rm",
+        "/bin/cp",
+        "/bin/mv",
+        "/bin/chmod",
+        "/bin/sleep",
+        "/sbin/ldconfig",
+    ];
     let mut recipe = package("programs", "1-1");
     let mut libraries: Vec<PathBuf> = Vec::new();
     for name in names {

@@ -1,5 +1,5 @@
 // store/src/root_db/hooks.rs
-//! What the hooks of packages made in a root: lines of account files, and links. And scriptlets that have to run.
+//! What the hooks of packages made in a root: lines of account files, and links.
 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};

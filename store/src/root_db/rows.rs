@@ -9,7 +9,7 @@ use recipes::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::text::{bytes_text, list_text, map_text, optional_bytes_text};
-use super::{HookRow, TriggerDone};
+use super::{HookRow, ScriptDone, ScriptRow, TriggerDone};
 
 /// Why a trove is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -293,6 +293,12 @@ pub struct Settlement {
     /// Triggers that it sets off.
     #[serde(default)]
     pub set_off: Vec<String>,
+    /// Scriptlets that have to run then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<ScriptRow>,
+    /// Instead of a changeset: a scriptlet that has run, and the triggers that it sets off. Nothing else is written then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptDone>,
     /// Instead of a changeset: a trigger that has run. Nothing else is written then.
     #[serde(default)]
     pub trigger: Option<TriggerDone>,
