@@ -68,10 +68,10 @@ fn one_build_gives_several_packages_which_install_by_themselves() {
         fs::remove_file(env.path("dist/tool-doc-1.2-1.any.ccs")).unwrap();
         env.cook(["cook", "tool"]).success().says(&["Fresh", "Written dist/tool-doc-1.2-1.any.ccs"]);
 
-        env.root_command(["install", "--yes", "dist/tool-doc-1.2-1.any.ccs"]).success();
+        env.root_command(["install", "--yes", "--no-scripts", "dist/tool-doc-1.2-1.any.ccs"]).success();
         let listing = env.listing(&env.root()).join("\n");
         assert!(listing.contains("usr/share/doc/tool/manual") && !listing.contains("usr/bin/tool"), "{listing}");
-        let mut command = env.conary_command(["install", "--yes", "tool-extra"]);
+        let mut command = env.conary_command(["install", "--yes", "--no-scripts", "tool-extra"]);
         command.arg("--root").arg(env.root()).arg("--store").arg(env.store());
         env.run(command).success();
         let editors = env.root_command(["list", "--group", "editors"]).success();
