@@ -124,6 +124,7 @@ impl Context<'_> {
         kitchen::Options {
             output: self.environment.directory.join("dist"),
             jobs: None,
+            cpus: None,
             with_check: true,
             level: ::sandbox::Level::Full,
             force: false,

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::recipe::{one_file, plain};
-use crate::support::{TestEnv, each_identity};
+use crate::support::{TestEnv, each_identity, is_root, note};
 
 /// After a failure nothing of it is left, and the same recipe mended cooks.
 fn mended(env: &TestEnv) {
@@ -80,6 +80,47 @@ fn a_step_that_prints_without_end_is_stopped() {
     env.write("x/recipe.toml", format!("{}timeout = \"2s\"\n", plain("x", "exec yes")));
     env.cook(["cook", "x"]).exits(12).says(&["install failed"]);
     mended(&env);
+}
+
+#[test]
+fn a_step_that_needs_too_much_memory_is_told_how_much_it_had() {
+    if !is_root() {
+        note(
+            "memory of all processes together is counted where a control group can be made: covered by the run as root",
+        );
+        return;
+    }
+    let env = TestEnv::new();
+    let recipe = plain("x", "head -c 400000000 /dev/zero | tail -c 400000000 > /dev/null");
+    env.write("x/recipe.toml", recipe.replace("[build]\n", "[build]\nmemory = \"64 MiB\"\n"));
+    let run = env.cook(["cook", "x"]).exits(12);
+    run.says(&["killed for memory", "MiB at its peak", "hint: raise `build.memory`"]);
+}
+
+#[test]
+fn processors_are_those_that_were_asked_for() {
+    each_identity(|env| {
+        env.write(
+            "x/recipe.toml",
+            plain(
+                "x",
+                "echo \"processors: $(nproc), $MAKEFLAGS\"; mkdir -p \"$DESTDIR/usr\"; touch \"$DESTDIR/usr/x\"",
+            ),
+        );
+        env.cook(["cook", "x", "--cpus", "1"]).success();
+        env.cook(["log", "x"]).success().prints(&["processors: 1, -j1"]);
+        env.cook(["cook", "x", "--cpus", "2"]).success().says(&["Fresh"]);
+    });
+}
+
+#[test]
+fn a_build_for_this_processor_only_is_told_of() {
+    let env = TestEnv::new();
+    env.write(
+        "x/recipe.toml",
+        plain("x", "echo cc -O2 -march=native x.c; mkdir -p \"$DESTDIR/usr\"; touch \"$DESTDIR/usr/x\""),
+    );
+    env.cook(["cook", "x"]).success().says(&["warning", "install compiled with `-march=native`"]);
 }
 
 #[test]

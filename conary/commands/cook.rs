@@ -44,7 +44,7 @@ pub struct Arguments {
     #[arg(value_name = "RECIPE|DIR|NAME")]
     recipes: Vec<String>,
     /// Bring the sources into the store, and stop there
-    #[arg(long, conflicts_with_all = ["force", "keep_failed", "no_check", "no_isolation", "jobs"])]
+    #[arg(long, conflicts_with_all = ["force", "keep_failed", "no_check", "no_isolation", "jobs", "cpus"])]
     fetch_only: bool,
     /// UNSAFE: run the steps on the host, with all its files and its network, as the user who cooks
     #[arg(long)]
@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Parallel jobs of a build [default: the number of processors]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroU32>,
+    /// Processors that a build is held to and told of [default: the machine's]
+    #[arg(long, value_name = "N")]
+    cpus: Option<NonZeroU32>,
     /// Leave the tree of a failed build in place, and say where
     #[arg(long)]
     keep_failed: bool,
@@ -136,6 +139,7 @@ fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Resul
     let mut options = context.kitchen_options(context.fetch_options(&arguments.sources, store)?);
     options.output = context.environment.absolute(&arguments.output);
     options.jobs = arguments.jobs;
+    options.cpus = arguments.cpus;
     options.with_check = !arguments.no_check;
     options.level = if arguments.no_isolation { Level::None } else { Level::Full };
     options.force = arguments.force;

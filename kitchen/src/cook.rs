@@ -40,8 +40,10 @@ use crate::workspace::{Workspace, WorkspaceError};
 pub struct Options {
     /// Where the package file goes; it is made when missing.
     pub output: PathBuf,
-    /// Parallel jobs; as many as this process may use processors where none is given.
+    /// Parallel jobs; where none is given, as many as `cpus`, else as many as this process may use processors.
     pub jobs: Option<NonZeroU32>,
+    /// Processors that a build is held to and told of; as many as the machine has where none is given.
+    pub cpus: Option<NonZeroU32>,
     /// Run the `check` step.
     pub with_check: bool,
     /// Isolation asked for.
@@ -354,6 +356,7 @@ impl Cook<'_> {
             scripts: paths.scripts,
             outputs: paths.outputs,
             level: self.options.level,
+            cpus: self.options.cpus.map(NonZeroU32::get),
         };
         let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
         (self.listener)(Event::LogOpened { path: log_row.path.clone() });
@@ -426,7 +429,7 @@ impl Cook<'_> {
     fn jobs(&self) -> u32 {
         let processors =
             || thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
-        let jobs = self.options.jobs.map_or_else(processors, NonZeroU32::get);
+        let jobs = self.options.jobs.or(self.options.cpus).map_or_else(processors, NonZeroU32::get);
         jobs.min(self.recipe.build.jobs.unwrap_or(u32::MAX)).max(1)
     }
 }

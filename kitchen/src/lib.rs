@@ -16,6 +16,7 @@ pub mod harvest;
 mod hooks;
 pub mod host;
 pub mod key;
+mod lint;
 mod log;
 pub mod order;
 pub mod package;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{OUTPUTS, STRIP};
 use crate::event::{Event, Listener};
+use crate::lint::Lint;
 use crate::log::Log;
 use crate::step::Room;
 use crate::workspace::{Workspace, WorkspaceError};
@@ -92,18 +93,22 @@ pub struct Kitchen<'a> {
     pub outputs: String,
     /// Isolated or not.
     pub level: Level,
+    /// Processors that the steps are held to and told of; as many as the machine has where none is given.
+    pub cpus: Option<u32>,
 }
 
 /// Why the steps did not all end well.
 #[derive(Debug, thiserror::Error)]
 pub enum PhaseError {
     /// A step ended with another status than 0, or was ended.
-    #[error("{step} failed: {}", describe(*status))]
+    #[error("{step} failed: {}", describe(*status, *peak_memory_bytes))]
     Failed {
         /// Which step.
         step: Step,
         /// How it ended.
         status: Status,
+        /// The most memory that it had at one time.
+        peak_memory_bytes: u64,
         /// The last lines it printed.
         tail: Vec<String>,
         /// Where the whole log is.
@@ -118,14 +123,16 @@ pub enum PhaseError {
 }
 
 /// How a step ended, in words.
-fn describe(status: Status) -> String {
+fn describe(status: Status, peak_memory_bytes: u64) -> String {
     match status {
         Status::Exited(code) => format!("exit status {code}"),
         Status::Signaled(signal) => format!("killed by signal {signal}"),
         Status::TimedOut => "it ran into the time limit".to_owned(),
         Status::Cancelled => "interrupted".to_owned(),
         Status::OutputLimit => "it printed more than a log may hold".to_owned(),
-        Status::OutOfMemory => "it ran into the memory limit".to_owned(),
+        Status::OutOfMemory => {
+            format!("it was killed for memory, of which it had {} MiB at its peak", peak_memory_bytes >> 20)
+        }
     }
 }
 
@@ -196,10 +203,12 @@ pub(crate) fn one(
     listener(Event::StepStarted { step });
     log.begin(&step.to_string());
     let plan = kitchen.plan(step, script)?;
+    let mut lint = Lint::default();
     let outcome = sandbox::run(
         &plan,
         &mut |bytes| {
             log.write(bytes);
+            lint.read(bytes);
             listener(Event::Output { bytes });
         },
         cancel,
@@ -208,11 +217,18 @@ pub(crate) fn one(
         return Err(PhaseError::Failed {
             step: step.clone(),
             status: outcome.status,
+            peak_memory_bytes: outcome.peak_memory_bytes,
             tail: log.tail(),
             log: log.path().to_owned(),
         });
     }
     listener(Event::StepFinished { step, wall: outcome.wall, cpu: cpu(&outcome) });
+    if let Some(flag) = lint.found() {
+        let message = format!(
+            "{step} compiled with `{flag}`: what comes out depends on this machine's processor, which the key does not hold"
+        );
+        listener(Event::Notice { message });
+    }
     Ok(outcome)
 }
 
@@ -261,6 +277,7 @@ impl Kitchen<'_> {
                 memory_bytes: self.recipe.build.memory_bytes,
                 wall_clock: self.recipe.build.timeout_secs.map(Duration::from_secs),
                 output_bytes: Some(LONGEST_LOG),
+                cpus: self.cpus,
                 ..Limits::default()
             },
             level: self.level,
