@@ -258,7 +258,8 @@ for name in "${cookable[@]}"; do
         { cat "$WORK/story" >&2; fail "cooking $name"; }
     package=$(ls "$DIST/$name-$(value "$name" version)-$(value "$name" release)".*.ccs 2>/dev/null) || fail "$name left no package in $DIST"
     packages+=("$package")
-    ok "cooked $(cat "$WORK/spec") in $((SECONDS - began)) s, $(stat -c %s "$package") bytes"
+    spent=$(sed -n 's/.*Built .* (\(.* processor time\))$/, \1/p' "$WORK/story")
+    ok "cooked $(cat "$WORK/spec") in $((SECONDS - began)) s$spent, $(stat -c %s "$package") bytes"
 done
 for name in "${cookable[@]}"; do
     case "$(cook "$name" 2>&1 >/dev/null)" in *Fresh*) ;; *) fail "cooking $name again was not a hit" ;; esac
