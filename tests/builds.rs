@@ -124,6 +124,23 @@ fn a_build_for_this_processor_only_is_told_of() {
 }
 
 #[test]
+fn what_a_build_did_not_find_is_named_with_the_trove_that_has_it() {
+    let env = TestEnv::ordinary();
+    env.write("tools/recipe.toml", plain("tools", "mkdir -p \"$DESTDIR/usr/bin\" \"$DESTDIR/usr/include/very\"; echo '#!/bin/sh' > \"$DESTDIR/usr/bin/very-rare\"; chmod 755 \"$DESTDIR/usr/bin/very-rare\"; echo > \"$DESTDIR/usr/include/very/rare.h\""));
+    env.cook(["cook", "tools"]).success();
+    env.write("x/recipe.toml", plain("x", "very-rare --version"));
+    env.cook(["cook", "x"]).exits(5).says(&[
+        "it wanted the program very-rare",
+        "tools=1.0-1 has the program very-rare (/usr/bin/very-rare): `tools` in `makedepends` brings it in",
+    ]);
+    env.write(
+        "x/recipe.toml",
+        plain("x", "echo 'x.c:1:10: fatal error: very/rare.h: No such file or directory'; exit 1"),
+    );
+    env.cook(["cook", "x"]).exits(5).says(&["tools=1.0-1 has the header very/rare.h"]);
+}
+
+#[test]
 fn a_step_that_fills_the_disk_fails_and_the_store_stays_whole() {
     if !crate::support::is_root() {
         crate::support::note("a file system of its own is mounted as root: covered by the run as root");

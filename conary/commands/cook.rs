@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::Args;
 use kitchen::phases::PhaseError;
-use kitchen::{Artifact, CookError, Event, Package};
+use kitchen::{Artifact, CookError, Event, Package, wanted};
 use recipes::Recipe;
 use sandbox::Level;
 use serde::Serialize;
@@ -165,7 +165,7 @@ fn cook(
         story.tell(event);
     });
     story.end();
-    let artifact = result.map_err(|error| failed(recipe, error, context))?;
+    let artifact = result.map_err(|error| failed(recipe, error, store, context))?;
     if !artifact.fresh {
         let spent = text::duration(started.elapsed());
         let title = story::title(&artifact.spec);
@@ -175,7 +175,7 @@ fn cook(
 }
 
 /// What a failed cook says: of a failed step its last lines first, then what failed, where the log is, and advice.
-fn failed(recipe: &Recipe, error: CookError, context: &Context<'_>) -> Failure {
+fn failed(recipe: &Recipe, error: CookError, store: &Store, context: &Context<'_>) -> Failure {
     let CookError::Phase(PhaseError::Failed { tail, log, .. }) = &error else {
         return Failure::from(error);
     };
@@ -184,8 +184,16 @@ fn failed(recipe: &Recipe, error: CookError, context: &Context<'_>) -> Failure {
         context.ui.quote(lines.as_bytes());
     }
     let log = format!("the whole log: conary log {} ({})", recipe.name(), log.display());
+    let wanted = wanted::in_lines(tail);
+    // A store that cannot be searched is no news beside the failure itself.
+    let holders = wanted::holders(store, &wanted).unwrap_or_default();
     let mut failure = Failure::from(error);
     failure.message = format!("{}: {}", recipe.name(), failure.message);
     failure.notes.push(log);
+    failure.notes.extend(wanted.iter().map(|wanted| format!("it wanted {wanted}, and did not find it")));
+    for (wanted, spec, path) in holders {
+        let name = &spec.name;
+        failure.notes.push(format!("{spec} has {wanted} (/{path}): `{name}` in `makedepends` brings it in"));
+    }
     failure
 }

@@ -33,6 +33,7 @@ pub mod step;
 pub mod strip;
 pub mod tidy;
 pub mod unpack;
+pub mod wanted;
 pub mod why;
 pub mod workspace;
 
