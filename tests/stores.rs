@@ -60,3 +60,57 @@ fn a_damaged_bundle_brings_nothing() {
     env.conary(["store", "import", "none.bundle", "--store", "empty"]).exits(10);
     assert!(!env.path("x.bundle").exists());
 }
+
+#[test]
+fn a_store_moves_and_is_found_where_it_was() {
+    each_identity(|env| {
+        two(env);
+        let new = env.path("new-store");
+        let place = new.to_str().unwrap();
+        env.cook(["store", "move", place]).success().prints(&[place]).says(&["Moved"]);
+        // The old place leads to the new one: what was cooked is still there, and cooking again is fresh.
+        env.cook(["cook", "one"]).success().says(&["Fresh"]);
+        env.conary(["store", "verify", "--store", place]).success();
+        env.root_command(["install", "two", "--from", place, "--yes"]).success();
+        // A store of a root moves with its root.
+        let own = env.root().join("var/lib/conary");
+        env.conary(["store", "move", "elsewhere", "--store", own.to_str().unwrap()])
+            .exits(1)
+            .says(&["belongs to a root"]);
+        env.cook(["store", "move", env.root().to_str().unwrap()]).exits(1).says(&["something is there already"]);
+        env.conary(["store", "move", "x", "--store", "nowhere"]).exits(10);
+    });
+}
+
+#[test]
+fn a_bundle_and_a_cook_work_beside_one_another() {
+    let env = TestEnv::ordinary();
+    two(&env);
+    env.cook(["store", "export", "one", "two", "-o", "both.bundle"]).success();
+    // Several processes at once, in one store: imports of the same bundle, collections, and a cook.
+    let place = env.path("shared");
+    let place = place.to_str().unwrap();
+    env.write("three/recipe.toml", one_file("three", "/usr/share/three", "three"));
+    env.conary(["cook", "three", "--store", place]).success();
+    let commands: [&[&str]; 6] = [
+        &["store", "import", "both.bundle"],
+        &["gc"],
+        &["store", "import", "both.bundle"],
+        &["cook", "three", "--force"],
+        &["gc"],
+        &["store", "verify"],
+    ];
+    let children: Vec<_> = commands
+        .map(|command| {
+            let mut child = env.conary_command(command);
+            child.args(["--store", place]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            child.spawn().unwrap()
+        })
+        .into();
+    for (mut child, command) in children.into_iter().zip(commands) {
+        assert!(child.wait().unwrap().success(), "{command:?}");
+    }
+    env.conary(["store", "verify", "--store", place]).success();
+    env.conary(["store", "import", "both.bundle", "--store", place]).success().prints(&["one=1.0-1", "two=1.0-1"]);
+    env.root_command(["install", "one", "two", "three", "--from", place, "--yes"]).success();
+}

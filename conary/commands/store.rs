@@ -25,6 +25,7 @@ Examples:
   conary store verify
   conary store verify --repair --store /srv/store
   conary store verify --repair --from dist/hello-1.0-1.x86_64.ccs --from /srv/root
+  conary store move /srv/store
   conary store export hello zlib --output two.bundle
   conary store import two.bundle --store /srv/store";
 
@@ -69,6 +70,15 @@ enum Action {
         #[command(flatten)]
         json: JsonArg,
     },
+    /// Move the store to another place, and leave a link to it where it was
+    #[command(after_long_help = EXAMPLES)]
+    Move {
+        /// The new place, which must not exist yet
+        #[arg(value_name = "DIR")]
+        target: PathBuf,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Write troves, with their signatures, as one file in which each content stands once
     Export(bundle::ExportArguments),
     /// Take all troves of such files into the store, of each file all or none
@@ -81,6 +91,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         Action::Stats { store, json } => stats(store, json.json, context),
         Action::List { store, json } => list(store, json.json, context),
         Action::Verify { repair, from, store, json } => verify(*repair, from, store, json.json, context),
+        Action::Move { target, store } => relocate(target, store, context),
         Action::Export(arguments) => bundle::export(arguments, context),
         Action::Import(arguments) => bundle::import(arguments, context),
     }
@@ -138,6 +149,25 @@ fn list(store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
     } else {
         context.ui.lines(&text::table(&rows))?;
     }
+    Ok(Code::Success)
+}
+
+/// How long a move waits for commands that use the store.
+const MOVE_TIMEOUT_SECS: u32 = 60;
+
+fn relocate(target: &Path, store: &StoreArgs, context: &Context<'_>) -> Outcome {
+    let directory = context.store_directory(store)?;
+    if !directory.is_dir() {
+        return Err(Failure::new(Code::NotFound, format!("there is no store in {}", directory.display())));
+    }
+    let store = context.store(store)?;
+    let target = context.environment.absolute(target);
+    let task = context.ui.task("Moving", &directory.display().to_string());
+    let mut waiting = |holder: &str| context.ui.story("Waiting", &format!("for {holder}"));
+    store.move_to(&target, MOVE_TIMEOUT_SECS, &mut waiting, context.cancel)?;
+    drop(task);
+    context.ui.line(&target.display().to_string())?;
+    context.ui.story("Moved", &format!("{} to {}", directory.display(), target.display()));
     Ok(Code::Success)
 }
 

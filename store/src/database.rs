@@ -139,6 +139,31 @@ impl Database {
         run(&mut connection).map_err(|source| self.error(action, source))
     }
 
+    /// Writes the whole database, as it is now, to a new file. Not durable.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        use std::os::unix::ffi::OsStrExt;
+        let name = String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned();
+        self.lock().execute("VACUUM INTO ?", [name]).map(drop).map_err(|source| self.error("copy", source))
+    }
+
+    /// Makes every later change of this database, by whoever has it open, an error: another one has taken its place.
+    pub(crate) fn retire(&self) -> Result<(), StoreError> {
+        self.write("retire", |transaction| {
+            let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+            let tables: Vec<String> =
+                transaction.prepare(tables)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for table in tables {
+                for change in ["INSERT", "UPDATE", "DELETE"] {
+                    transaction.execute_batch(&format!(
+                        "CREATE TRIGGER moved_{table}_{change} BEFORE {change} ON {table}
+                         BEGIN SELECT RAISE(ABORT, 'the store has moved to another place'); END"
+                    ))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn error(&self, action: &'static str, source: rusqlite::Error) -> StoreError {
         StoreError::Database { action, path: self.path.clone(), source }
     }

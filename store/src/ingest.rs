@@ -585,7 +585,7 @@ pub(crate) fn open_directory_beneath(top: BorrowedFd<'_>, path: &[u8]) -> Result
 }
 
 /// Reads the attributes that a tree holds.
-fn attributes(file: impl AsFd, path: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, IngestError> {
+pub(crate) fn attributes(file: impl AsFd, path: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, IngestError> {
     let file = file.as_fd();
     let mut names = [0_u8; 4096];
     let length = match rustix::fs::flistxattr(file, &mut names) {

@@ -32,6 +32,7 @@ mod logs;
 mod manifest;
 mod object_writer;
 mod refs;
+mod relocate;
 mod settings;
 mod shards;
 mod sources;

@@ -94,6 +94,9 @@ impl Store {
         if !options.read_only {
             create_all(directory)?;
         }
+        // A store that was moved is found through the link at its old place; SQLite wants no link in its path.
+        let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+        let directory = resolved.as_path();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = match rustix::fs::open(directory, flags, Mode::empty()) {
             Err(Errno::NOENT) => {

@@ -419,11 +419,15 @@ impl Store {
         timeout_secs: u32,
     ) -> Result<(), StoreError> {
         let stray = |problem: &Problem| matches!(problem, Problem::Stray { .. });
-        if self.is_read_only() || !report.problems.iter().any(stray) {
+        if !report.problems.iter().any(stray) {
             return Ok(());
         }
         let timeout_secs = Some(timeout_secs);
-        let _lease = self.lease_alone(&mut Patience { waiting, cancel, timeout_secs })?;
+        let _lease = match self.lease_alone(&mut Patience { waiting, cancel, timeout_secs }) {
+            // A medium that nobody writes to has no lease, or one that this user may not take.
+            Err(StoreError::Io { .. }) if self.is_read_only() => return Ok(()),
+            lease => lease?,
+        };
         let objects = self.directory().join("objects");
         let mut failure = None;
         if self.oldest_held()?.is_some() {

@@ -32,7 +32,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from disk import Disk  # noqa: E402
+from disk import Disk, alone  # noqa: E402
 
 MEBIBYTE = 1 << 20
 # Size, how it is made, the smallest piece that a cut leaves whole: btrfs relies on blocks of 4 KiB.
@@ -158,6 +158,12 @@ class Image:
         else:
             raise RuntimeError(f"{self.place} stays busy")
         subprocess.run(["losetup", "--detach", self.loop], check=True)
+        attached = f"/sys/block/{os.path.basename(self.loop)}/loop/backing_file"
+        for _ in range(100):
+            if not os.path.exists(attached):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{self.loop} stays attached")
 
 
 def tree(top):
@@ -228,15 +234,19 @@ class Looker:
 
     def state(self):
         """All that a step may change."""
+        return {**self.changing(), "packages": self.packages(), "source": self.source()}
+
+    def changing(self):
+        """What a recovery may change."""
         of_root = lambda command: self.ask(command, "--json", "--root", self.root, check=False).stdout
-        has_root = os.path.exists(f"{self.root}/var/lib/conary/root.db") and json.loads(of_root("list"))["troves"]
+        installed = of_root("list") if os.path.exists(f"{self.root}/var/lib/conary/root.db") else NOTHING
+        if installed != NOTHING and not json.loads(installed)["troves"]:
+            installed = NOTHING
         return {
             "root": tree(self.root),
-            "installed": of_root("list") if has_root else NOTHING,
-            "verified": of_root("verify") if has_root else NOTHING,
+            "installed": installed,
+            "verified": of_root("verify") if installed != NOTHING else NOTHING,
             "troves": self.troves(),
-            "packages": self.packages(),
-            "source": self.source(),
         }
 
 
@@ -422,7 +432,7 @@ def check(recording, looker, end):
         if not must <= found[name] <= may:
             raise Fault(f"{name} (states {first} to {last}): lost {must - found[name]}, came {found[name] - may}")
     looker.recover()
-    if looker.state() != found:
+    if any(found[name] != again for name, again in looker.changing().items()):
         raise Fault("recovering again changed something")
     for store in looker.stores():
         looker.ask("gc", "--store", store)
@@ -442,6 +452,7 @@ def main():
     conary, kind, cuts = os.path.abspath(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     seed = int(sys.argv[4]) if len(sys.argv) > 4 else 1
     work = os.path.abspath(sys.argv[5]) if len(sys.argv) > 5 else f"/dev/shm/conary-power-{os.getpid()}"
+    alone()
     os.makedirs(work)
     place = f"{work}/mnt"
     faults, moments = 0, {}
@@ -462,7 +473,7 @@ def main():
                         os.pwrite(descriptor, entry[1], entry[0])
                 os.close(descriptor)
                 reached = start
-                image = f"{work}/cut.img"
+                image = f"{work}/cut-{half}-{number}.img"
                 subprocess.run(["cp", "--sparse=always", prefix, image], check=True)
                 dice = random.Random(f"{seed} {half} {number}")
                 descriptor = os.open(image, os.O_RDWR)
@@ -482,6 +493,7 @@ def main():
                     print(f"{name} (in {step[0]}, entry {start}, {kept} of {of} writes kept): {fault}", flush=True)
                     if "KEEP" in os.environ:
                         shutil.copyfile(image, f"{os.environ['KEEP']}/{kind}-{half}-{number}.img")
+                os.unlink(image)
             os.unlink(prefix)
     finally:
         shutil.rmtree(work, ignore_errors=True)

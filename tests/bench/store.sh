@@ -1,0 +1,161 @@
+#!/bin/bash
+# tests/bench/store.sh
+# Times the store against its peers on one real tree, in interleaved pairs (pairs.py): the section "The store" of
+# docs/performance.md.
+#
+#   tests/bench/store.sh [import|checkout|packages|million|verify|sizes]...      all of them without a name
+#
+# Builds `store/examples/store.rs` unless $STORE names the program; `million` and `sizes` want a release build ($CONARY, default
+# target/release/conary). The tree has about 9,500 entries with 420 MB, picked from /usr, or is
+# $TREE. `nix-store` (Debian package nix-bin) and `ostree` are compared where they are installed. Everything is written below one
+# temporary directory on the file system of $TMPDIR. Import: Conary syncs what it does, and behind `cp -a` and `nix-store --add` comes
+# `sync -f`; `ostree commit` syncs by itself. Nobody syncs a checkout, or a package that is written. `sizes` takes a directory of
+# packages ($PACKAGES_DIR, default dist).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+pairs="$PWD/tests/bench/pairs.py"
+if [ -z "${STORE:-}" ]; then
+  cargo build --quiet --release -p conary-store --example store
+  STORE=$(realpath "${CARGO_TARGET_DIR:-target}/release/examples/store")
+fi
+conary=$(realpath "${CONARY:-target/release/conary}")
+count=${PAIRS:-11}
+level=${LEVEL:-6}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# Moved away and deleted at the end: ext4 is slow to make files while others were deleted within the last five seconds.
+mkdir "$work/old"
+aside="f() { ! test -e \$1 || mv \$1 $work/old/\$(date +%s%N); }; f"
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Real files, directories and links, the same ones each time on one machine.
+tree=${TREE:-$work/tree}
+[ -n "${TREE:-}" ] || python3 - "$tree" <<'P'
+import hashlib, os, shutil, sys
+found = []
+for top in ("/usr/bin", "/usr/include", "/usr/lib", "/usr/share"):
+    for directory, _, names in os.walk(top):
+        found += [os.path.join(directory, name) for name in names if os.path.isfile(os.path.join(directory, name))]
+found.sort(key=lambda path: hashlib.sha256(os.fsencode(path)).digest())
+made, total, directories = 0, 0, set()
+for path in found:
+    size = os.lstat(path).st_size
+    if total + size > 44_000 * (made + 1) + 40_000_000:
+        continue
+    target = sys.argv[1] + path
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    above = os.path.dirname(path)
+    while above not in directories and above != "/":
+        directories.add(above)
+        above = os.path.dirname(above)
+    shutil.copy(path, target, follow_symlinks=False)
+    made, total = made + 1, total + size
+    if made + len(directories) >= 9500 or total > 420_000_000:
+        break
+print(f"{made} files and links, {len(directories)} directories, {total} bytes")
+P
+
+into_ostree() { ostree --repo="$work/bare" init --mode=bare; }
+
+import() {
+  say "import, synced: A = into an empty store; B = cp -a, then sync -f"
+  "$pairs" -n "$count" --prepare-a "$aside $work/store; sync" --prepare-b "$aside $work/plain; sync" \
+    "$STORE ingest $work/store $tree" "cp -a $tree $work/plain && sync -f $work/plain"
+  say "import again (B is nothing)"
+  "$STORE" ingest "$work/store" "$tree" >/dev/null
+  "$pairs" -n "$count" "$STORE ingest $work/store $tree" true
+  if command -v nix-store >/dev/null; then
+    export NIX_CONFIG=$'build-users-group =\nsubstituters =\nsandbox = false'
+    export NIX_STORE_DIR=$work/nix/store NIX_STATE_DIR=$work/nix/var NIX_LOG_DIR=$work/nix/log
+    say "import: A = into an empty store; B = nix-store --add, then sync -f"
+    "$pairs" -n "${SLOW_PAIRS:-5}" --prepare-a "$aside $work/store; sync" \
+      --prepare-b "chmod -R u+w $work/nix 2>/dev/null; $aside $work/nix; sync" \
+      "$STORE ingest $work/store $tree" "nix-store --add $tree && sync -f $work/nix"
+    chmod -R u+w "$work/nix" "$work/old"
+  fi
+  if command -v ostree >/dev/null; then
+    say "import: A = into an empty store; B = ostree commit to a bare repository"
+    "$pairs" -n "${SLOW_PAIRS:-5}" --prepare-a "$aside $work/store; sync" \
+      --prepare-b "$aside $work/bare; ostree --repo=$work/bare init --mode=bare; sync" \
+      "$STORE ingest $work/store $tree" "ostree --repo=$work/bare commit -b one $tree"
+  fi
+}
+
+checkout() {
+  local id
+  id=$("$STORE" ingest "$work/store" "$tree" | cut -d' ' -f1)
+  "$STORE" checkout "$work/store" "$id" "$work/links" link >/dev/null
+  if command -v ostree >/dev/null; then
+    [ -d "$work/bare" ] || { into_ostree && ostree --repo="$work/bare" commit -b one "$tree" >/dev/null; }
+    say "checkout by links: A = Conary; B = ostree checkout -H"
+    "$pairs" -n "$count" --prepare-a "$aside $work/links" --prepare-b "$aside $work/checked" \
+      "$STORE checkout $work/store $id $work/links link" "ostree --repo=$work/bare checkout -H one $work/checked"
+  fi
+  say "checkout by copies: A = Conary; B = cp -a"
+  "$pairs" -n "$count" --prepare-a "$aside $work/copies; sync" --prepare-b "$aside $work/plain; sync" \
+    "$STORE checkout $work/store $id $work/copies copy" "cp -a $tree $work/plain"
+}
+
+packages() {
+  local id threads
+  id=$("$STORE" ingest "$work/store" "$tree" | cut -d' ' -f1)
+  say "write at level $level: A = package; B = tar | zstd -T0"
+  "$pairs" -n "${SLOW_PAIRS:-5}" "$STORE write $work/store $id $work/p.ccs $level" \
+    "tar -C $tree --sort=name -cf - . | zstd -q -f -T0 -$level -o $work/p.tar.zst"
+  stat -c '%n: %s bytes' "$work/p.ccs" "$work/p.tar.zst"
+  for threads in 2 1; do
+    say "read, $threads threads: A = into an empty store, verified and synced; B = tar -I zstd -x, then sync -f"
+    "$pairs" -n "$count" --prepare-a "$aside $work/into; sync" --prepare-b "$aside $work/plain; mkdir $work/plain; sync" \
+      "RAYON_NUM_THREADS=$threads $STORE import $work/into $work/p.ccs" \
+      "tar -C $work/plain -I zstd -xf $work/p.tar.zst && sync -f $work/plain"
+  done
+}
+
+million() {
+  say "1,000,000 objects, as rows: neither asks for files; nobody syncs"
+  "$conary" mirror add https://a.invalid/ https://b.invalid/ --store "$work/million" 2>/dev/null
+  python3 - "$work/million/store.db" <<'P'
+import hashlib, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+rows = ((hashlib.sha256(str(number).encode()).digest(), "644", number % 50_000) for number in range(1_000_000))
+database.executemany("INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)", rows)
+database.commit()
+P
+  local what
+  for what in "store stats" "gc --dry-run"; do
+    command time -f "$what: %e s wall, %U s user, %S s system, peak %M KiB" \
+      $conary $what --store "$work/million" 2>&1 >/dev/null | tail -n 1
+  done
+}
+
+verify() {
+  "$STORE" ingest "$work/store" "$tree" >/dev/null
+  say "verify, warm: A = Conary; B = b3sum's work alone, the same bytes hashed by the same library on all cores"
+  "$pairs" -n "$count" "$STORE verify $work/store" "$STORE hash $work/store/objects"
+}
+
+sizes() {
+  say "payload against a solid tar at level 6, over the packages in ${PACKAGES_DIR:-dist}"
+  local package
+  for package in "${PACKAGES_DIR:-dist}"/*.ccs; do
+    rm -rf "$work/laid"
+    "$conary" ccs extract "$package" "$work/laid" 2>/dev/null
+    tar -C "$work/laid" --sort=name -cf - . | zstd -q -6 -c | wc -c
+    "$conary" ccs inspect --json "$package" | python3 -c '
+import json, sys
+document = json.load(sys.stdin)
+print(document["stored_bytes"], document["file_bytes"], document["name"])'
+  done | python3 -c '
+import sys
+lines = sys.stdin.read().split("\n")
+payload = solid = 0
+for one, other in zip(lines[::2], lines[1::2]):
+    stored, whole, name = other.split()
+    payload, solid = payload + int(stored), solid + int(one)
+    print(f"{name}: payload {stored}, solid {one}, ratio {int(stored) / int(one):.3f}, whole package {whole}")
+print(f"all: payload {payload}, solid {solid}, ratio {payload / solid:.3f}")'
+}
+
+for part in "${@:-import}"; do "$part"; done
+if [ $# = 0 ]; then checkout; packages; million; verify; fi
