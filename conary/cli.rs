@@ -117,6 +117,8 @@ pub enum Command {
     Files(commands::files::Arguments),
     /// Say which package a path belongs to
     Owner(commands::owner::Arguments),
+    /// Make the database of a root anew, where it is damaged or gone
+    Rebuild(commands::rebuild::Arguments),
     /// Compare installed files with what was installed
     Verify(commands::verify::Arguments),
     /// Look at configuration files that were edited, and decide what becomes of them
@@ -178,6 +180,7 @@ impl Command {
             Self::Show(arguments) => commands::show::run(&arguments, context),
             Self::Files(arguments) => commands::files::run(&arguments, context),
             Self::Owner(arguments) => commands::owner::run(&arguments, context),
+            Self::Rebuild(arguments) => commands::rebuild::run(&arguments, context),
             Self::Verify(arguments) => commands::verify::run(&arguments, context),
             Self::Config(arguments) => commands::config::run(&arguments, context),
             Self::Trigger(arguments) => commands::trigger::run(&arguments, context),
@@ -241,6 +244,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("show", LOOK),
     ("files", LOOK),
     ("owner", LOOK),
+    ("rebuild", CHANGE),
     ("verify", CHANGE),
     ("config", CHANGE),
     ("trigger", CHANGE),

@@ -223,7 +223,13 @@ macro_rules! of_the_installer {
     )*};
 }
 
-of_the_installer!(installer::RootError, installer::PlanError, installer::CommitError, installer::QueryError);
+of_the_installer!(
+    installer::RootError,
+    installer::PlanError,
+    installer::CommitError,
+    installer::QueryError,
+    installer::RebuildError
+);
 
 impl Coded for CycleError {
     fn code(&self) -> Code {

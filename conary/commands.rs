@@ -24,6 +24,7 @@ pub mod man;
 pub mod mark;
 pub mod mirror;
 pub mod owner;
+pub mod rebuild;
 pub mod redo;
 pub mod remove;
 pub mod rollback;

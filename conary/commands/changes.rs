@@ -49,7 +49,19 @@ pub enum Access {
 /// Opens the root of a command line, and tells what an earlier, interrupted command left.
 pub fn open(arguments: &RootArgs, access: Access, context: &Context<'_>) -> Result<Root, Failure> {
     let surroundings = context.environment;
-    let options = RootOptions {
+    let options = options(arguments, access, context);
+    let root = Root::open(&surroundings.absolute(&arguments.root), &options)?;
+    let story = Story::new(context.ui);
+    for note in root.notes() {
+        story.tell(note);
+    }
+    Ok(root)
+}
+
+/// How the root of a command line is opened.
+pub fn options(arguments: &RootArgs, access: Access, context: &Context<'_>) -> RootOptions {
+    let surroundings = context.environment;
+    RootOptions {
         write: access != Access::Read,
         create: access == Access::Create,
         store: arguments.store.as_deref().map(|store| surroundings.absolute(store)),
@@ -57,13 +69,7 @@ pub fn open(arguments: &RootArgs, access: Access, context: &Context<'_>) -> Resu
         now_unix_secs: environment::now_unix_secs(),
         actor: surroundings.user_name(),
         command_line: surroundings.command_line.clone(),
-    };
-    let root = Root::open(&surroundings.absolute(&arguments.root), &options)?;
-    let story = Story::new(context.ui);
-    for note in root.notes() {
-        story.tell(note);
     }
-    Ok(root)
 }
 
 /// Plans, shows, asks, and carries out.
@@ -261,6 +267,7 @@ fn warning_words(warning: &Warning) -> String {
         Warning::NoExchange { path } => {
             format!("{}: this file system cannot exchange two names, so one was moved over the other", show_path(path))
         }
+        Warning::NotExported { why } => format!("var/lib/conary/state.json was not written: {why}"),
         Warning::ScriptSkipped { script } => format!("{script} is not run"),
         Warning::IdTaken { name, id } => {
             format!("{id}, which {name} wants, belongs to somebody else: {name} gets another number")

@@ -91,6 +91,7 @@ impl Root {
         let set_off = trigger::set_off(db, work)?;
         let settles = Settles { row: row.clone(), set_off, trigger: None, script: None };
         self.carry_out(db, own, batch, work, settles, cancel, events)?;
+        self.export(db, events);
         let mut failed = self.run_due_scripts(db, cancel, events)?;
         failed.extend(self.run_due(db, cancel, events)?);
         Ok(Changeset { number: Some(work.number), row, failed })

@@ -102,6 +102,31 @@ pub(crate) fn decide(scene: &Scene<'_>) -> Result<Decisions, PlanError> {
     Ok(decider.finish())
 }
 
+/// Returns the rows of troves that are installed already, with nothing decided about them.
+pub(crate) fn rows(scene: &Scene<'_>) -> Result<Vec<Vec<FileRow>>, PlanError> {
+    let mut decider = Decider::new(scene)?;
+    let claims = decider.claim()?;
+    decider.refuse_conflicts()?;
+    for (path, owners) in claims {
+        let found = decider.look(&path.0)?;
+        for (trove, at) in owners {
+            let row = &mut decider.files[trove][at];
+            row.applied_mode = applied_mode(row.mode, scene.uid == 0);
+            row.uid = scene.uid;
+            row.gid = found.as_ref().map_or(scene.uid, |found| found.gid);
+            if scene.uid == 0 {
+                (row.uid, row.gid) = (decider.owners.user(&row.owner), decider.owners.group(&row.group));
+            }
+            // A directory that is otherwise was there before, and was left so.
+            let other = found.as_ref().is_some_and(|found| found.mode != row.applied_mode || found.uid != row.uid);
+            if row.kind == Kind::Directory && other {
+                row.flags |= FLAG_EXISTED;
+            }
+        }
+    }
+    Ok(decider.files)
+}
+
 /// An owner of a claimed path, as (trove, file).
 type Owner = (usize, usize);
 

@@ -114,6 +114,11 @@ pub enum Warning {
         /// The path.
         path: Vec<u8>,
     },
+    /// What the database could be rebuilt from was not written.
+    NotExported {
+        /// Why.
+        why: String,
+    },
     /// A scriptlet is not run, because that was asked for.
     ScriptSkipped {
         /// Which.

@@ -32,6 +32,7 @@ mod planner;
 mod policy;
 mod provided;
 mod query;
+mod rebuild;
 mod root;
 mod script;
 mod solve;
@@ -51,6 +52,7 @@ pub use paths::show as show_path;
 pub use plan::{PathAction, PathChange, Plan, PlanOptions, Request, Rollback};
 pub use policy::PolicyError;
 pub use query::{Installed, Owner};
+pub use rebuild::{RebuildError, Rebuilt};
 pub use root::{Root, RootOptions};
 pub use state::State;
 pub use store::root_db::{

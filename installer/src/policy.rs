@@ -62,7 +62,10 @@ impl Root {
         };
         let now = db.holds()?;
         let changed = |name: &String| (name.clone(), change(now.get(name).copied().unwrap_or_default()));
-        Ok(db.set_holds(&names.iter().map(changed).collect::<Vec<_>>())?)
+        let held: Vec<_> = names.iter().map(changed).collect();
+        db.set_holds(&held)?;
+        self.export(db, &|_| {});
+        Ok(())
     }
 
     /// Returns the names of the installed packages that nobody asked for and nothing needs.

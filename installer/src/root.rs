@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use store::root_db::RootDb;
+use store::root_db::{EXPORT_NAME, FILE_NAME, RootDb, RootDbError};
 use store::{OpenOptions, Store};
 
 use crate::beneath::Beneath;
@@ -84,12 +84,44 @@ impl Root {
         let Some(state) = root.state_directory(options.write && options.create)? else {
             return Ok(root);
         };
+        if !state.1.join(FILE_NAME).exists() && state.1.join(EXPORT_NAME).exists() {
+            let (path, what) = (state.1.join(FILE_NAME), "it is missing".to_owned());
+            return Err(RootDbError::Damaged { path, what }.into());
+        }
         if options.write {
             root.open_to_write(&state)?;
         } else {
             root.open_to_read(&state)?;
         }
         Ok(root)
+    }
+
+    /// Opens and locks a root whose database cannot be used.
+    pub(crate) fn open_locked(path: &Path, options: &RootOptions) -> Result<(Root, (OwnedFd, PathBuf)), RootError> {
+        let missing = || RootError::Missing { path: path.to_owned() };
+        let beneath = Beneath::open(path).map_err(|_| missing())?;
+        let path = real_path(beneath.top().as_raw_fd()).unwrap_or_else(|_| path.to_owned());
+        let mut root = Root {
+            path,
+            beneath,
+            db: Mutex::new(None),
+            store: None,
+            options: options.clone(),
+            notes: Vec::new(),
+            lock: None,
+        };
+        let state = root.state_directory(false)?.ok_or_else(missing)?;
+        root.lock = Some(root.take_lock(&state.0)?);
+        Ok((root, state))
+    }
+
+    /// Writes down what a database can be rebuilt from. What fails is told and stops nothing: the next change writes it again.
+    pub(crate) fn export(&self, db: &RootDb, events: &dyn Fn(Event)) {
+        let written = self.beneath.directory_inside(STATE_DIRECTORY).map_err(|error| error.to_string());
+        let written = written.and_then(|directory| db.export(directory).map_err(|error| error.to_string()));
+        if let Err(why) = written {
+            events(Event::Warning(Warning::NotExported { why }));
+        }
     }
 
     /// Returns the root's path.
@@ -176,6 +208,9 @@ impl Root {
         };
         let done = commit::recover(&self.beneath, db, &note);
         self.notes.extend(notes.into_inner().unwrap_or_default());
+        if self.notes.iter().any(|note| matches!(note, Event::Recovered { .. })) {
+            self.export(db, &|_| {});
+        }
         done.map_err(|source| RootError::Recovery { path: self.path.clone(), source: Box::new(source) })
     }
 

@@ -107,7 +107,11 @@ impl Root {
             return Err(refused("Conary has one of that name itself".to_owned()));
         }
         matcher(&rule.patterns).map_err(|error| refused(error.to_string()))?;
-        self.with_db(|db| Ok(db.put_trigger_rule(rule)?))
+        self.with_db(|db| {
+            db.put_trigger_rule(rule)?;
+            self.export(db, &|_| {});
+            Ok(())
+        })
     }
 
     /// Removes a trigger that was added; what it wrote stays.

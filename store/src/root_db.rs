@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 mod error;
+mod export;
 mod hooks;
 mod open;
 mod policy;
@@ -22,6 +23,7 @@ mod text;
 mod triggers;
 
 pub use error::RootDbError;
+pub use export::{EXPORT_NAME, Exported, ExportedTrove};
 pub use hooks::{HookKind, HookRow};
 pub use policy::Hold;
 pub use rows::{
@@ -234,6 +236,18 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Reads the whole file for damage.
+    ///
+    /// # Errors
+    /// [`RootDbError::Damaged`], [`RootDbError::Sql`].
+    pub fn check(&self) -> Result<(), RootDbError> {
+        let said: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if said == "ok" {
+            return Ok(());
+        }
+        Err(RootDbError::Damaged { path: FILE_NAME.into(), what: said })
+    }
+
     /// Returns the transaction under way, if there is one.
     ///
     /// # Errors
@@ -307,27 +321,7 @@ impl RootDb {
             return Ok(transaction.commit()?);
         }
         let changeset = &settlement.changeset;
-        transaction.execute(
-            "INSERT INTO changeset (id, at_unix_secs, actor, command_line, returns_to) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                changeset.number,
-                changeset.at_unix_secs,
-                changeset.actor,
-                changeset.command_line,
-                changeset.returns_to
-            ],
-        )?;
-        for change in &changeset.changes {
-            transaction.execute(
-                "INSERT INTO change (changeset, name, before, after) VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    changeset.number,
-                    change.name,
-                    to_json(change.before.as_ref())?,
-                    to_json(change.after.as_ref())?
-                ],
-            )?;
-        }
+        insert_changeset(&transaction, changeset)?;
         for row in &settlement.leaving {
             transaction.execute("DELETE FROM trove WHERE id = ?1", [row])?;
         }
@@ -398,6 +392,27 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<FileRow> {
             }
         },
     })
+}
+
+/// Writes the row of a changeset and what it changed.
+fn insert_changeset(transaction: &Connection, changeset: &ChangesetRow) -> Result<(), RootDbError> {
+    transaction.execute(
+        "INSERT INTO changeset (id, at_unix_secs, actor, command_line, returns_to) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            changeset.number,
+            changeset.at_unix_secs,
+            changeset.actor,
+            changeset.command_line,
+            changeset.returns_to
+        ],
+    )?;
+    for change in &changeset.changes {
+        transaction.execute(
+            "INSERT INTO change (changeset, name, before, after) VALUES (?1, ?2, ?3, ?4)",
+            params![changeset.number, change.name, to_json(change.before.as_ref())?, to_json(change.after.as_ref())?],
+        )?;
+    }
+    Ok(())
 }
 
 fn insert_trove(connection: &Connection, trove: &TroveRow, files: &[FileRow]) -> Result<(), RootDbError> {

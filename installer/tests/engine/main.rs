@@ -13,6 +13,7 @@ mod kill;
 mod lab;
 mod model;
 mod policy;
+mod rebuild;
 mod script;
 mod speed;
 mod trigger;

@@ -44,7 +44,7 @@ impl RootDbError {
         match self {
             RootDbError::Newer { .. } => Some("use the newer version of conary for this root".to_owned()),
             RootDbError::Damaged { .. } => {
-                Some("restore var/lib/conary/root.db from a backup; installed files are untouched".to_owned())
+                Some("run `conary rebuild --root DIR`; installed files are untouched".to_owned())
             }
             RootDbError::Sql(_) if self.is_full() => {
                 Some("make room on the file system that holds var/lib/conary and run the command again".to_owned())
