@@ -126,6 +126,10 @@ fn a_newer_package_replaces_the_older_and_can_be_taken_back() {
         env.root_command(["rollback", "--yes"]).success();
         assert_eq!(fs::read_to_string(&file).unwrap(), "old\n");
         env.root_command(["history"]).success().prints(&["3"]);
+        let shown = ["returns to", "1", "a=2.0-1 (runtime), explicit, blake3:", "a=1.0-1 (runtime)", "rollback --yes"];
+        env.root_command(["history", "show", "3"]).success().prints(&shown);
+        env.root_command(["history", "show", "99"]).exits(10).says(&["there is no changeset 99"]);
+        env.root_command(["history", "shwo", "3"]).exits(2);
         env.root_command(["rollback", "99", "--yes"]).exits(10).says(&["99", "conary history"]);
     });
 }

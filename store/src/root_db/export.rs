@@ -78,6 +78,9 @@ impl Exported {
 impl RootDb {
     /// Writes the export into the state directory. Durable on return.
     ///
+    /// # Panics
+    /// Never: an export holds only strings, numbers and lists of them.
+    ///
     /// # Errors
     /// Every [`RootDbError`].
     pub fn export(&self, directory: impl AsFd) -> Result<(), RootDbError> {
