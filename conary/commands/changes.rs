@@ -20,6 +20,7 @@ use crate::ui::{Ui, text};
 
 /// What every command takes that changes a root.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct ChangeArgs {
     /// Show what would happen, and change nothing
     #[arg(long)]

@@ -69,7 +69,9 @@ mod tests {
 
     fn lint(pieces: &[&str]) -> Option<&'static str> {
         let mut lint = Lint::default();
-        pieces.iter().for_each(|piece| lint.read(piece.as_bytes()));
+        for piece in pieces {
+            lint.read(piece.as_bytes());
+        }
         lint.found()
     }
 

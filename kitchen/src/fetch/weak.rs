@@ -100,7 +100,9 @@ impl Crc {
     }
 
     fn update(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.push(*byte));
+        for byte in bytes {
+            self.push(*byte);
+        }
         self.length += bytes.len() as u64;
     }
 

@@ -45,20 +45,18 @@ pub(super) fn local(git: &Path, reference: &str) -> Result<Id, GitError> {
             return Err(missing());
         }
         let loose = std::fs::read_to_string(git.join(&name)).ok();
-        match loose.as_deref().map(str::trim) {
-            Some(content) => match content.strip_prefix("ref: ") {
-                Some(other) => other.clone_into(&mut name),
-                None => {
-                    named = Id::parse(content.as_bytes());
-                    break;
-                }
-            },
-            None => {
-                let content = std::fs::read_to_string(git.join("packed-refs")).unwrap_or_default();
-                let line = content.lines().find(|line| line.get(41..) == Some(&name));
-                named = line.and_then(|line| Id::parse(line.as_bytes().get(..40)?));
+        if let Some(content) = loose.as_deref().map(str::trim) {
+            if let Some(other) = content.strip_prefix("ref: ") {
+                other.clone_into(&mut name);
+            } else {
+                named = Id::parse(content.as_bytes());
                 break;
             }
+        } else {
+            let content = std::fs::read_to_string(git.join("packed-refs")).unwrap_or_default();
+            let line = content.lines().find(|line| line.get(41..) == Some(&name));
+            named = line.and_then(|line| Id::parse(line.as_bytes().get(..40)?));
+            break;
         }
     }
     let mut id = named.ok_or_else(missing)?;
