@@ -40,7 +40,7 @@ pub struct Global {
 }
 
 /// Which store.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
     /// The store [default: /var/lib/conary for root, else conary in the user's data directory]
     #[arg(long, value_name = "DIR")]
@@ -48,7 +48,7 @@ pub struct StoreArgs {
 }
 
 /// Where sources may come from.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct SourceArgs {
     /// Look for sources in this directory first, by digest; may be given several times
     #[arg(long, value_name = "DIR")]
@@ -253,7 +253,21 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
         "source",
         &[Code::Recipe, Code::Source, Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted],
     ),
-    ("convert", &[Code::Recipe, Code::NotFound, Code::System]),
+    (
+        "convert",
+        &[
+            Code::Recipe,
+            Code::Source,
+            Code::Build,
+            Code::Sandbox,
+            Code::Damaged,
+            Code::Busy,
+            Code::NotFound,
+            Code::System,
+            Code::Limit,
+            Code::Interrupted,
+        ],
+    ),
     ("gc", &[Code::Damaged, Code::Busy, Code::System, Code::Interrupted]),
     ("store", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
     ("trust", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System]),

@@ -50,6 +50,7 @@ use crate::cli::{SourceArgs, StoreArgs};
 use crate::environment::{self, Environment};
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::pkgbuild::{self, ProfileArg};
 use crate::signal::Watch;
 use crate::trust::client_config;
 use crate::ui::Ui;
@@ -130,6 +131,7 @@ impl Context<'_> {
             level: ::sandbox::Level::Full,
             force: false,
             keep_failed: false,
+            allow_missing: false,
             fetch,
             host: PathBuf::from("/"),
             uid: self.environment.uid,
@@ -147,7 +149,22 @@ impl Context<'_> {
 ///
 /// What is wrong with it goes to stderr in full, each with its place, and the failure that comes back says no more.
 pub fn load(file: &Path, context: &Context<'_>) -> Result<(Recipe, PathBuf), Failure> {
+    load_with(file, &ProfileArg::default(), None, None, context)
+}
+
+/// The same, where a PKGBUILD may be read in another way than the usual one, and pinned.
+pub fn load_with(
+    file: &Path,
+    arguments: &ProfileArg,
+    pinning: Option<(&Store, &fetching::Options)>,
+    setting: Option<String>,
+    context: &Context<'_>,
+) -> Result<(Recipe, PathBuf), Failure> {
     let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
+    if file.file_name().is_some_and(|name| name == pkgbuild::FILE) {
+        let recipe = pkgbuild::load(file, &shown(file, context), arguments, pinning, setting, context)?;
+        return Ok((recipe, directory));
+    }
     match recipes::load(&shown(file, context)) {
         Ok(recipe) => Ok((recipe, directory)),
         Err(LoadError::Invalid { diagnostics, .. }) => Err(diagnosed(&diagnostics, context)),

@@ -4,16 +4,17 @@
 //! In this order:
 //!
 //! 1. a path to a file;
-//! 2. a path to a directory that holds a `recipe.toml`;
+//! 2. a path to a directory that holds a `recipe.toml`, or else a `PKGBUILD`;
 //! 3. a name, without a slash: `recipes/NAME/recipe.toml`, then `recipes/cookbook/NAME/recipe.toml`, in the current
 //!    directory and then in each directory above it.
 //!
-//! Without a word it is the `recipe.toml` of the current directory.
+//! Without a word it is the `recipe.toml` or `PKGBUILD` of the current directory.
 
 use std::path::{Path, PathBuf};
 
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::pkgbuild;
 
 /// The file name of every recipe.
 const FILE: &str = "recipe.toml";
@@ -32,6 +33,9 @@ pub fn find(word: &str, directory: &Path) -> Result<PathBuf, Failure> {
     }
     if path.join(FILE).is_file() {
         return Ok(path.join(FILE));
+    }
+    if path.join(pkgbuild::FILE).is_file() {
+        return Ok(path.join(pkgbuild::FILE));
     }
     let is_name = !word.is_empty() && !word.contains('/') && word != "." && word != "..";
     if is_name {
@@ -84,6 +88,8 @@ mod tests {
             "recipes/cookbook/a/recipe.toml",
             "recipes/cookbook/b/recipe.toml",
             "sub/a/recipe.toml",
+            "sub/a/PKGBUILD",
+            "sub/p/PKGBUILD",
             "x.toml",
         ] {
             write(path);
@@ -99,6 +105,9 @@ mod tests {
             ("a", "sub", Some("sub/a/recipe.toml")),
             ("b", "sub", Some("recipes/cookbook/b/recipe.toml")),
             (".", "sub/a", Some("sub/a/recipe.toml")),
+            ("sub/p", "", Some("sub/p/PKGBUILD")),
+            ("sub/a/PKGBUILD", "", Some("sub/a/PKGBUILD")),
+            (".", "sub/p", Some("sub/p/PKGBUILD")),
             (".", "", None),
             ("recipes/c", "", None),
             ("c", "", None),

@@ -10,6 +10,7 @@ mod environment;
 mod exit;
 mod failure;
 mod lookup;
+mod pkgbuild;
 mod signal;
 mod trust;
 mod ui;

@@ -16,24 +16,26 @@ use serde::Serialize;
 use store::Store;
 
 use crate::cli::{JsonArg, SourceArgs, StoreArgs};
-use crate::commands::{Context, load};
+use crate::commands::{Context, load, load_with};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::lookup;
+use crate::pkgbuild::{self, PinArg, ProfileArg};
 use crate::ui::text;
 use story::Story;
 
 const EXAMPLES: &str = "\
-Recipes are found in this order: a file; a directory with a recipe.toml; a name, looked up as
+Recipes are found in this order: a file; a directory with a recipe.toml or a PKGBUILD; a name, looked up as
 recipes/NAME and recipes/cookbook/NAME here and in the directories above. Without any, the
-recipe.toml of the current directory is cooked. Of several,
-those that another one needs to build come first.
+recipe of the current directory is cooked. Of several,
+those that another one needs to build come first. A PKGBUILD is cooked as `conary convert pkgbuild` converts it.
 
 Examples:
   conary cook recipes/cookbook/hello
   conary cook zlib bzip2 --jobs 4 --output /srv/packages
   conary cook --fetch-only gnu-hello
-  conary cook gnu-hello --offline --distfiles /srv/distfiles";
+  conary cook gnu-hello --offline --distfiles /srv/distfiles
+  conary cook greeter/PKGBUILD --pin --profile debian";
 
 /// The arguments of `conary cook`.
 #[derive(Debug, Args)]
@@ -67,6 +69,14 @@ pub struct Arguments {
     /// Skip the step `check`; this is part of the key
     #[arg(long)]
     no_check: bool,
+    /// Go on where neither the store nor the host is known to have what a recipe needs: a package of this host may have it under another
+    /// name
+    #[arg(long)]
+    nodeps: bool,
+    #[command(flatten)]
+    profile: ProfileArg,
+    #[command(flatten)]
+    pin: PinArg,
     #[command(flatten)]
     sources: SourceArgs,
     #[command(flatten)]
@@ -103,10 +113,45 @@ impl Cooked {
     }
 }
 
+/// What `conary convert pkgbuild --cook` says of its cook.
+pub struct Converted {
+    /// The directory of the recipe that was written, or the PKGBUILD.
+    pub recipe: String,
+    /// Where the packages go.
+    pub dist: PathBuf,
+    pub nodeps: bool,
+    pub profile: ProfileArg,
+    pub pin: PinArg,
+    pub sources: SourceArgs,
+    pub store: StoreArgs,
+}
+
+impl From<Converted> for Arguments {
+    fn from(converted: Converted) -> Self {
+        Self {
+            recipes: vec![converted.recipe],
+            fetch_only: false,
+            no_isolation: false,
+            output: converted.dist,
+            jobs: None,
+            keep_failed: false,
+            force: false,
+            no_check: false,
+            nodeps: converted.nodeps,
+            profile: converted.profile,
+            pin: converted.pin,
+            sources: converted.sources,
+            store: converted.store,
+            json: JsonArg { json: false },
+        }
+    }
+}
+
 /// Cooks what the command line names, what another of them needs first; the first that fails ends it.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let files = lookup::find_all(&arguments.recipes, &context.environment.directory)?;
-    let recipes = files.iter().map(|file| load(file, context)).collect::<Result<Vec<_>, _>>()?;
+    let recipes =
+        load_all(&files, &arguments.profile, arguments.pin.pin, &arguments.sources, &arguments.store, context)?;
     if arguments.fetch_only {
         return super::fetch::fetch(&recipes, &arguments.sources, &arguments.store, arguments.json.json, context);
     }
@@ -134,6 +179,25 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     Ok(Code::Success)
 }
 
+/// Reads all recipes, PKGBUILDs among them with what the store and the command line say about those.
+pub fn load_all(
+    files: &[PathBuf],
+    profile: &ProfileArg,
+    pin: bool,
+    sources: &SourceArgs,
+    store: &StoreArgs,
+    context: &Context<'_>,
+) -> Result<Vec<(Recipe, PathBuf)>, Failure> {
+    if !files.iter().any(|file| file.file_name().is_some_and(|name| name == pkgbuild::FILE)) {
+        return files.iter().map(|file| load(file, context)).collect();
+    }
+    let store = context.store(store)?;
+    let setting = store.setting(super::settings::PROFILE)?;
+    let options = context.fetch_options(sources, &store)?;
+    let pinning = pin.then_some((&store, &options));
+    files.iter().map(|file| load_with(file, profile, pinning, setting.clone(), context)).collect()
+}
+
 /// The kitchen's options of a command line.
 fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Result<kitchen::Options, Failure> {
     let mut options = context.kitchen_options(context.fetch_options(&arguments.sources, store)?);
@@ -144,6 +208,7 @@ fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Resul
     options.level = if arguments.no_isolation { Level::None } else { Level::Full };
     options.force = arguments.force;
     options.keep_failed = arguments.keep_failed;
+    options.allow_missing = arguments.nodeps;
     Ok(options)
 }
 

@@ -12,10 +12,11 @@ use serde_json::json;
 use store::Store;
 
 use crate::cli::{JsonArg, SourceArgs, StoreArgs};
-use crate::commands::{Context, load};
+use crate::commands::Context;
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::lookup;
+use crate::pkgbuild::{PinArg, ProfileArg};
 use crate::ui::live::Task;
 use crate::ui::{Ui, text};
 
@@ -34,6 +35,10 @@ pub struct Arguments {
     #[arg(value_name = "RECIPE|DIR|NAME")]
     recipes: Vec<String>,
     #[command(flatten)]
+    profile: ProfileArg,
+    #[command(flatten)]
+    pin: PinArg,
+    #[command(flatten)]
     sources: SourceArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -44,7 +49,14 @@ pub struct Arguments {
 /// Fetches for what the command line names.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let files = lookup::find_all(&arguments.recipes, &context.environment.directory)?;
-    let recipes = files.iter().map(|file| load(file, context)).collect::<Result<Vec<_>, _>>()?;
+    let recipes = super::cook::load_all(
+        &files,
+        &arguments.profile,
+        arguments.pin.pin,
+        &arguments.sources,
+        &arguments.store,
+        context,
+    )?;
     fetch(&recipes, &arguments.sources, &arguments.store, arguments.json.json, context)
 }
 

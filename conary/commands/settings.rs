@@ -10,18 +10,25 @@ use crate::cli::{JsonArg, StoreArgs};
 use crate::commands::Context;
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
+use crate::pkgbuild;
 use crate::ui::text;
 
 /// A directory of source archives that every fetch looks into.
 pub const DISTFILES: &str = "distfiles";
 
+/// The flags and options of PKGBUILDs.
+pub const PROFILE: &str = "profile";
+
 /// Every setting and what it is for.
-const SETTINGS: [(&str, &str); 1] =
-    [(DISTFILES, "a directory of source archives that every fetch looks into, whatever their names")];
+const SETTINGS: [(&str, &str); 2] = [
+    (DISTFILES, "a directory of source archives that every fetch looks into, whatever their names"),
+    (PROFILE, "the flags and options that the makepkg of a PKGBUILD's packager has: arch, debian or plain"),
+];
 
 const EXAMPLES: &str = "\
 Settings:
   distfiles  a directory of source archives that every fetch looks into, whatever their names
+  profile    the flags and options that the makepkg of a PKGBUILD's packager has: arch, debian or plain
 
 Examples:
   conary settings set distfiles /srv/distfiles
@@ -99,11 +106,15 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         }
         Action::Set { name, value, store } => {
             known(name)?;
-            let value = context.environment.absolute(Path::new(value));
-            if !value.is_dir() {
-                return Err(Failure::new(Code::NotFound, format!("{} is not a directory", value.display())));
-            }
-            let value = value.to_string_lossy();
+            let value = if name == PROFILE {
+                pkgbuild::known(value)?.name.to_owned()
+            } else {
+                let value = context.environment.absolute(Path::new(value));
+                if !value.is_dir() {
+                    return Err(Failure::new(Code::NotFound, format!("{} is not a directory", value.display())));
+                }
+                value.to_string_lossy().into_owned()
+            };
             context.store(store)?.set_setting(name, Some(&value))?;
             context.ui.story("Set", &format!("{name} to {value}"));
         }

@@ -6,9 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use kitchen::fetch::{self, Content, Fetched, PinError};
-use kitchen::plan::Machine;
-use recipes::{Algorithm, Digest, Facts};
+use kitchen::fetch::{self, Content, Fetched};
+use recipes::{Algorithm, Digest};
 use serde_json::json;
 use store::{Hasher, Node, Store};
 
@@ -17,6 +16,7 @@ use crate::commands::{Context, fetch as fetching, load};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::lookup;
+use crate::pkgbuild;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
@@ -171,6 +171,10 @@ fn pin(word: &str, sources: &SourceArgs, store: &StoreArgs, context: &Context<'_
     let file = lookup::find(word, &context.environment.directory)?;
     let directory = file.parent().unwrap_or(Path::new("/"));
     let shown = super::shown(&file, context).display().to_string();
+    if file.file_name().is_some_and(|name| name == pkgbuild::FILE) {
+        let failure = Failure::new(Code::Usage, format!("{shown} is no recipe, and is left as it is"));
+        return Err(failure.hint("make a recipe of it with `conary convert pkgbuild PKGBUILD -o DIR --pin`"));
+    }
     let unusable = |error: std::io::Error| {
         let failure = Failure::of(Code::System, &error, None);
         Failure { message: format!("cannot use {shown}"), causes: vec![error.to_string()], ..failure }
@@ -178,26 +182,8 @@ fn pin(word: &str, sources: &SourceArgs, store: &StoreArgs, context: &Context<'_
     let before = fs::read_to_string(&file).map_err(unusable)?;
     let store = context.store(store)?;
     let options = context.fetch_options(sources, &store)?;
-    let machine = Machine::this();
-    let facts = Facts {
-        jobs: "1".to_owned(),
-        arch: machine.arch,
-        target: machine.triple,
-        destdir: kitchen::environment::DESTDIR.to_owned(),
-        outputs: kitchen::environment::OUTPUTS.to_owned(),
-    };
-    let story = fetching::Story::new(context.ui);
-    let told = |event| story.tell(event);
-    let pinned = fetch::pin(&before, &shown, directory, &facts, &store, &options, context.cancel, &told);
-    story.end();
-    let pinned = match pinned {
-        Ok(pinned) => pinned,
-        Err(PinError::Recipe(diagnostics)) => return Err(super::diagnosed(&diagnostics, context)),
-        Err(error) => return Err(error.into()),
-    };
+    let pinned = pkgbuild::pin(&before, &shown, directory, &store, &options, context)?;
     for source in &pinned.sources {
-        let size = source.size_bytes.map(|bytes| format!(" ({})", text::size(bytes))).unwrap_or_default();
-        context.ui.story("Pinned", &format!("{}{size} from {}", source.url, source.origin));
         context.ui.line(&format!("{} {}", source.pin, source.url))?;
     }
     if pinned.sources.is_empty() {

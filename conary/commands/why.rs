@@ -6,10 +6,11 @@ use kitchen::why::{Difference, MissReason};
 use serde_json::json;
 
 use crate::cli::{JsonArg, StoreArgs};
-use crate::commands::{Context, load};
+use crate::commands::{Context, load_with};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 use crate::lookup;
+use crate::pkgbuild::ProfileArg;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,8 @@ pub struct Arguments {
     #[arg(long)]
     no_check: bool,
     #[command(flatten)]
+    profile: ProfileArg,
+    #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     json: JsonArg,
@@ -39,10 +42,11 @@ pub struct Arguments {
 /// Prints the comparison.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let file = lookup::find(&arguments.recipe, &context.environment.directory)?;
-    let (recipe, directory) = load(&file, context)?;
     // Asking makes no store; where there is one, what was read of local files is remembered in it.
     drop(context.read_store(&arguments.store)?);
     let store = context.store(&arguments.store)?;
+    let setting = store.setting(super::settings::PROFILE)?;
+    let (recipe, directory) = load_with(&file, &arguments.profile, None, setting, context)?;
     let mut options =
         context.kitchen_options(kitchen::fetch::Options { offline: true, ..kitchen::fetch::Options::default() });
     options.with_check = !arguments.no_check;

@@ -15,15 +15,19 @@
 //! sandbox. Specified in docs/design/convert.md.
 
 mod decode;
+mod profile;
 mod recipe;
 pub mod sandboxed;
 mod schema;
 mod sections;
+mod steps;
 
 use std::path::Path;
 
 use crate::shell::{Budget, Evaluator, Need, Stop, SyntaxError, Value};
-pub use recipe::{Converted, convert, differences, local_files};
+pub use profile::{PROFILES, Profile};
+pub(crate) use profile::{is_followed, own_policies};
+pub use recipe::{Converted, convert, differences};
 pub use schema::{SCALARS, is_array};
 
 /// A PKGBUILD longer than this is refused.
@@ -34,15 +38,15 @@ const LARGEST_BYTES: usize = 8 << 20;
 pub struct Options {
     /// What `$CARCH` is.
     pub carch: String,
-    /// What `$CHOST` is.
-    pub chost: String,
+    /// What its packager's makepkg is told.
+    pub profile: Profile,
     /// How much may be done before it is refused.
     pub budget: Budget,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { carch: "x86_64".to_owned(), chost: "x86_64-pc-linux-gnu".to_owned(), budget: Budget::default() }
+        Self { carch: "x86_64".to_owned(), profile: PROFILES[0], budget: Budget::default() }
     }
 }
 
@@ -55,8 +59,10 @@ pub struct Description {
     pub packages: Vec<Section>,
     /// The functions, in the order of their names.
     pub functions: Vec<Written>,
-    /// Plain variables that are no metadata: their name, and their value as shell.
+    /// Variables that are no metadata: their name, and shell that sets them.
     pub variables: Vec<(String, String)>,
+    /// Variables whose value is known only when something runs: the line, and the name.
+    pub unknown: Vec<Note>,
     /// What makepkg would refuse or somebody should know.
     pub notes: Vec<Note>,
 }
@@ -208,7 +214,7 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
     let names = || names_in(beside);
     let mut shell = Evaluator::new(options.budget.clone(), &names);
     shell.set("CARCH", Value::Scalar(options.carch.clone()));
-    shell.set("CHOST", Value::Scalar(options.chost.clone()));
+    shell.set("CHOST", Value::Scalar(options.profile.chost.to_owned()));
     let mut notes = Vec::new();
     match shell.run(&text, 1) {
         Ok(()) => {}

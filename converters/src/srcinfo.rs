@@ -11,10 +11,16 @@
 //! | `license` | `package.license`, several joined by `AND`, where they are SPDX |
 //! | `source`, `source_ARCH`, `noextract` | `[source]`, `[source.arch.ARCH]`, `[[source.additional]]` |
 //! | `sha256sums` and other strong sums | `checksum` |
-//! | `depends`, `makedepends`, `checkdepends` | `build.requires`, `build.makedepends` |
-//! | `provides`, `conflicts`, `replaces` | `runtime.provides`, `conflicts`, `replaces` |
+//! | `validpgpkeys`, sources that are signatures | `signature`, `keys` |
+//! | `depends`, `makedepends`, `checkdepends` | `build.requires`, `makedepends`, `checkdepends` |
+//! | `optdepends`, `provides`, `conflicts`, `replaces` | `runtime.suggests`, `provides`, `conflicts`, `replaces` |
+//! | `options` | `build.options` |
+//! | `backup` | `config.files` |
+//! | `install` | `[scripts]`, where its file is at hand |
 
+mod origin;
 mod relations;
+mod scripts;
 mod sources;
 mod text;
 mod writer;
@@ -23,6 +29,7 @@ use std::cmp::Ordering;
 
 use recipes::{Name, NameError, Version, VersionError};
 
+use crate::pkgbuild::Profile;
 use crate::vercmp;
 use text::{Entry, Srcinfo};
 use writer::Writer;
@@ -43,6 +50,8 @@ pub struct Conversion {
     pub recipe: String,
     /// Everything that could not be carried over, in the order of the lines.
     pub findings: Vec<Finding>,
+    /// Files beside the description that the recipe names.
+    pub files: Vec<String>,
 }
 
 /// Findings while they are collected.
@@ -63,35 +72,64 @@ pub fn convert(text: &str) -> Result<Conversion, SrcinfoError> {
     convert_with(text, None)
 }
 
+/// What a PKGBUILD has beyond its metadata.
+pub(crate) struct Beyond<'a> {
+    /// Its functions, as steps.
+    pub(crate) steps: Steps,
+    /// The architecture that it was read for.
+    pub(crate) carch: &'a str,
+    /// What its packager's makepkg is told.
+    pub(crate) profile: Profile,
+    /// Variables of the build.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Reads a file beside it.
+    pub(crate) beside: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+}
+
 /// Steps that a PKGBUILD has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Steps {
+    /// The begin and the end of `setup`: what makepkg sets, and the call of `prepare`.
+    pub(crate) setup: (String, String),
     /// The keys of `[build]` with their texts, in order.
-    pub common: Vec<(&'static str, String)>,
+    pub(crate) common: Vec<(&'static str, String)>,
     /// The step of each of several packages, by name.
-    pub packages: Vec<(String, String)>,
+    pub(crate) packages: Vec<(String, String)>,
 }
 
-/// The same with steps, where the PKGBUILD is at hand.
-pub(crate) fn convert_with(text: &str, steps: Option<&Steps>) -> Result<Conversion, SrcinfoError> {
+impl Steps {
+    /// Whether a function holds this text.
+    fn mention(&self, text: &str) -> bool {
+        let common = self.common.iter().map(|(_, step)| step);
+        let packages = self.packages.iter().map(|(_, step)| step);
+        common.chain(packages).chain([&self.setup.1]).any(|step| step.contains(text))
+    }
+}
+
+/// The same with what else a PKGBUILD has, where it is at hand.
+pub(crate) fn convert_with(text: &str, beyond: Option<&Beyond<'_>>) -> Result<Conversion, SrcinfoError> {
     let srcinfo = Srcinfo::parse(text)?;
     let entries = srcinfo.entries();
     let mut findings = Findings::default();
     let mut out = Writer::default();
-    out.line(if steps.is_some() { "# Converted from a PKGBUILD." } else { "# Converted from a .SRCINFO." });
+    out.line(if beyond.is_some() { "# Converted from a PKGBUILD." } else { "# Converted from a .SRCINFO." });
     let version = package(&mut out, &srcinfo, &entries, &mut findings)?;
-    sources::write(&mut out, &entries, &version, steps.is_some(), &mut findings)?;
-    let arches: Vec<&str> = values(&entries, "arch").map(|entry| entry.value).collect();
-    relations::write(&mut out, &entries, &arches, steps, &mut findings);
+    let laid = sources::write(&mut out, &entries, &version, beyond, &mut findings)?;
+    let arches = match beyond {
+        Some(beyond) => vec![beyond.carch],
+        None => values(&entries, "arch").map(|entry| entry.value).collect(),
+    };
+    relations::write(&mut out, &srcinfo, &arches, beyond, &laid.lines, &mut findings);
+    if let [package] = &srcinfo.packages[..] {
+        scripts::write(&mut out, "[scripts]", &srcinfo.entries_of(package), beyond, &mut findings);
+    }
     if srcinfo.packages.len() > 1 {
         for package in &srcinfo.packages {
-            let own = srcinfo.entries_of(package);
-            let step = steps.and_then(|steps| steps.packages.iter().find(|(name, _)| name == package.name));
-            let arches: Vec<&str> = values(&own, "arch").map(|entry| entry.value).collect();
-            relations::write_output(&mut out, package.name, &own, &arches, step.map(|(_, text)| text), &mut findings);
+            relations::write_output(&mut out, &srcinfo, package, &arches, beyond, &mut findings);
+            scripts::write(&mut out, "[outputs.scripts]", &srcinfo.entries_of(package), beyond, &mut findings);
         }
     }
-    left_out(&srcinfo, &entries, steps.is_some(), &mut findings);
+    left_out(&srcinfo, beyond.is_some(), &mut findings);
     let unpinned = std::mem::take(&mut out.unpinned);
     let recipe = out.finish();
     if let Err(diagnostics) = recipes::parse(&recipe, "recipe.toml") {
@@ -101,7 +139,8 @@ pub(crate) fn convert_with(text: &str, steps: Option<&Steps>) -> Result<Conversi
         }
     }
     findings.0.sort();
-    Ok(Conversion { recipe, findings: findings.0 })
+    findings.0.dedup();
+    Ok(Conversion { recipe, findings: findings.0, files: laid.files })
 }
 
 /// Returns the entries under one key.
@@ -175,44 +214,53 @@ fn note_order(version: &Entry<'_>, findings: &mut Findings) {
     }
 }
 
-/// Writes the licences where they are SPDX.
+/// Writes the licences; one that is not SPDX gets a name of its own.
 fn license(out: &mut Writer, entries: &[Entry<'_>], findings: &mut Findings) {
-    let licenses: Vec<&Entry<'_>> = values(entries, "license").collect();
-    for entry in licenses.iter().filter(|entry| !recipes::is_license(entry.value)) {
-        let what = format!("the licence `{}` is no SPDX expression: write `license` by hand", entry.value);
-        findings.add(entry.line, what);
-    }
-    let expression: Vec<String> = match &licenses[..] {
-        [one] => vec![one.value.to_owned()],
-        several if several.iter().any(|entry| entry.value.contains(" OR ")) => {
-            several.iter().map(|entry| format!("({})", entry.value)).collect()
-        }
-        several => several.iter().map(|entry| entry.value.to_owned()).collect(),
-    };
+    let expressions: Vec<String> = values(entries, "license").map(|entry| expression(entry, findings)).collect();
+    let several = expressions.len() > 1;
+    let expression: Vec<String> = expressions
+        .into_iter()
+        .map(|expression| if several && expression.contains(" OR ") { format!("({expression})") } else { expression })
+        .collect();
     let expression = expression.join(" AND ");
     if recipes::is_license(&expression) {
         out.text("license", &expression);
     }
 }
 
+/// A licence as SPDX writes it.
+fn expression(entry: &Entry<'_>, findings: &mut Findings) -> String {
+    if recipes::is_license(entry.value) {
+        return entry.value.to_owned();
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let name: String = entry.value.chars().map(plain).collect();
+    let reference = format!("LicenseRef-{}", name.trim_matches('-'));
+    let what = format!("the licence `{}` is no SPDX expression: it is written as {reference}", entry.value);
+    findings.add(entry.line, what);
+    reference
+}
+
 /// Notes what has no place in a recipe.
-fn left_out(srcinfo: &Srcinfo<'_>, entries: &[Entry<'_>], has_steps: bool, findings: &mut Findings) {
+fn left_out(srcinfo: &Srcinfo<'_>, has_steps: bool, findings: &mut Findings) {
     if !has_steps {
         findings.add(
             srcinfo.base.line,
             "the steps are missing: write them into [build], from the functions of the PKGBUILD".to_owned(),
         );
     }
+    let mut entries = srcinfo.base_entries().to_vec();
+    for package in &srcinfo.packages {
+        entries.extend(srcinfo.own_entries(package).iter().filter(|entry| !entry.value.is_empty()));
+    }
     for entry in entries {
         let why = match entry.key {
-            "backup" => "configuration files beyond /etc come with `config`, which is not supported yet",
-            "install" => "its scriptlets are bash functions: move what they do to `scripts`",
             "changelog" => "a recipe has no changelog",
             "xdata" => "it is for other programs",
             "pkgver" | "pkgrel" | "epoch" | "arch" | "groups" | "options" | "pkgdesc" | "url" | "license"
             | "source" | "noextract" | "validpgpkeys" | "depends" | "makedepends" | "checkdepends" | "optdepends"
             | "provides" | "conflicts" | "replaces" | "md5sums" | "sha1sums" | "sha224sums" | "sha256sums"
-            | "sha384sums" | "sha512sums" | "b2sums" | "cksums" => {
+            | "sha384sums" | "sha512sums" | "b2sums" | "cksums" | "backup" | "install" => {
                 continue;
             }
             _ => "nothing is known of it",
@@ -389,8 +437,9 @@ pkgname = hello
         let conversion = converted(text);
         let recipe = parsed(&conversion);
         assert_eq!(recipe.name().as_str(), "x-tool");
-        assert_eq!(recipe.build.requires.len(), 1);
-        assert_eq!(recipe.build.requires[0].to_string(), "foo");
+        let requires: Vec<String> = recipe.build.requires.iter().map(ToString::to_string).collect();
+        assert_eq!(requires, ["soname(libass.so)", "foo"]);
+        assert_eq!(recipe.config.files, ["/etc/x.conf"]);
         assert_eq!(recipe.build.checkdepends[0].to_string(), "python");
         assert!(conversion.recipe.contains("suggests = [\"man: to read\"]"), "{}", conversion.recipe);
         assert!(conversion.recipe.contains("options = [\"!lto\"]"), "{}", conversion.recipe);
@@ -399,11 +448,9 @@ pkgname = hello
             (1, "the steps are missing"),
             (2, "for pacman 1.0rc1 is older than 1.0"),
             (5, "the licence `GPL` is no SPDX"),
-            (8, "libass.so is left out: it names a library"),
             (10, "bar is left out: it is for x86_64 only"),
             (11, "a b is left out"),
             (15, "`install = x.install` is left out"),
-            (16, "`backup = etc/x.conf` is left out"),
             (17, "`changelog = ChangeLog` is left out"),
             (18, "`frobnicate = yes` is left out"),
             (20, "the name X-Tool is written x-tool"),
@@ -413,7 +460,7 @@ pkgname = hello
         for ((line, what), (expected_line, start)) in said.iter().zip(expected) {
             assert!(*line == expected_line && what.starts_with(start), "{line}: {what}");
         }
-        assert_eq!(recipe.package.license, None);
+        assert_eq!(recipe.package.license.as_deref(), Some("LicenseRef-GPL AND MIT"));
     }
 
     fn with_sources(lines: &str) -> Conversion {
@@ -463,9 +510,10 @@ pkgname = hello
         assert_eq!(recipe.source.file_name(), Some("v%(version)s.tar.gz"));
         let names: Vec<&str> = recipe.additional.iter().map(recipes::Additional::file_name).collect();
         assert_eq!(names, ["fix.patch", "x.service", "d.bin", "lib"]);
+        assert_eq!(recipe.additional[2].laid_out_as(), "data.zip");
         assert_eq!(recipe.additional[1].extract, Some(false));
         let lines: BTreeSet<usize> = conversion.findings.iter().map(|finding| finding.line).collect();
-        assert_eq!(lines, BTreeSet::from([1, 5, 7, 9, 10, 13]), "{:#?}", conversion.findings);
+        assert_eq!(lines, BTreeSet::from([1, 5, 6, 10, 13]), "{:#?}", conversion.findings);
     }
 
     #[test]
@@ -479,7 +527,7 @@ pkgname = hello
         assert_eq!(recipe.source, Source::None);
         assert_eq!(recipe.source_for("aarch64").file_name(), Some("x-arm64.tar.xz"));
         assert_eq!(recipe.source_for("x86_64").file_name(), Some("x-amd64.tar.xz"));
-        assert!(said(&conversion).iter().any(|(line, what)| *line == 9 && what.contains("is for aarch64 only")));
+        assert_eq!(recipe.additional[0].arch.as_deref(), Some("aarch64"));
     }
 
     #[test]
@@ -595,9 +643,7 @@ pkgname = hello
             conversion.recipe
         );
         assert!(conversion.recipe.contains("summary = \"A 'greeter' = \\\"good\\\"\""), "{}", conversion.recipe);
-        let pinned = conversion
-            .recipe
-            .replace("url = \"greeter.conf\"\n", &format!("url = \"greeter.conf\"\nchecksum = \"sha256:{SHA256}\"\n"));
-        parsed(&Conversion { recipe: pinned, findings: Vec::new() });
+        let pinned = conversion.recipe.replace("checksum = \"SKIP\"", &format!("checksum = \"sha256:{SHA256}\""));
+        parsed(&Conversion { recipe: pinned, findings: Vec::new(), files: Vec::new() });
     }
 }

@@ -19,6 +19,7 @@ use recipes::{Digest, Recipe, TroveSpec};
 use sandbox::{Level, RootView};
 use store::{ActionRow, Manifest, Store, StoreError};
 
+use crate::dependencies::Wanted;
 use crate::environment;
 use crate::event::{Event, Listener};
 use crate::fetch::{self, FetchError, Fetched};
@@ -52,6 +53,8 @@ pub struct Options {
     pub force: bool,
     /// Leave the tree of a failed build in place.
     pub keep_failed: bool,
+    /// Go on where nothing answers a requirement: what is really missing makes a step fail.
+    pub allow_missing: bool,
     /// How sources are brought in.
     pub fetch: fetch::Options,
     /// The root of the host's file system.
@@ -279,7 +282,8 @@ impl Cook<'_> {
     }
 
     fn plan(&self, expanded: Recipe, inputs: &[SourceInput]) -> Result<CookPlan, PlanError> {
-        plan::make(expanded, &self.machine, inputs, self.options.with_check, self.store, &self.options.host)
+        let wanted = Wanted { with_check: self.options.with_check, allow_missing: self.options.allow_missing };
+        plan::make(expanded, &self.machine, inputs, wanted, self.store, &self.options.host)
     }
 
     fn fetch(&self, recipe: &Recipe) -> Result<Vec<Fetched>, CookError> {

@@ -54,22 +54,31 @@ impl DependencyError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { cook: Some(name), .. } => {
-                Some(format!("cook it first with `conary cook {name}`, or install it on this host"))
-            }
+            Self::Missing { cook: Some(name), .. } => Some(format!(
+                "cook it first with `conary cook {name}`, or install it on this host; with `--nodeps` it is not looked for"
+            )),
             Self::Missing { .. } => Some("cook a package that gives it, or install it on this host".to_owned()),
             Self::Store(error) => error.hint(),
         }
     }
 }
 
-/// Finds what answers the requirements of `recipe`, those of its tests only if `with_check`; `host` is the root of the host's file system.
+/// Which requirements are looked at, and how strictly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those of the tests too.
+    pub with_check: bool,
+    /// One that nothing answers is passed over.
+    pub allow_missing: bool,
+}
+
+/// Finds what answers the requirements of `recipe`, those of its tests only if they run; `host` is the root of the host's file system.
 ///
 /// # Errors
-/// [`DependencyError::Missing`] for a requirement that nothing answers.
-pub fn resolve(recipe: &Recipe, with_check: bool, store: &Store, host: &Path) -> Result<Dependencies, DependencyError> {
+/// [`DependencyError::Missing`] for a requirement that nothing answers, unless that is allowed.
+pub fn resolve(recipe: &Recipe, wanted: Wanted, store: &Store, host: &Path) -> Result<Dependencies, DependencyError> {
     let own: Vec<&Name> = recipe.products().iter().map(|product| &product.package.name).collect();
-    let of_check = with_check.then_some(&recipe.build.checkdepends).into_iter().flatten();
+    let of_check = wanted.with_check.then_some(&recipe.build.checkdepends).into_iter().flatten();
     let mut chosen: BTreeMap<Name, Dependency> = BTreeMap::new();
     let mut from_host = Vec::new();
     let mut waiting: Vec<Digest> = Vec::new();
@@ -78,7 +87,7 @@ pub fn resolve(recipe: &Recipe, with_check: bool, store: &Store, host: &Path) ->
             take(found, &mut chosen, &mut waiting);
         } else if requirement.alternatives.iter().any(|wanted| host_has(host, wanted)) {
             from_host.push(requirement.to_string());
-        } else {
+        } else if !wanted.allow_missing {
             return Err(DependencyError::Missing {
                 recipe: recipe.name().clone(),
                 requirement: requirement.to_string(),

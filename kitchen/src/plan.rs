@@ -6,7 +6,7 @@ use std::path::Path;
 use recipes::{Diagnostic, Digest, Facts, Recipe, TroveSpec};
 use store::{Store, StoreError};
 
-use crate::dependencies::{self, Dependencies, DependencyError};
+use crate::dependencies::{self, Dependencies, DependencyError, Wanted};
 use crate::environment;
 use crate::host::{Host, HostError};
 use crate::key::{InputKind, Inputs, SCHEMA};
@@ -137,11 +137,12 @@ pub fn make(
     recipe: Recipe,
     machine: &Machine,
     sources: &[SourceInput],
-    with_check: bool,
+    wanted: Wanted,
     store: &Store,
     host: &Path,
 ) -> Result<CookPlan, PlanError> {
-    let dependencies = dependencies::resolve(&recipe, with_check, store, host)?;
+    let with_check = wanted.with_check;
+    let dependencies = dependencies::resolve(&recipe, wanted, store, host)?;
     let mut inputs = Inputs::default();
     inputs.add(InputKind::Policy, "key-schema", SCHEMA);
     inputs.add(InputKind::Policy, "sandbox", sandbox::POLICY_VERSION);

@@ -122,13 +122,13 @@ pub fn identify(
         Some(None) => return Ok(None),
         Some(Some(content)) => all.push(input(Which::Main, "", content)),
     }
-    for (position, additional) in recipe.additional.iter().enumerate() {
+    for (position, additional) in recipe.additional.iter().enumerate().filter(|(_, one)| one.is_for(arch)) {
         let content = match &additional.from {
             AdditionalFrom::Archive { url, checksums, .. } => claimed(store, url, checksums)?,
             AdditionalFrom::Git { commit, .. } => committed(store, commit, false)?,
         };
         let Some(content) = content else { return Ok(None) };
-        all.push(input(Which::Additional(position), additional.laid_out_as(), content));
+        all.push(input(Which::Additional(position), additional.file_name(), content));
     }
     for (position, patch) in recipe.patches.iter().enumerate() {
         let content = if patch.checksum.is_empty() {
@@ -357,7 +357,9 @@ impl Lay<'_> {
         };
         if wanted {
             self.unpack(one, &into)?;
-            return Ok(());
+            if !additional.keep {
+                return Ok(());
+            }
         }
         let to = into.join(additional.laid_out_as());
         let mut file = self.store.open_object(&one.content.digest())?;

@@ -201,6 +201,10 @@ fn additional_fields(fields: &mut Fields, prefix: &str, additional: &Additional)
     if let AdditionalFrom::Git { commit, .. } = &additional.from {
         fields.insert(format!("{prefix}.commit"), commit.clone());
     }
+    optional(fields, &format!("{prefix}.arch"), additional.arch.as_ref());
+    if additional.keep {
+        fields.insert(format!("{prefix}.keep"), "true".to_owned());
+    }
     optional(fields, &format!("{prefix}.extract"), additional.extract.as_ref());
     optional(fields, &format!("{prefix}.extract_to"), additional.extract_to.as_ref());
 }
@@ -355,6 +359,8 @@ flag = "-s"
             ("source.extract_dir", "\"inside\"", "\"outside\""),
             ("source.additional[0].file", "more.tar.gz", "most.tar.gz"),
             ("source.additional[0].file", "extract = true", "extract = true\nname = \"most\""),
+            ("source.additional[0].arch", "extract = true", "extract = true\narch = \"aarch64\""),
+            ("source.additional[0].keep", "extract = true", "extract = true\nkeep = true"),
             ("source.additional[0].extract", "extract = true", "extract = false"),
             ("source.additional[0].extract_to", "\"more\"", "\"most\""),
             ("source.additional[1].file", "lib.git", "lob.git"),

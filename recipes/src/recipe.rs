@@ -185,13 +185,23 @@ pub struct Additional {
     pub from: AdditionalFrom,
     /// What it is called where it is laid out, if not as its URL ends.
     pub name: Option<String>,
+    /// The one architecture that it is for, if not for all.
+    pub arch: Option<String>,
     /// Whether it is unpacked; by default when it is an archive.
     pub extract: Option<bool>,
     /// The directory below the source that it goes to.
     pub extract_to: Option<String>,
+    /// Whether a file that is unpacked stays beside what it held.
+    pub keep: bool,
 }
 
 impl Additional {
+    /// Whether it is a source of a build for this architecture.
+    #[must_use]
+    pub fn is_for(&self, arch: &str) -> bool {
+        self.arch.as_deref().is_none_or(|own| own == arch)
+    }
+
     /// Returns what the file, or the repository's directory, is called where it is laid out.
     #[must_use]
     pub fn laid_out_as(&self) -> &str {
@@ -392,8 +402,10 @@ mod tests {
         let git = |url: &str| Additional {
             from: AdditionalFrom::Git { url: url.to_owned(), commit: String::new() },
             name: None,
+            arch: None,
             extract: None,
             extract_to: None,
+            keep: false,
         };
         assert_eq!(git("https://a.example/lib.git").file_name(), "lib");
         assert_eq!(git("https://a.example/lib/").file_name(), "lib");

@@ -2,38 +2,40 @@
 //! `conary convert pkgbuild`: one file, or all below a directory.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use clap::Args;
-use converters::pkgbuild::{self, Description, Note, ReadError, sandboxed};
+use converters::pkgbuild::{Description, Note, Section};
 use serde::Serialize;
 
-use crate::cli::JsonArg;
-use crate::commands::Context;
+use crate::cli::{JsonArg, SourceArgs, StoreArgs};
+use crate::commands::{Context, cook, settings};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
+use crate::pkgbuild::{self, PinArg, ProfileArg, Said};
 
 const EXAMPLES: &str = "\
 The file is read as text, and nothing of it is run. Where that is not enough, because it asks a program for a value, bash evaluates it
 in the sandbox: without network, home or anything that can be written. With `--static-only` it is refused instead, with the line
 that asks. Whatever cannot be carried over is reported with its line.
 
+The recipe carries the flags and options that a packager's makepkg has: those of --profile. With --pin everything that nothing pins is brought in
+and pinned. With --cook the recipe is cooked as `conary cook` would.
+
 Examples:
   conary convert pkgbuild PKGBUILD > recipe.toml
   conary convert pkgbuild greeter/PKGBUILD -o recipes/greeter
   conary convert pkgbuild packages -o recipes
   conary convert pkgbuild PKGBUILD --check-srcinfo
-  conary convert pkgbuild PKGBUILD --json";
-
-/// The largest file that is read.
-const LARGEST: u64 = 16 << 20;
+  conary convert pkgbuild PKGBUILD --json
+  conary convert pkgbuild greeter -o recipes/greeter --profile debian --pin --cook";
 
 /// The arguments of `conary convert pkgbuild`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Arguments {
     /// The file, a directory below which every PKGBUILD is converted, or - for standard input
     #[arg(value_name = "FILE|DIR")]
@@ -47,6 +49,23 @@ pub struct Arguments {
     /// Write no recipe, but compare with the .SRCINFO beside the file and name each difference
     #[arg(long, conflicts_with = "output")]
     check_srcinfo: bool,
+    /// Cook the recipe that was made
+    #[arg(long, conflicts_with_all = ["check_srcinfo", "json", "static_only"])]
+    cook: bool,
+    /// With --cook: where the packages go
+    #[arg(long, value_name = "DIR", default_value = "dist", requires = "cook")]
+    dist: PathBuf,
+    /// With --cook: go on where neither the store nor the host is known to have what the recipe needs
+    #[arg(long, requires = "cook")]
+    nodeps: bool,
+    #[command(flatten)]
+    profile: ProfileArg,
+    #[command(flatten)]
+    pin: PinArg,
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -95,14 +114,37 @@ struct Whole {
 /// Converts what the command line names.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let path = context.environment.absolute(&arguments.path);
-    if path.is_dir() && !path.join("PKGBUILD").is_file() {
-        return tree(&path, arguments, context);
+    let is_one = !path.is_dir() || path.join(pkgbuild::FILE).is_file();
+    if !is_one && (arguments.cook || arguments.pin.pin) {
+        let failure = Failure::new(Code::Usage, "`--cook` and `--pin` take one PKGBUILD, not a directory of several");
+        return Err(
+            failure.hint("convert the directory first, then run `conary cook` or `conary source pin` on a recipe")
+        );
     }
-    let file = if path.is_dir() { path.join("PKGBUILD") } else { path };
+    let job = Job::of(arguments, context)?;
+    if !is_one {
+        return tree(&path, &job, context);
+    }
+    let file = if path.is_dir() { path.join(pkgbuild::FILE) } else { path };
     let standard_input = arguments.path == Path::new("-");
     let file = if standard_input { PathBuf::from("-") } else { file };
     let output = arguments.output.as_ref().map(|output| context.environment.absolute(output));
-    let report = one(&file, output.as_deref(), arguments, context);
+    if arguments.cook && output.is_none() {
+        return cook(file.to_string_lossy().into_owned(), arguments, context);
+    }
+    let mut report = one(&file, output.as_deref(), &job, context);
+    if let (true, Some(recipe)) = (arguments.pin.pin && report.error.is_none(), &report.recipe) {
+        let store = context.store(&arguments.store)?;
+        let how = context.fetch_options(&arguments.sources, &store)?;
+        let directory = pkgbuild::directory_of(&file).unwrap_or(&context.environment.directory).to_owned();
+        let pinned = pkgbuild::pin(recipe, "the recipe", &directory, &store, &how, context)?;
+        if let Some(output) = &output {
+            let place = output.join("recipe.toml");
+            fs::write(&place, &pinned.text).map_err(|error| unwritten(&place, &error))?;
+        }
+        report.recipe = Some(pinned.text);
+        report.findings.retain(|finding| !pkgbuild::is_about_pins(&finding.what));
+    }
     let failed = report.error.is_some();
     if arguments.json.json {
         context.ui.json(&report)?;
@@ -125,21 +167,61 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
                 None => failure,
             })
         }
+        None if arguments.cook => {
+            let recipe = output.unwrap_or_default().to_string_lossy().into_owned();
+            cook(recipe, arguments, context)
+        }
         None if differs => Err(Failure::new(Code::Recipe, format!("{} and its .SRCINFO differ", file.display()))),
         None => Ok(Code::Success),
     }
 }
 
-/// Shows findings, each with its place.
-fn tell(report: &Report, context: &Context<'_>) {
-    for finding in &report.findings {
-        let place = if finding.line == 0 { String::new() } else { format!("{}:", finding.line) };
-        context.ui.warning(&format!("{}:{place} {}", report.file.display(), finding.what));
+/// Cooks a recipe that was written, or the PKGBUILD itself.
+fn cook(recipe: String, arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let converted = cook::Converted {
+        recipe,
+        dist: arguments.dist.clone(),
+        nodeps: arguments.nodeps,
+        profile: arguments.profile.clone(),
+        pin: arguments.pin.clone(),
+        sources: arguments.sources.clone(),
+        store: arguments.store.clone(),
+    };
+    cook::run(&converted.into(), context)
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(Code::System, format!("cannot write {}", path.display()));
+    Failure { causes: vec![error.to_string()], ..failure }
+}
+
+/// What all files of one run have in common.
+struct Job<'a> {
+    arguments: &'a Arguments,
+    options: pkgbuild::Options,
+}
+
+impl<'a> Job<'a> {
+    fn of(arguments: &'a Arguments, context: &Context<'_>) -> Result<Self, Failure> {
+        // Converting makes no store; where there is one, its setting counts.
+        let setting = match context.read_store(&arguments.store) {
+            Ok(store) if arguments.profile.profile.is_none() => store.setting(settings::PROFILE)?,
+            _ => None,
+        };
+        let profile = arguments.profile.profile(setting)?;
+        Ok(Self { arguments, options: pkgbuild::Options { profile, ..pkgbuild::Options::default() } })
     }
 }
 
+/// Shows findings, each with its place.
+fn tell(report: &Report, context: &Context<'_>) {
+    let findings = report.findings.iter().map(|finding| (finding.line, finding.what.as_str()));
+    pkgbuild::tell(findings, &report.file, context);
+}
+
 /// Converts every PKGBUILD below a directory, on all processors.
-fn tree(directory: &Path, arguments: &Arguments, context: &Context<'_>) -> Outcome {
+fn tree(directory: &Path, job: &Job<'_>, context: &Context<'_>) -> Outcome {
+    let arguments = job.arguments;
     let mut files = Vec::new();
     find(directory, &mut files).map_err(|error| unreadable(directory, &error))?;
     files.sort();
@@ -163,7 +245,7 @@ fn tree(directory: &Path, arguments: &Arguments, context: &Context<'_>) -> Outco
                         (Some(output), Some(below)) => Some(context.environment.absolute(output).join(below)),
                         _ => None,
                     };
-                    let mut report = one(file, output.as_deref(), arguments, context);
+                    let mut report = one(file, output.as_deref(), job, context);
                     if !arguments.json.json {
                         report.base = None;
                         report.packages.clear();
@@ -228,7 +310,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// Converts one file; whatever happens is in the report.
-fn one(file: &Path, output: Option<&Path>, arguments: &Arguments, context: &Context<'_>) -> Report {
+fn one(file: &Path, output: Option<&Path>, job: &Job<'_>, context: &Context<'_>) -> Report {
     let mut report = Report {
         file: file.to_owned(),
         read: None,
@@ -239,70 +321,48 @@ fn one(file: &Path, output: Option<&Path>, arguments: &Arguments, context: &Cont
         findings: Vec::new(),
         recipe: None,
     };
-    if let Err((error, hint)) = fill(&mut report, output, arguments, context) {
+    if let Err((error, hint)) = fill(&mut report, output, job, context) {
         report.error = Some(error);
         report.hint = hint;
     }
     report
 }
 
-type Said = (String, Option<String>);
-
-fn fill(report: &mut Report, output: Option<&Path>, arguments: &Arguments, context: &Context<'_>) -> Result<(), Said> {
+fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Context<'_>) -> Result<(), Said> {
     let said = |error: &dyn std::error::Error| (error.to_string(), None);
-    let standard_input = report.file == Path::new("-");
-    let directory = if standard_input { None } else { report.file.parent().map(Path::to_owned) };
-    let bytes = bytes_of(&report.file, standard_input).map_err(|error| said(&error))?;
-    let options = pkgbuild::Options::default();
-    let description = match pkgbuild::read(&bytes, directory.as_deref(), &options) {
-        Ok(description) => {
-            report.read = Some("static");
-            description
-        }
-        Err(error @ ReadError::Needs(_)) => match directory.as_deref().filter(|_| !arguments.static_only) {
-            Some(directory) if report.file.file_name().is_some_and(|name| name == "PKGBUILD") => {
-                let description = sandboxed::read(&bytes, directory, &options, context.cancel)
-                    .map_err(|second| (format!("{error}; in the sandbox: {second}"), second.hint()))?;
-                report.read = Some("sandboxed");
-                description
-            }
-            Some(_) => {
-                let hint = "in the sandbox it is evaluated together with its directory, under the name PKGBUILD";
-                return Err((error.to_string(), Some(hint.to_owned())));
-            }
-            None => return Err((error.to_string(), error.hint().filter(|_| arguments.static_only))),
-        },
-        Err(error) => return Err((error.to_string(), error.hint())),
-    };
+    let arguments = job.arguments;
+    let file = report.file.clone();
+    let directory = pkgbuild::directory_of(&file);
+    let reading = pkgbuild::read(&file, &job.options, arguments.static_only, context)?;
+    report.read = Some(reading.how);
+    let description = &reading.description;
     if arguments.check_srcinfo {
-        let beside = directory.as_deref().unwrap_or(Path::new(".")).join(".SRCINFO");
+        let beside = directory.unwrap_or(Path::new(".")).join(".SRCINFO");
         let theirs = fs::read_to_string(&beside).map_err(|error| {
             (
                 format!("cannot read {}: {error}", beside.display()),
                 Some("make it with `makepkg --printsrcinfo`".to_owned()),
             )
         })?;
-        report.findings = findings(pkgbuild::differences(&description, &theirs));
-        describe(report, &description);
+        report.findings = findings(converters::pkgbuild::differences(description, &theirs));
+        describe(report, description);
         return Ok(());
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let converted =
-        pkgbuild::convert(&description, &text, &options).map_err(|error| (error.to_string(), error.hint()))?;
+    let converted = pkgbuild::convert(&reading, &file, &job.options)?;
     report.findings = findings(converted.findings);
-    describe(report, &description);
+    describe(report, description);
     if let Some(output) = output {
         fs::create_dir_all(output).map_err(|error| said(&error))?;
         fs::write(output.join("recipe.toml"), &converted.recipe).map_err(|error| said(&error))?;
-        if let Some(directory) = directory.filter(|directory| directory != output) {
-            for name in pkgbuild::local_files(&description) {
-                let from = directory.join(&name);
-                if fs::symlink_metadata(&from).is_ok_and(|about| about.is_file()) {
-                    fs::copy(&from, output.join(&name)).map_err(|error| said(&error))?;
-                } else {
-                    report.findings.push(Finding { line: 0, what: format!("{name} is not beside the PKGBUILD") });
-                }
-            }
+        for name in converted.files.iter().filter(|_| directory.is_some_and(|directory| directory != output)) {
+            let from = directory.and_then(|directory| pkgbuild::inside(directory, name));
+            let from = from.filter(|from| fs::symlink_metadata(from).is_ok_and(|about| about.is_file()));
+            let (Some(from), Some(to)) = (from, pkgbuild::inside(output, name)) else {
+                report.findings.push(Finding { line: 0, what: format!("{name} is not beside the PKGBUILD") });
+                continue;
+            };
+            let made = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::copy(&from, &to));
+            made.map_err(|error| said(&error))?;
         }
     }
     report.recipe = Some(converted.recipe);
@@ -311,21 +371,11 @@ fn fill(report: &mut Report, output: Option<&Path>, arguments: &Arguments, conte
 
 fn describe(report: &mut Report, description: &Description) {
     let described =
-        |section: &pkgbuild::Section| Described { name: section.name.clone(), attributes: section.attributes.clone() };
+        |section: &Section| Described { name: section.name.clone(), attributes: section.attributes.clone() };
     report.base = Some(described(&description.base));
     report.packages = description.packages.iter().map(described).collect();
 }
 
 fn findings(notes: Vec<Note>) -> Vec<Finding> {
     notes.into_iter().map(|note| Finding { line: note.line, what: note.what }).collect()
-}
-
-fn bytes_of(file: &Path, standard_input: bool) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if standard_input {
-        std::io::stdin().lock().take(LARGEST).read_to_end(&mut bytes)?;
-    } else {
-        fs::File::open(file)?.take(LARGEST).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }

@@ -77,7 +77,7 @@ pub fn read(
             variable("PATH", "/usr/bin:/bin"),
             variable("LC_ALL", "C.UTF-8"),
             variable("CARCH", &options.carch),
-            variable("CHOST", &options.chost),
+            variable("CHOST", options.profile.chost),
         ],
         directory: "/".to_owned(),
         limits: Limits {

@@ -44,9 +44,9 @@ pub(super) fn describe(shell: &mut Evaluator<'_>, notes: Vec<Note>) -> Result<De
         text: function.text.clone(),
         body: function.body_text.clone(),
     });
-    let mut description = Description { base, packages, functions: functions.collect(), variables: Vec::new(), notes };
-    description.variables = variables(shell);
-    Ok(description)
+    let functions = functions.collect();
+    let (variables, unknown) = variables(shell);
+    Ok(Description { base, packages, functions, variables, unknown, notes })
 }
 
 /// The names of attributes that the architectures may have of their own.
@@ -203,29 +203,45 @@ fn overridden(
     Ok(Some(values.iter().map(|value| normal(value)).collect()))
 }
 
-/// Variables that are no metadata, as shell that sets them again.
-fn variables(shell: &Evaluator<'_>) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = shell
-        .variables()
-        .filter(|(name, _)| {
-            !crate::shell::is_surrounding(name)
-                && !is_metadata(name)
-                && !["CARCH", "CHOST", "BASH_REMATCH", "REPLY"].contains(&name.as_str())
-        })
-        .filter_map(|(name, variable)| {
-            let text = match &variable.value {
-                Value::Scalar(text) => crate::shell::quoted(text),
-                Value::Indexed(elements) => {
-                    let words: Vec<String> = elements.values().map(|text| crate::shell::quoted(text)).collect();
-                    format!("({})", words.join(" "))
-                }
-                Value::Assoc(_) | Value::Unset | Value::Unknown(_) => return None,
-            };
-            Some((name.clone(), text))
-        })
-        .collect();
-    found.sort();
-    found
+/// Variables that are no metadata, as shell that sets them again; and those whose value is not known.
+fn variables(shell: &Evaluator<'_>) -> (Vec<(String, String)>, Vec<Note>) {
+    let quoted = crate::shell::quoted;
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for (name, variable) in shell.variables() {
+        if crate::shell::is_surrounding(name)
+            || is_metadata(name)
+            || ["CARCH", "CHOST", "BASH_REMATCH", "REPLY"].contains(&name.as_str())
+        {
+            continue;
+        }
+        let text = match &variable.value {
+            Value::Scalar(text) => format!("{name}={}", quoted(text)),
+            Value::Indexed(elements) => {
+                let whole = elements.keys().enumerate().all(|(at, key)| i64::try_from(at).is_ok_and(|at| at == *key));
+                let word = |(key, text): (&i64, &String)| {
+                    if whole { quoted(text) } else { format!("[{key}]={}", quoted(text)) }
+                };
+                format!("{name}=({})", elements.iter().map(word).collect::<Vec<_>>().join(" "))
+            }
+            Value::Assoc(table) => {
+                let words: Vec<String> = table
+                    .in_order()
+                    .into_iter()
+                    .map(|(key, text)| format!("[{}]={}", quoted(key), quoted(text)))
+                    .collect();
+                format!("declare -A {name}=({})", words.join(" "))
+            }
+            Value::Unknown(need) => {
+                unknown.push(Note { line: need.line, what: name.clone() });
+                continue;
+            }
+            Value::Unset => continue,
+        };
+        known.push((name.clone(), if variable.exported { format!("{text}\nexport {name}") } else { text }));
+    }
+    known.sort();
+    unknown.sort();
+    (known, unknown)
 }
 
 /// Whether a variable is an attribute that the description has in its own place.

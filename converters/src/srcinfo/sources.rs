@@ -1,16 +1,19 @@
 // converters/src/srcinfo/sources.rs
-//! Sources and their checksums.
+//! Sources and what pins them.
 //!
-//! The first archive or repository becomes the main source, everything else a further one. What nothing pins is
-//! written without its pin, so that the recipe does not load before somebody has looked.
+//! From a `.SRCINFO` the first archive or repository becomes the main source, everything else a further one. Steps of a PKGBUILD expect
+//! makepkg's directory: there every source is a further one, under the name that makepkg gives it. What nothing pins is
+//! written so that `conary source pin` finds it, and the recipe does not load before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use recipes::Digest;
+use recipes::{Algorithm, Digest};
+use store::Hasher;
 
+use super::origin::{ARCHIVES, Origin, SIGNATURES, ends_with_any, origin};
 use super::text::Entry;
 use super::writer::{Writer, quoted_url};
-use super::{Findings, SrcinfoError};
+use super::{Beyond, Findings, SrcinfoError};
 
 /// Keys of checksums that count, and how ours begin.
 const STRONG: [(&str, &str); 5] = [
@@ -21,32 +24,11 @@ const STRONG: [(&str, &str); 5] = [
     ("sha224sums", "sha224"),
 ];
 
-/// Keys of checksums that prove nothing.
-const WEAK: [&str; 3] = ["md5sums", "sha1sums", "cksums"];
+/// Keys of checksums that prove nothing, and how `conary source pin` knows them.
+const WEAK: [(&str, &str); 3] = [("md5sums", "md5"), ("sha1sums", "sha1"), ("cksums", "cksum")];
 
 /// What to do about bytes that nothing pins.
-const PIN: &str = "run `conary source pin` on the recipe";
-
-/// Ends of the names of detached signatures.
-const SIGNATURES: [&str; 4] = [".sig", ".asc", ".sign", ".minisig"];
-
-/// Ends of the names of archives.
-const ARCHIVES: [&str; 14] = [
-    ".tar",
-    ".tar.gz",
-    ".tgz",
-    ".tar.bz2",
-    ".tbz2",
-    ".tbz",
-    ".tar.xz",
-    ".txz",
-    ".tar.zst",
-    ".tzst",
-    ".tar.lz",
-    ".tar.lzma",
-    ".tar.Z",
-    ".zip",
-];
+const PIN: &str = "run `conary source pin` on the recipe, or convert with `--pin`";
 
 /// One source.
 struct Item<'t> {
@@ -56,25 +38,21 @@ struct Item<'t> {
     saved_as: Option<&'t str>,
     origin: Origin<'t>,
     checksums: Vec<String>,
-    /// Whether there is a checksum of a kind that proves nothing.
-    weak: bool,
-}
-
-/// Where a source comes from.
-enum Origin<'t> {
-    File { url: &'t str },
-    Git { url: &'t str, commit: Option<&'t str>, tag: Option<&'t str> },
-    Foreign { url: &'t str },
+    /// Checksums of kinds that prove nothing.
+    weak: Vec<String>,
+    /// Where its detached signature is.
+    signature: Option<&'t str>,
 }
 
 impl<'t> Item<'t> {
-    /// Returns the name of the file.
+    /// Returns the name of the file as its URL ends.
     fn name(&self) -> &'t str {
-        match &self.origin {
-            Origin::File { url } | Origin::Git { url, .. } | Origin::Foreign { url } => {
-                url.rsplit('/').next().unwrap_or(url)
-            }
-        }
+        self.origin.url().rsplit('/').next().unwrap_or(self.origin.url())
+    }
+
+    /// What makepkg calls it.
+    fn called(&self) -> &'t str {
+        self.saved_as.unwrap_or_else(|| self.origin.called())
     }
 
     fn is_local(&self) -> bool {
@@ -85,10 +63,19 @@ impl<'t> Item<'t> {
     fn can_be_main(&self) -> bool {
         match self.origin {
             Origin::Git { .. } => true,
-            Origin::File { .. } => !self.is_local() && ends_with_any(self.saved_as.unwrap_or(self.name()), &ARCHIVES),
+            Origin::File { .. } => !self.is_local() && ends_with_any(self.called(), &ARCHIVES),
             Origin::Foreign { .. } => false,
         }
     }
+}
+
+/// What laying out the sources takes beyond the recipe's keys.
+#[derive(Debug, Default)]
+pub(super) struct Laid {
+    /// Files beside the PKGBUILD that the recipe names.
+    pub(super) files: Vec<String>,
+    /// Shell lines for what makepkg unpacks and the recipe's keys do not.
+    pub(super) lines: Vec<String>,
 }
 
 /// Writes `[source]` and what belongs to it.
@@ -96,39 +83,41 @@ pub(super) fn write(
     out: &mut Writer,
     entries: &[Entry<'_>],
     version: &str,
-    beside: bool,
+    beyond: Option<&Beyond<'_>>,
     findings: &mut Findings,
-) -> Result<(), SrcinfoError> {
-    let items = items(entries)?;
-    let items = without_signatures(items, findings);
+) -> Result<Laid, SrcinfoError> {
+    let items = with_signatures(items(entries)?);
     let not_unpacked: BTreeSet<&str> =
         entries.iter().filter(|entry| entry.key == "noextract").map(|entry| entry.value).collect();
-    for entry in entries.iter().filter(|entry| entry.key == "validpgpkeys") {
-        findings.add(
-            entry.line,
-            format!(
-                "the key {} is named only: put it into a file beside the recipe, and write `signature` and `keys`",
-                entry.value
-            ),
-        );
+    let keys: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.key == "validpgpkeys").collect();
+    if !items.iter().any(|item| item.signature.is_some()) {
+        for entry in &keys {
+            findings.add(entry.line, format!("the key {} is left out: no source has a signature", entry.value));
+        }
     }
     let (common, by_arch): (Vec<Item<'_>>, Vec<Item<'_>>) = items.into_iter().partition(|item| item.arch.is_none());
-    let mut writer = Sources { out, version, findings, not_unpacked, beside };
-    // Steps as makepkg has them find every source in one directory, and each archive in its own below it.
-    let main = if beside { None } else { common.iter().position(Item::can_be_main) };
-    if let Some(main) = main {
-        writer.main("[source]", &common[main]);
-    }
-    writer.by_arch(&by_arch, main.is_some());
-    let mut further = common.iter().enumerate().filter(|(at, _)| Some(*at) != main).map(|(_, item)| item).peekable();
-    if main.is_some() && further.peek().is_some() {
-        writer.out.line("");
-        writer.out.line("# These go into the directory of the main source, where makepkg puts them beside it.");
-    }
-    for item in further {
+    let mut writer =
+        Sources { out, version, findings, not_unpacked, keys, beyond, laid: Laid::default(), named: BTreeSet::new() };
+    let Some(beyond) = beyond else {
+        let main = common.iter().position(Item::can_be_main);
+        if let Some(main) = main {
+            writer.main("[source]", &common[main]);
+        }
+        writer.by_arch(&by_arch, main.is_some());
+        let mut further =
+            common.iter().enumerate().filter(|(at, _)| Some(*at) != main).map(|(_, item)| item).peekable();
+        if main.is_some() && further.peek().is_some() {
+            writer.out.line("");
+            writer.out.line("# These go into the directory of the main source, where makepkg puts them beside it.");
+        }
+        further.for_each(|item| writer.additional(item));
+        return Ok(writer.laid);
+    };
+    for item in common.iter().chain(&by_arch) {
         writer.additional(item);
+        writer.unpack(item, beyond);
     }
-    Ok(())
+    Ok(writer.laid)
 }
 
 /// Reads all sources, each with the checksums at its place in the lists.
@@ -144,11 +133,11 @@ fn items<'t>(entries: &[Entry<'t>]) -> Result<Vec<Item<'t>>, SrcinfoError> {
         }
         let sums =
             |key: &'static str| -> &[&Entry<'t>] { lists.get(&(key, *arch)).map(Vec::as_slice).unwrap_or_default() };
-        for key in STRONG.iter().map(|(key, _)| *key).chain(WEAK) {
+        for (key, _) in STRONG.iter().chain(&WEAK) {
             if let Some(first) = sums(key).first().filter(|_| sums(key).len() != sources.len()) {
                 return Err(SrcinfoError::Sums {
                     line: first.line,
-                    key: key.to_owned(),
+                    key: (*key).to_owned(),
                     sums: sums(key).len(),
                     sources: sources.len(),
                 });
@@ -158,66 +147,44 @@ fn items<'t>(entries: &[Entry<'t>]) -> Result<Vec<Item<'t>>, SrcinfoError> {
             let sum = |key: &'static str| {
                 sums(key).get(at).map(|entry| entry.value).filter(|value| !value.eq_ignore_ascii_case("skip"))
             };
-            let checksums =
-                STRONG.iter().filter_map(|(key, algorithm)| Some(format!("{algorithm}:{}", sum(key)?))).collect();
+            let of = |kinds: &[(&'static str, &'static str)]| -> Vec<String> {
+                kinds.iter().filter_map(|(key, algorithm)| Some(format!("{algorithm}:{}", sum(key)?))).collect()
+            };
             let (saved_as, origin) = origin(source.value);
-            let weak = WEAK.iter().any(|key| sum(key).is_some());
-            items.push(Item { line: source.line, arch: *arch, saved_as, origin, checksums, weak });
+            let (checksums, weak) = (of(&STRONG), of(&WEAK));
+            items.push(Item { line: source.line, arch: *arch, saved_as, origin, checksums, weak, signature: None });
         }
     }
     items.sort_by_key(|item| item.line);
     Ok(items)
 }
 
-/// Reads `[name::][vcs+]url[#fragment][?query]`.
-fn origin(value: &str) -> (Option<&str>, Origin<'_>) {
-    let (saved_as, url) = match value.split_once("::") {
-        Some((name, url)) => (Some(name), url),
-        None => (None, value),
+/// Gives each detached signature to the source that it is of.
+fn with_signatures(items: Vec<Item<'_>>) -> Vec<Item<'_>> {
+    let stem = |item: &Item<'_>| -> Option<String> {
+        let is_file = matches!(item.origin, Origin::File { .. });
+        let name = item.called();
+        SIGNATURES.iter().find_map(|end| name.strip_suffix(end)).filter(|_| is_file).map(str::to_owned)
     };
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    let vcs = scheme.split_once('+').map_or(scheme, |(vcs, _)| vcs);
-    match vcs {
-        "git" => {
-            let url = url.strip_prefix("git+").unwrap_or(url);
-            let (url, fragment) = url.split_once('#').unwrap_or((url, ""));
-            let (fragment, _) = fragment.split_once('?').unwrap_or((fragment, ""));
-            let (url, _) = url.split_once('?').unwrap_or((url, ""));
-            let is_commit =
-                |text: &&str| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let (kind, name) = fragment.split_once('=').unwrap_or(("", ""));
-            let commit = Some(name).filter(is_commit);
-            let tag = Some(name).filter(|_| kind == "tag" && commit.is_none());
-            (saved_as, Origin::Git { url, commit, tag })
-        }
-        "" | "http" | "https" | "ftp" | "file" => (saved_as, Origin::File { url }),
-        _ => (saved_as, Origin::Foreign { url }),
-    }
-}
-
-/// Takes out the detached signatures of other sources, each with a finding.
-fn without_signatures<'t>(items: Vec<Item<'t>>, findings: &mut Findings) -> Vec<Item<'t>> {
-    let stem = |item: &Item<'t>| -> Option<&'t str> { SIGNATURES.iter().find_map(|end| item.name().strip_suffix(end)) };
-    let signed = items.iter().filter(|item| stem(item).is_none());
-    let names: BTreeSet<&str> = signed.map(Item::name).collect();
-    // A kernel's signature is made over the bare tar, its archive is compressed: a beginning is enough.
-    let of_another = |item: &Item<'t>| -> Option<&'t str> {
-        let stem = stem(item)?;
-        names.range(stem..).next().copied().filter(|name| name.starts_with(stem))
-    };
-    let mut kept = Vec::new();
-    for item in items {
-        match of_another(&item) {
-            Some(other) => findings.add(
-                item.line,
-                format!(
-                    "{} is the signature of {other}: write it as `signature`, with the public key in a file as `keys`",
-                    item.name()
-                ),
-            ),
-            None => kept.push(item),
+    let (signatures, mut kept): (Vec<Item<'_>>, Vec<Item<'_>>) =
+        items.into_iter().partition(|item| stem(item).is_some());
+    // By what its URL ends in, and by what makepkg calls it.
+    let ends = kept.iter().enumerate().map(|(at, item)| (item.name().to_owned(), at));
+    let mut names: BTreeMap<String, usize> = ends.collect();
+    names.extend(kept.iter().enumerate().map(|(at, item)| (item.called().to_owned(), at)));
+    for signature in signatures {
+        let name = stem(&signature).unwrap_or_default();
+        // A kernel's signature is made over the bare tar, its archive is compressed: a beginning is enough.
+        let begun = || {
+            let begin = format!("{name}.");
+            names.range(begin.clone()..).next().filter(|(called, _)| called.starts_with(&begin)).map(|(_, at)| at)
+        };
+        match names.get(&name).or_else(begun) {
+            Some(at) => kept[*at].signature = Some(signature.origin.url()),
+            None => kept.push(signature),
         }
     }
+    kept.sort_by_key(|item| item.line);
     kept
 }
 
@@ -227,16 +194,20 @@ struct Sources<'a, 't> {
     version: &'a str,
     findings: &'a mut Findings,
     not_unpacked: BTreeSet<&'t str>,
-    /// Whether the steps expect makepkg's directory.
-    beside: bool,
+    keys: Vec<&'a Entry<'t>>,
+    /// What the steps expect is makepkg's directory.
+    beyond: Option<&'a Beyond<'a>>,
+    laid: Laid,
+    /// Keys that a finding has named already.
+    named: BTreeSet<&'t str>,
 }
 
-impl Sources<'_, '_> {
+impl<'t> Sources<'_, 't> {
     /// Writes a main source under its header.
     fn main(&mut self, header: &str, item: &Item<'_>) {
         self.out.section(header);
         self.location("archive", item);
-        if self.not_unpacked.contains(item.saved_as.unwrap_or(item.name())) {
+        if self.not_unpacked.contains(item.called()) {
             self.findings.add(item.line, format!("{} is unpacked here, though `noextract` names it", item.name()));
         }
     }
@@ -249,11 +220,7 @@ impl Sources<'_, '_> {
             if !has_common && item.can_be_main() && done.insert(arch) {
                 self.main(&format!("[source.arch.{arch}]"), item);
             } else {
-                let what = format!(
-                    "{} is for {arch} only: a recipe has one main source for an architecture, and no further ones",
-                    item.name()
-                );
-                self.findings.add(item.line, what);
+                self.additional(item);
             }
         }
     }
@@ -268,10 +235,15 @@ impl Sources<'_, '_> {
         }
         self.out.section("[[source.additional]]");
         self.location("url", item);
-        if self.not_unpacked.contains(item.saved_as.unwrap_or(item.name())) {
-            self.out.raw("extract", "false");
+        if let Some(arch) = item.arch {
+            self.out.text("arch", arch);
         }
-        if !self.beside && item.is_local() && ends_with_any(item.name(), &[".patch", ".diff"]) {
+        if self.not_unpacked.contains(item.called()) {
+            self.out.raw("extract", "false");
+        } else if self.stays(item) {
+            self.out.raw("keep", "true");
+        }
+        if self.beyond.is_none() && item.is_local() && ends_with_any(item.name(), &[".patch", ".diff"]) {
             let what = format!(
                 "{} is laid out as a file: if prepare() applies it, move it to `[[patches.files]]`",
                 item.name()
@@ -280,63 +252,193 @@ impl Sources<'_, '_> {
         }
     }
 
+    /// Whether an archive stays as a file beside what it held, as in makepkg: where a function could speak of it.
+    fn stays(&self, item: &Item<'_>) -> bool {
+        let Some(beyond) = self.beyond else { return false };
+        if !matches!(item.origin, Origin::File { .. }) {
+            return false;
+        }
+        let name = item.called();
+        let end = name.rfind('.').map_or("", |at| &name[at..]);
+        let is_tar = ends_with_any(name, &ARCHIVES) && !name.ends_with(".zip");
+        let may_be = is_tar || [".zip", ".jar", ".whl", ".xpi", ".apk", ".crate", ".gem", ".crx"].contains(&end);
+        may_be && beyond.steps.mention(end)
+    }
+
+    /// Unpacks what makepkg unpacks and a recipe does not: single compressed files, and archives of other kinds.
+    fn unpack(&mut self, item: &Item<'_>, beyond: &Beyond<'_>) {
+        let name = item.called();
+        let is_file = matches!(item.origin, Origin::File { .. });
+        if !is_file || self.not_unpacked.contains(name) || item.arch.is_some_and(|arch| arch != beyond.carch) {
+            return;
+        }
+        let word = crate::shell::quoted(name);
+        let command = match name.rsplit_once('.') {
+            _ if ends_with_any(name, &ARCHIVES) => return,
+            Some((stem, end)) => {
+                let stem = crate::shell::quoted(stem);
+                match end {
+                    "gz" | "Z" | "z" => format!("gzip -dcf {word} > {stem}"),
+                    "bz2" | "bz" => format!("bzip2 -dcf {word} > {stem}"),
+                    "xz" | "lzma" => format!("xz -dcf {word} > {stem}"),
+                    "zst" | "zstd" => format!("zstd -dcf {word} > {stem}"),
+                    "deb" | "ar" => format!("ar x {word}"),
+                    "rpm" | "7z" | "iso" | "cpio" | "cab" | "lha" | "lzh" => format!("bsdtar -xf {word}"),
+                    _ => return,
+                }
+            }
+            None => return,
+        };
+        self.laid.lines.push(format!("if [ -f {word} ]; then {command}; fi"));
+    }
+
     /// Writes where a source comes from and what pins it.
     fn location(&mut self, key: &str, item: &Item<'_>) {
         let name = item.name();
         match item.origin {
-            Origin::Git { url, commit, tag } => {
+            Origin::Git { url, .. } => {
                 self.out.raw("git", &quoted_url(url, self.version));
-                match (commit, tag) {
-                    (Some(commit), _) => self.out.text("commit", commit),
-                    (None, tag) => {
-                        self.out.mark_unpinned();
-                        let hint = format!("run `git ls-remote {url}` and write the full `commit`");
-                        self.findings
-                            .add(item.line, format!("{name} is not pinned, branches and tags can move: {hint}"));
-                        // Only a main source has room for a tag.
-                        if let Some(tag) = tag.filter(|_| key == "archive") {
-                            self.out.raw("tag", &quoted_url(tag, self.version));
-                        }
-                    }
-                }
+                self.commit(item, key == "archive");
             }
             Origin::File { url } | Origin::Foreign { url } => {
                 self.out.raw(key, &quoted_url(url, self.version));
                 self.checksums(item);
+                self.signature(item);
+                if item.is_local() {
+                    self.laid.files.push(url.to_owned());
+                }
             }
         }
         // The steps start in the main source, whatever its name.
-        if let Some(saved_as) = item.saved_as.filter(|saved_as| *saved_as != name && key != "archive" && !self.beside) {
-            let what = format!("makepkg calls it {saved_as}, here it is {name}: steps must use that name");
-            self.findings.add(item.line, what);
+        if key != "archive" && item.called() != item.origin.laid_out_as() {
+            self.out.raw("name", &quoted_url(item.called(), self.version));
+        }
+        if key == "archive"
+            && let Some(saved_as) = item.saved_as.filter(|saved_as| *saved_as != name && item.is_local())
+        {
+            self.findings.add(item.line, format!("makepkg calls it {saved_as}, here it is {name}"));
         }
     }
 
-    /// Writes the checksums of a file, or says that there is none.
+    /// Writes the commit of a repository, or the reference that names one.
+    fn commit(&mut self, item: &Item<'_>, is_main: bool) {
+        let Origin::Git { url, commit, fragment, signed } = item.origin else { return };
+        if signed {
+            let what = format!(
+                "{url} is to be signed, and signatures of tags and commits are not verified: the commit pins it"
+            );
+            self.findings.add(item.line, what);
+        }
+        if !(item.checksums.is_empty() && item.weak.is_empty()) {
+            let what = format!(
+                "the checksum of {} is one of an archive that git makes of it: the commit pins it instead",
+                item.called()
+            );
+            self.findings.add(item.line, what);
+        }
+        if let Some(commit) = commit {
+            self.out.text("commit", commit);
+            return;
+        }
+        let reference = match fragment.split_once('=') {
+            Some(("tag", tag)) => format!("refs/tags/{tag}"),
+            Some(("branch", branch)) => format!("refs/heads/{branch}"),
+            Some(("commit", short)) => {
+                let what = format!("{short} is not a whole commit: write all of its digits");
+                self.findings.add(item.line, what);
+                short.to_owned()
+            }
+            Some(_) => {
+                self.findings.add(item.line, format!("`#{fragment}` of {url} is not understood"));
+                "HEAD".to_owned()
+            }
+            None => "HEAD".to_owned(),
+        };
+        self.out.raw("commit", &quoted_url(&reference, self.version));
+        self.out.mark_unpinned();
+        if is_main && let Some(tag) = reference.strip_prefix("refs/tags/") {
+            self.out.raw("tag", &quoted_url(tag, self.version));
+        }
+        if reference.starts_with("refs/") || reference == "HEAD" {
+            self.findings.add(item.line, format!("{} is not pinned, {reference} can move: {PIN}", item.called()));
+        }
+    }
+
+    /// Writes the checksums of a file, or what `conary source pin` makes one of.
     fn checksums(&mut self, item: &Item<'_>) {
-        let name = item.name();
+        let name = item.called();
         let (sound, damaged): (Vec<&String>, Vec<&String>) =
             item.checksums.iter().partition(|sum| sum.parse::<Digest>().is_ok());
         for sum in damaged {
             self.findings.add(item.line, format!("{sum} of {name} is no checksum"));
         }
+        let sound: Vec<String> = sound.into_iter().cloned().collect();
         match &sound[..] {
+            [] if item.weak.is_empty() && self.is_beside(item) => {}
             [] => {
-                self.out.mark_unpinned();
-                let why =
-                    if item.weak { "only checksums that prove nothing (MD5, SHA-1 or CRC)" } else { "no checksum" };
+                let from = self.out.next_line();
+                match &item.weak[..] {
+                    [] => self.out.text("checksum", "SKIP"),
+                    [one] => self.out.text("checksum", one),
+                    several => self.out.list("checksum", several),
+                }
+                self.out.mark_unpinned_from(from);
+                let why = if item.weak.is_empty() {
+                    "no checksum"
+                } else {
+                    "only checksums that prove nothing (MD5, SHA-1 or CRC)"
+                };
                 self.findings.add(item.line, format!("{name} has {why}: {PIN}"));
             }
             [one] => self.out.text("checksum", one),
-            several => {
-                let several: Vec<String> = several.iter().map(|sum| (*sum).clone()).collect();
-                self.out.list("checksum", &several);
+            several => self.out.list("checksum", several),
+        }
+    }
+
+    /// Writes the checksum of a file that lies beside the PKGBUILD, if it does: what it holds is its own claim.
+    fn is_beside(&mut self, item: &Item<'_>) -> bool {
+        let Some(bytes) = self.beyond.filter(|_| item.is_local()).and_then(|beyond| (beyond.beside)(item.origin.url()))
+        else {
+            return false;
+        };
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(&bytes);
+        self.out.text("checksum", &hasher.finish().to_string());
+        true
+    }
+
+    /// Writes a signature and the keys that may have made it, or says what is missing.
+    fn signature(&mut self, item: &Item<'_>) {
+        let Some(signature) = item.signature else { return };
+        let key_file = |entry: &&&Entry<'t>| format!("keys/pgp/{}.asc", entry.value);
+        let is_there =
+            |entry: &&&Entry<'t>| self.beyond.is_some_and(|beyond| (beyond.beside)(&key_file(entry)).is_some());
+        let (found, missing): (Vec<&&Entry<'t>>, Vec<&&Entry<'t>>) = self.keys.iter().partition(is_there);
+        let found: Vec<String> = found.iter().map(key_file).collect();
+        let missing: Vec<&Entry<'t>> = missing.into_iter().copied().collect();
+        if found.is_empty() {
+            let named: Vec<&str> = self.keys.iter().map(|entry| entry.value).collect();
+            let of = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+            let what = format!(
+                "the signature of {} is not verified: put the public key{of} into a file beside the recipe, and write \
+                 `signature = \"{signature}\"` and `keys`",
+                item.called()
+            );
+            self.findings.add(item.line, what);
+        } else {
+            self.out.raw("signature", &quoted_url(signature, self.version));
+            self.out.list("keys", &found);
+            if !signature.contains("://") {
+                self.laid.files.push(signature.to_owned());
+            }
+            self.laid.files.extend(found);
+        }
+        for entry in missing {
+            if self.named.insert(entry.value) {
+                let what =
+                    format!("the key {0} is named only: keys/pgp/{0}.asc is not beside the PKGBUILD", entry.value);
+                self.findings.add(entry.line, what);
             }
         }
     }
-}
-
-/// Whether a name ends with one of several ends, with something before it.
-fn ends_with_any(name: &str, ends: &[&str]) -> bool {
-    ends.iter().any(|end| name.len() > end.len() && name.ends_with(end))
 }

@@ -103,6 +103,16 @@ impl<'t> Srcinfo<'t> {
         }
     }
 
+    /// Returns what the base says.
+    pub(super) fn base_entries(&self) -> &[Entry<'t>] {
+        &self.base.entries
+    }
+
+    /// Returns what a package says itself; an empty value takes away what the base says.
+    pub(super) fn own_entries<'s>(&self, package: &'s Part<'t>) -> &'s [Entry<'t>] {
+        &package.entries
+    }
+
     /// Returns what holds for one package: its own entries, and those of the base under other keys.
     pub(super) fn entries_of(&self, package: &Part<'t>) -> Vec<Entry<'t>> {
         let mut entries = self.base.entries.clone();

@@ -75,6 +75,16 @@ impl Writer {
         self.unpinned.insert(self.lines);
     }
 
+    /// The number of the line that is written next.
+    pub(super) fn next_line(&self) -> usize {
+        self.lines + 1
+    }
+
+    /// The same, of all lines from one on.
+    pub(super) fn mark_unpinned_from(&mut self, first: usize) {
+        self.unpinned.extend(first..=self.lines);
+    }
+
     /// Returns the recipe.
     pub(super) fn finish(self) -> String {
         self.text

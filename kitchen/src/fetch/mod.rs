@@ -260,7 +260,7 @@ pub fn all(
     let sources = Fetching::new(store, directory, options, cancel, events)?;
     let mut fetched = Vec::new();
     fetched.extend(sources.main(recipe.source_for(arch))?);
-    for (index, additional) in recipe.additional.iter().enumerate() {
+    for (index, additional) in recipe.additional.iter().enumerate().filter(|(_, one)| one.is_for(arch)) {
         let which = Which::Additional(index);
         fetched.push(match &additional.from {
             AdditionalFrom::Archive { url, checksums, signature } => {

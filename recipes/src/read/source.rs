@@ -48,8 +48,8 @@ pub(super) const KEYS: [&str; 13] = [
 ];
 
 /// Keys of a further source.
-pub(super) const ADDITIONAL_KEYS: [&str; 9] =
-    ["url", "git", "checksum", "signature", "keys", "commit", "name", "extract", "extract_to"];
+pub(super) const ADDITIONAL_KEYS: [&str; 11] =
+    ["url", "git", "checksum", "signature", "keys", "commit", "name", "arch", "extract", "extract_to", "keep"];
 
 /// All sources of a recipe.
 pub(super) struct Sources {
@@ -194,7 +194,7 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     known(reader, section, &ADDITIONAL_KEYS, &[]);
     let from = match one_kind(reader, section) {
         Some("git") => {
-            let keys = ["checksum", "signature", "keys", "extract"];
+            let keys = ["checksum", "signature", "keys", "extract", "keep"];
             reader.misplaced(section, &keys, "belongs to a file", "leave it out: the commit pins the repository");
             let url = repository(reader, section);
             let commit = commit(reader, section);
@@ -225,8 +225,25 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     };
     let extract = reader.boolean(section, "extract");
     let extract_to = inner_path(reader, section, "extract_to", "the build directory");
+    let keep = reader.boolean(section, "keep").unwrap_or(false);
+    if keep && extract == Some(false) {
+        let message = "`keep` is about a file that is unpacked, and `extract` is false".to_owned();
+        reader.report(section.key_span("keep"), message, "leave it out: the file stays as it is".to_owned());
+    }
     let name = name(reader, section);
-    Some(Additional { from: from?, name, extract, extract_to })
+    let arch = architecture(reader, section);
+    Some(Additional { from: from?, name, arch, extract, extract_to, keep })
+}
+
+/// Reads the architecture that a further source is for.
+fn architecture<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
+    let text = reader.text(section, "arch")?;
+    if !is_arch(&text.full) || text.full == "any" {
+        let hint = "write one as the kernel does, `x86_64`, or leave it out if it is for all".to_owned();
+        reader.report(text.span, format!("{} is not an architecture", quote(&text.full)), hint);
+        return None;
+    }
+    Some(text.full)
 }
 
 /// Reads the name under which a further source is laid out.
@@ -394,6 +411,18 @@ mod tests {
                 "7:11",
                 "must be true or false, found text",
                 "without quotes",
+            ),
+            (
+                "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\narch = 'any'\n",
+                "7:8",
+                "`any` is not an architecture",
+                "leave it out",
+            ),
+            (
+                "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nextract = false\nkeep = true\n",
+                "8:1",
+                "`extract` is false",
+                "leave it out",
             ),
             (
                 "[[source.additional]]\nurl = 'a'\nchecksum = 'SHA256'\nname = 'x/y'\n",
