@@ -13,6 +13,7 @@ mod docs;
 mod hooks;
 mod install;
 mod key;
+mod makepkg;
 mod outputs;
 mod packages;
 mod power;

@@ -134,6 +134,7 @@ impl From<Converted> for Arguments {
             no_isolation: false,
             output: converted.dist,
             jobs: None,
+            cpus: None,
             keep_failed: false,
             force: false,
             no_check: false,

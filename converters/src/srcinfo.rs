@@ -251,7 +251,7 @@ fn left_out(srcinfo: &Srcinfo<'_>, has_steps: bool, findings: &mut Findings) {
     }
     let mut entries = srcinfo.base_entries().to_vec();
     for package in &srcinfo.packages {
-        entries.extend(srcinfo.own_entries(package).iter().filter(|entry| !entry.value.is_empty()));
+        entries.extend(package.entries().iter().filter(|entry| !entry.value.is_empty()));
     }
     for entry in entries {
         let why = match entry.key {

@@ -146,6 +146,7 @@ pub fn plate(
     }
     let mut notices = notices(&tree);
     let mut manifest = manifest_of(recipe, product, machine, components);
+    versions_of_libraries(&mut manifest, &mut notices);
     manifest.hooks = hooks;
     let mut idle = Vec::new();
     manifest.config = configuration(recipe, &parts, &mut idle)?;
@@ -154,6 +155,30 @@ pub fn plate(
         notices.append(&mut idle);
     }
     Ok(Plated { manifest, files, bytes, notices })
+}
+
+/// Takes out what asks for or gives a library without its version, where the files say which: `soname(libz.so)` beside a file that
+/// asks for `soname(libz.so.1)`.
+fn versions_of_libraries(manifest: &mut Manifest, notices: &mut Vec<String>) {
+    let Manifest { components, requires, provides, .. } = manifest;
+    let given: Vec<&String> = components.values().flat_map(|component| &component.provides).collect();
+    // What the package gives itself, no file of it is found to ask for.
+    let asked = components.values().flat_map(|component| &component.requires).chain(given.iter().copied()).collect();
+    let mut settle = |texts: &mut Vec<String>, found: &Vec<&String>, word: &str| {
+        texts.retain(|text| {
+            let Some(name) = text.strip_prefix("soname(").and_then(|rest| rest.strip_suffix(".so)")) else {
+                return true;
+            };
+            let begin = format!("soname({name}.so.");
+            let is_found = found.iter().any(|one| *one == text || one.starts_with(&begin));
+            if !is_found {
+                notices.push(format!("{text} {word}, and no file does"));
+            }
+            !is_found
+        });
+    };
+    settle(requires, &asked, "is to be asked for");
+    settle(provides, &given, "is to be given");
 }
 
 /// Returns the files that the recipe's globs of configuration match; one that matches nothing is worth a notice.

@@ -268,10 +268,12 @@ fn apply(
         if let Some((object, size)) = stripped.file {
             entry.node = Node::File { object, size };
         }
+        let mode = entry.mode;
         let Some(debug) = &stripped.debug else { continue };
         let path = String::from_utf8_lossy(path).into_owned();
         let debug_path = format!("{DEBUG}/{path}.debug");
-        put(&mut entries, &debug_path, Entry { mode: 0o644, ..debug.clone() });
+        // As objcopy leaves it.
+        put(&mut entries, &debug_path, Entry { mode: mode & 0o777, ..debug.clone() });
         let Some(id) = &stripped.build_id else { continue };
         let (directory, rest) = id.split_at(2);
         let link = |target: String| {

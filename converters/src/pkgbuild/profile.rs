@@ -156,9 +156,9 @@ fn said(options: &[String], name: &str) -> Option<bool> {
 
 /// What `options` themselves say, in the words of `build.options`.
 pub(crate) fn own_policies(options: &[String]) -> Vec<String> {
-    let ours = |(name, ours, _): &(&str, &str, bool)| match said(options, name)? {
-        true => Some((*ours).to_owned()),
-        false => Some(format!("!{ours}")),
+    let ours = |(name, ours, _): &(&str, &str, bool)| {
+        let on = said(options, name)?;
+        Some(if on { (*ours).to_owned() } else { format!("!{ours}") })
     };
     POLICIES.iter().filter_map(ours).collect()
 }

@@ -37,9 +37,10 @@ pub fn convert(
         beside,
     };
     let conversion = srcinfo::convert_with(&srcinfo, Some(&beyond))?;
+    let version = description.base.value("pkgver").unwrap_or_default();
     let mut findings = description.notes.clone();
     for finding in conversion.findings {
-        let line = srcinfo.lines().nth(finding.line.saturating_sub(1)).map_or(0, |entry| line_of(text, entry));
+        let line = srcinfo.lines().nth(finding.line.saturating_sub(1)).map_or(0, |entry| line_of(text, entry, version));
         findings.push(Note { line, what: finding.what });
     }
     findings.extend(steps::notes(description));
@@ -52,15 +53,21 @@ pub fn convert(
 }
 
 /// The line where an entry of the `.SRCINFO` comes from, as near as its value or its name tells.
-fn line_of(text: &str, entry: &str) -> usize {
+fn line_of(text: &str, entry: &str, version: &str) -> usize {
     let (key, value) = entry.trim().split_once('=').unwrap_or((entry, ""));
     let (key, value) = (key.trim(), value.trim());
-    let by_value = text.lines().position(|line| value.len() > 2 && line.contains(value));
+    let by_value = || text.lines().position(|line| value.len() > 2 && line.contains(value));
+    // The version seldom stands there in digits.
+    let around = || {
+        let parts: Vec<&str> = value.split(version).filter(|part| part.len() > 2).collect();
+        let is_whole = version.is_empty() || parts.is_empty();
+        text.lines().position(|line| !is_whole && parts.iter().all(|part| line.contains(part)))
+    };
     let by_key = || {
         text.lines()
             .position(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(['=', '+'])))
     };
-    by_value.or_else(by_key).map_or(0, |at| at + 1)
+    by_value().or_else(around).or_else(by_key).map_or(0, |at| at + 1)
 }
 
 /// Each attribute in which a description and a `.SRCINFO` differ, with the line of the latter.
@@ -112,4 +119,204 @@ fn attributes(srcinfo: &str) -> Attributes {
         found.entry((section.clone(), key)).or_insert_with(|| (at + 1, Vec::new())).1.push(value);
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+
+    /// Every field, with values that can be told apart.
+    const EVERYTHING: &str = r#"pkgbase=whole
+pkgname=(first second)
+pkgver=1.2
+pkgrel=3
+epoch=4
+pkgdesc="What all are"
+url="https://e.example/home"
+arch=(x86_64 aarch64)
+license=(MIT custom:odd)
+groups=(all-group)
+depends=(need-run 'need-version>=2' libneed.so libold.so=5-64)
+depends_aarch64=(need-arm)
+makedepends=(need-make)
+makedepends_x86_64=(need-here)
+checkdepends=(need-check)
+optdepends=('need-maybe: for fun')
+provides=(gives=1.2 libgive.so)
+conflicts=(hates)
+replaces=(older)
+backup=(etc/kept.conf)
+options=(!strip upx !ccache)
+install=whole.install
+changelog=ChangeLog
+noextract=(raw.zip)
+source=(https://e.example/main-$pkgver.tar.gz
+        https://e.example/main-$pkgver.tar.gz.sig
+        other.tgz::https://e.example/get?id=7
+        raw.zip::https://e.example/raw
+        local.patch
+        git+https://e.example/tagged.git#tag=v$pkgver
+        git+https://e.example/branched.git?signed#branch=devel
+        dir::git+https://e.example/pinned.git#commit=0123456789abcdef0123456789abcdef01234567
+        git+https://e.example/short.git#commit=0123456
+        git+https://e.example/plain.git
+        hg+https://e.example/mercurial
+        svn+https://e.example/subversion
+        bzr+https://e.example/bazaar
+        fossil+https://e.example/fossil)
+source_aarch64=(https://e.example/arm.tar)
+sha256sums_aarch64=(e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855)
+md5sums=(d41d8cd98f00b204e9800998ecf8427e SKIP SKIP SKIP SKIP SKIP SKIP SKIP SKIP SKIP SKIP SKIP SKIP SKIP)
+validpgpkeys=(0123456789ABCDEF0123456789ABCDEF01234567)
+_helper=value
+_later=$(command-of-nobody)
+help_me() { echo "$_helper $_later"; }
+verify() { :; }
+prepare() { help_me; cd branched && git log; }
+pkgver() { echo 2; }
+build() { make -C "$startdir"; }
+check() { make check; }
+package_first() {
+  pkgdesc="What the first is"
+  depends+=(need-first)
+  backup=(etc/first.conf)
+  make install; chown daemon "$pkgdir/x"
+}
+package_second() {
+  groups=(second-group)
+  license=(ISC)
+  url=https://e.example/second
+  arch=(any)
+  options=(strip)
+  install=second.install
+  install -o daemon x "$pkgdir/x"
+}
+"#;
+
+    fn beside(name: &str) -> Option<Vec<u8>> {
+        match name {
+            "whole.install" => Some(b"post_install() { echo installed; }\n".to_vec()),
+            "local.patch" => Some(b"patch".to_vec()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn everything_is_in_the_recipe_or_in_the_report() {
+        let options = Options::default();
+        let description = read(EVERYTHING.as_bytes(), None, &options).unwrap();
+        let converted = convert(&description, EVERYTHING, &options, &beside).unwrap();
+        let recipe = &converted.recipe;
+        let in_recipe = [
+            "name = \"whole\"",
+            "name = \"first\"",
+            "name = \"second\"",
+            "version = \"1.2\"",
+            "release = \"3\"",
+            "epoch = 4",
+            "summary = \"What all are\"",
+            "summary = \"What the first is\"",
+            "homepage = \"https://e.example/home\"",
+            "homepage = \"https://e.example/second\"",
+            "arch = [\"x86_64\", \"aarch64\"]",
+            "arch = [\"any\"]",
+            "MIT AND LicenseRef-custom-odd",
+            "license = \"ISC\"",
+            "\"all-group\"",
+            "\"second-group\"",
+            "\"need-run\"",
+            "\"need-version >= 2\"",
+            "soname(libneed.so)",
+            "soname(libold.so.5)",
+            "\"need-make\"",
+            "\"need-here\"",
+            "\"need-check\"",
+            "\"need-maybe: for fun\"",
+            "\"gives = 1.2\"",
+            "soname(libgive.so)",
+            "\"hates\"",
+            "\"older\"",
+            "\"/etc/kept.conf\"",
+            "\"/etc/first.conf\"",
+            "echo installed",
+            "\"need-first\"",
+            "main-%(version)s.tar.gz\"",
+            "checksum = \"md5:d41d8cd98f00b204e9800998ecf8427e\"",
+            "name = \"other.tgz\"",
+            "name = \"raw.zip\"",
+            "extract = false",
+            "url = \"local.patch\"",
+            "refs/tags/v1.2",
+            "refs/heads/devel",
+            "name = \"dir\"",
+            "0123456789abcdef0123456789abcdef01234567",
+            "commit = \"0123456\"",
+            "plain.git",
+            "commit = \"HEAD\"",
+            "url = \"https://e.example/arm.tar\"",
+            "arch = \"aarch64\"",
+            "_helper=value",
+            "help_me() {",
+            "prepare() {",
+            "build() {",
+            "check() {",
+            "package_first() {",
+            "package_second() {",
+        ];
+        for text in in_recipe {
+            assert!(recipe.contains(text), "{text} is not in\n{recipe}");
+        }
+        let reported = [
+            (9, "custom:odd"),
+            (12, "need-arm is left out"),
+            (21, "`upx`"),
+            (23, "ChangeLog"),
+            (25, "main-1.2.tar.gz is not verified"),
+            (25, "only checksums that prove nothing"),
+            (27, "other.tgz has no checksum"),
+            (28, "raw.zip has no checksum"),
+            (30, "refs/tags/v1.2 can move"),
+            (31, "refs/heads/devel can move"),
+            (31, "signed"),
+            (33, "0123456 is not a whole commit"),
+            (34, "HEAD can move"),
+            (35, "mercurial"),
+            (36, "subversion"),
+            (37, "bazaar"),
+            (38, "fossil"),
+            (42, "0123456789ABCDEF"),
+            (44, "`_later` is not set"),
+            (46, "verify() is left out"),
+            (47, "prepare() calls git"),
+            (48, "pkgver() is left out"),
+            (49, "build() uses $startdir"),
+            (55, "package_first() calls chown"),
+            (63, "second.install"),
+            (64, "installs with an owner"),
+        ];
+        for (line, text) in reported {
+            let found = converted.findings.iter().any(|note| note.line == line && note.what.contains(text));
+            assert!(found, "{line}: {text} is not in\n{:#?}", converted.findings);
+        }
+        assert_eq!(converted.files, ["local.patch"]);
+        // Nothing of it is a surprise: pinned, it loads.
+        assert!(!converted.findings.iter().any(|note| note.what.contains("needs a hand")), "{:#?}", converted.findings);
+    }
+
+    #[test]
+    fn keys_that_lie_beside_verify_signatures() {
+        let text = "pkgname=x\npkgver=1\npkgrel=1\narch=(any)\nsource=(https://e.example/x.tar.gz{,.sig})\nsha256sums=(SKIP SKIP)\n\
+                    validpgpkeys=(0123456789ABCDEF0123456789ABCDEF01234567)\npackage() { :; }\n";
+        let options = Options::default();
+        let description = read(text.as_bytes(), None, &options).unwrap();
+        let key = "keys/pgp/0123456789ABCDEF0123456789ABCDEF01234567.asc";
+        let beside = |name: &str| (name == key).then(|| b"key".to_vec());
+        let converted = convert(&description, text, &options, &beside).unwrap();
+        assert!(
+            converted.recipe.contains(&format!("signature = \"https://e.example/x.tar.gz.sig\"\nkeys = [\"{key}\"]"))
+        );
+        assert_eq!(converted.files, [key]);
+        assert_eq!(converted.findings.len(), 1, "{:#?}", converted.findings);
+    }
 }

@@ -53,20 +53,20 @@ pub(super) fn write(
     match beyond {
         None => NO_STEPS.iter().for_each(|line| out.line(line)),
         Some(Beyond { steps, environment, .. }) => {
-            let mut setup = steps.setup.0.clone();
-            for line in lines {
-                setup.push_str(&format!("\n{line}"));
-            }
+            let mut setup = vec![steps.setup.0.as_str()];
+            setup.extend(lines.iter().map(String::as_str));
             if !steps.setup.1.is_empty() {
-                setup.push_str(&format!("\n\n{}", steps.setup.1));
+                setup.extend(["", &steps.setup.1]);
             }
-            out.step("setup", &setup);
+            out.step("setup", &setup.join("\n"));
             for (key, text) in &steps.common {
                 out.step(key, text);
             }
             if !environment.is_empty() {
                 out.section("[build.environment]");
-                environment.iter().for_each(|(name, value)| out.text(name, value));
+                for (name, value) in environment {
+                    out.text(name, value);
+                }
             }
         }
     }
@@ -81,7 +81,9 @@ pub(super) fn write(
     ];
     if is_one && lists.iter().any(|(_, list)| !list.is_empty()) {
         out.section("[runtime]");
-        lists.iter().for_each(|(key, list)| out.list(key, list));
+        for (key, list) in lists {
+            out.list(key, list);
+        }
     }
     backup(out, srcinfo);
 }
@@ -115,7 +117,7 @@ pub(super) fn write_output(
     findings: &mut Findings,
 ) {
     let entries = &srcinfo.entries_of(package)[..];
-    let says = |key: &'static str| values(srcinfo.own_entries(package), key).next().is_some();
+    let says = |key: &'static str| values(package.entries(), key).next().is_some();
     out.section("[[outputs]]");
     let name = package.name.to_lowercase();
     if name != package.name {

@@ -260,8 +260,8 @@ impl<'t> Sources<'_, 't> {
         }
         let name = item.called();
         let end = name.rfind('.').map_or("", |at| &name[at..]);
-        let is_tar = ends_with_any(name, &ARCHIVES) && !name.ends_with(".zip");
-        let may_be = is_tar || [".zip", ".jar", ".whl", ".xpi", ".apk", ".crate", ".gem", ".crx"].contains(&end);
+        let may_be =
+            ends_with_any(name, &ARCHIVES) || [".jar", ".whl", ".xpi", ".apk", ".crate", ".gem", ".crx"].contains(&end);
         may_be && beyond.steps.mention(end)
     }
 
@@ -354,7 +354,7 @@ impl<'t> Sources<'_, 't> {
             }
             None => "HEAD".to_owned(),
         };
-        self.out.raw("commit", &quoted_url(&reference, self.version));
+        self.out.text("commit", &reference);
         self.out.mark_unpinned();
         if is_main && let Some(tag) = reference.strip_prefix("refs/tags/") {
             self.out.raw("tag", &quoted_url(tag, self.version));

@@ -65,6 +65,13 @@ pub(super) struct Srcinfo<'t> {
     pub(super) packages: Vec<Part<'t>>,
 }
 
+impl<'t> Part<'t> {
+    /// Returns what it says itself; an empty value takes away what the base says.
+    pub(super) fn entries(&self) -> &[Entry<'t>] {
+        &self.entries
+    }
+}
+
 impl<'t> Srcinfo<'t> {
     /// Reads a text.
     pub(super) fn parse(text: &'t str) -> Result<Self, SrcinfoError> {
@@ -106,11 +113,6 @@ impl<'t> Srcinfo<'t> {
     /// Returns what the base says.
     pub(super) fn base_entries(&self) -> &[Entry<'t>] {
         &self.base.entries
-    }
-
-    /// Returns what a package says itself; an empty value takes away what the base says.
-    pub(super) fn own_entries<'s>(&self, package: &'s Part<'t>) -> &'s [Entry<'t>] {
-        &package.entries
     }
 
     /// Returns what holds for one package: its own entries, and those of the base under other keys.
