@@ -38,6 +38,7 @@ use crate::workspace::{Workspace, WorkspaceError};
 
 /// How a cook is done. Nothing here changes what comes out, but `with_check` and `level`.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// Where the package file goes; it is made when missing.
     pub output: PathBuf,
