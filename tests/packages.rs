@@ -113,6 +113,13 @@ fn a_policy_asks_for_signatures() {
         fs::write(&package, &signed).unwrap();
 
         trust(&["policy", "2"]).success();
+        let keys = trust(&["list", "--json"]).success().json()["keys"].as_array().unwrap().len();
+        trust(&["policy", &format!("2-of-{}", keys + 1)]).exits(2).says(&["speaks of"]);
+        for nonsense in ["2-of-", "-of-2", "signed-of-2", "0-of-2", "2-of-x"] {
+            trust(&["policy", nonsense]).exits(2);
+        }
+        trust(&["policy", &format!("2-of-{keys}")]).success();
+        trust(&["policy"]).success().prints(&[&format!("2-of-{keys}")]);
         install().exits(8).says(&["by 1 of the trusted keys and must be by 2"]);
         trust(&["add", "second", "second.pub"]).success();
         install().success();

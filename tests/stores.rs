@@ -1,8 +1,11 @@
 // tests/stores.rs
 //! Stores as a whole through the command line: troves that travel between them as one file.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+
 use crate::support::recipe::one_file;
-use crate::support::{TestEnv, each_identity};
+use crate::support::{Run, TestEnv, each_identity, is_root, note, program};
 
 /// Cooks two packages that share a content.
 fn two(env: &TestEnv) {
@@ -113,4 +116,53 @@ fn a_bundle_and_a_cook_work_beside_one_another() {
     env.conary(["store", "verify", "--store", place]).success();
     env.conary(["store", "import", "both.bundle", "--store", place]).success().prints(&["one=1.0-1", "two=1.0-1"]);
     env.root_command(["install", "one", "two", "three", "--from", place, "--yes"]).success();
+}
+
+/// A command of root, in a world of an ordinary user.
+fn as_root(env: &TestEnv, arguments: &[&str]) -> Run {
+    let mut command = Command::new(program());
+    command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").current_dir("/");
+    env.run(command)
+}
+
+#[test]
+fn root_believes_no_object_that_another_user_could_have_written() {
+    if !is_root() {
+        note("what root makes of another user's store is tried as root");
+        return;
+    }
+    let env = TestEnv::ordinary();
+    two(&env);
+    let (theirs, root) = (env.store(), env.root());
+    let (theirs, root) = (theirs.to_str().unwrap(), root.to_str().unwrap());
+    // The owner of the store writes other bytes of the same length into an object, and puts mode and time right again.
+    let good = b"the same in both\n";
+    let shards = std::fs::read_dir(env.store().join("objects")).unwrap();
+    let mut files = shards.flat_map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap());
+    let file = files.find_map(|file| Some(file.unwrap().path()).filter(|path| std::fs::read(path).unwrap() == good));
+    let file = file.unwrap();
+    let write = |bytes: &[u8]| {
+        let time = file.metadata().unwrap().modified().unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    };
+    write(b"all are DIFFERENT");
+    let install = ["install", "one", "--from", theirs, "--root", root, "--yes"];
+    as_root(&env, &install).exits(7);
+    assert!(!env.root().join("usr/share/one").exists());
+    // Whole again, it comes in, and none of its files is one that the other user can still write to.
+    write(good);
+    as_root(&env, &install).success();
+    let installed = env.root().join("usr/share/one");
+    assert_eq!(std::fs::read(&installed).unwrap(), good);
+    assert_eq!(installed.metadata().unwrap().uid(), 0);
+    write(b"all are DIFFERENT");
+    assert_eq!(std::fs::read(&installed).unwrap(), good);
+    // Neither may write to the other's store: root to theirs, nor they to root's. Reading is free.
+    as_root(&env, &["gc", "--store", theirs]).exits(11).says(&["belongs to user"]);
+    let own = env.root().join("var/lib/conary");
+    let own = own.to_str().unwrap();
+    env.conary(["gc", "--store", own]).exits(11).says(&["belongs to user 0"]);
+    env.conary(["store", "list", "--store", own]).success().prints(&["one=1.0-1"]);
+    env.conary(["install", "two", "--from", theirs, "--root", root, "--yes"]).exits(11);
 }

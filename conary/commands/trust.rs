@@ -28,6 +28,7 @@ A signature by a trusted key that is not valid is refused under every policy.
 Examples:
   conary trust add builder builder.pub --root /srv/root
   conary trust policy signed --root /srv/root
+  conary trust policy 2-of-3 --root /srv/root
   conary trust list --root /srv/root
   conary trust remove builder --root /srv/root";
 
@@ -82,7 +83,7 @@ enum Action {
     /// Print the policy, or set it
     #[command(after_long_help = EXAMPLES)]
     Policy {
-        /// `unsigned`, `signed`, or how many trusted keys must have signed
+        /// `unsigned`, `signed`, or K-of-N: how many of the N trusted keys must have signed
         #[arg(value_name = "POLICY")]
         policy: Option<String>,
         #[command(flatten)]
@@ -119,7 +120,8 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
             Ok(Code::Success)
         }
         Action::Policy { policy: None, whose } => {
-            context.ui.line(&whose.read(context)?.policy()?.to_string())?;
+            let store = whose.read(context)?;
+            context.ui.line(&shown(store.policy()?, store.trusted_keys()?.len()))?;
             Ok(Code::Success)
         }
         Action::Policy { policy: Some(text), whose } => set_policy(text, whose, context),
@@ -148,7 +150,7 @@ fn list(whose: &Whose, as_json: bool, context: &Context<'_>) -> Outcome {
     let keys = store.trusted_keys()?;
     if as_json {
         let rows: Vec<Value> = keys.iter().map(|row| json!({ "name": row.name, "key": row.key.to_string() })).collect();
-        context.ui.json(&json!({ "policy": store.policy()?.to_string(), "keys": rows }))?;
+        context.ui.json(&json!({ "policy": shown(store.policy()?, rows.len()), "keys": rows }))?;
     } else {
         let rows: Vec<_> = keys.into_iter().map(|row| vec![row.name, row.key.to_string()]).collect();
         context.ui.lines(&text::table(&rows))?;
@@ -157,16 +159,34 @@ fn list(whose: &Whose, as_json: bool, context: &Context<'_>) -> Outcome {
 }
 
 fn set_policy(text: &str, whose: &Whose, context: &Context<'_>) -> Outcome {
-    let Some(policy) = Policy::parse(text) else {
+    let (number, of) = match text.split_once("-of-") {
+        Some((number, of)) => (number, Some(of)),
+        None => (text, None),
+    };
+    let named = of.is_none_or(|of| of.parse::<usize>().is_ok() && number.parse::<u32>().is_ok());
+    let Some(policy) = Policy::parse(number).filter(|_| named) else {
         return Err(Failure::new(Code::Usage, format!("`{text}` is no policy"))
-            .hint("say `unsigned`, `signed` or a number of keys from 1 to 64"));
+            .hint("say `unsigned`, `signed`, `K-of-N`, or a number of keys from 1 to 64"));
     };
     let store = whose.open(context)?;
     let keys = store.trusted_keys()?.len();
+    if let Some(of) = of.filter(|of| of.parse() != Ok(keys)) {
+        let count = text::count(keys as u64, "key is", "keys are");
+        return Err(Failure::new(Code::Usage, format!("`{text}` speaks of {of} keys, and {count} trusted"))
+            .hint("see `conary trust list`; `conary trust add` and `remove` come first"));
+    }
     if keys < policy.signatures as usize {
         context.ui.warning(&format!("only {keys} keys are trusted, so nothing can be installed under this policy"));
     }
     store.set_policy(policy)?;
-    context.ui.story("Policy", &policy.to_string());
+    context.ui.story("Policy", &shown(policy, keys));
     Ok(Code::Success)
+}
+
+/// A policy as people write it: how many of the keys that are trusted now.
+fn shown(policy: Policy, keys: usize) -> String {
+    match policy.signatures {
+        0 | 1 => policy.to_string(),
+        number => format!("{number}-of-{keys}"),
+    }
 }
