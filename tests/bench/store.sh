@@ -6,7 +6,7 @@
 #   tests/bench/store.sh [import|checkout|packages|million|verify|sizes]...      all of them without a name
 #
 # Builds `store/examples/store.rs` unless $STORE names the program; `million` and `sizes` want a release build ($CONARY, default
-# target/release/conary). The tree has about 9,500 entries with 420 MB, picked from /usr, or is
+# target/release/conary). The tree has about 9,500 entries, at most 420 MB, picked from /usr, or is
 # $TREE. `nix-store` (Debian package nix-bin) and `ostree` are compared where they are installed. Everything is written below one
 # temporary directory on the file system of $TMPDIR. Import: Conary syncs what it does, and behind `cp -a` and `nix-store --add` comes
 # `sync -f`; `ostree commit` syncs by itself. Nobody syncs a checkout, or a package that is written. `sizes` takes a directory of
@@ -107,7 +107,7 @@ packages() {
   for threads in 2 1; do
     say "read, $threads threads: A = into an empty store, verified and synced; B = tar -I zstd -x, then sync -f"
     "$pairs" -n "$count" --prepare-a "$aside $work/into; sync" --prepare-b "$aside $work/plain; mkdir $work/plain; sync" \
-      "RAYON_NUM_THREADS=$threads $STORE import $work/into $work/p.ccs" \
+      "env RAYON_NUM_THREADS=$threads $STORE import $work/into $work/p.ccs" \
       "tar -C $work/plain -I zstd -xf $work/p.tar.zst && sync -f $work/plain"
   done
 }

@@ -35,10 +35,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from disk import Disk, alone  # noqa: E402
 
 MEBIBYTE = 1 << 20
-# Size, how it is made, the smallest piece that a cut leaves whole: btrfs relies on blocks of 4 KiB.
+# Size, how it is made, the disk's sector: the smallest piece that a cut leaves whole. xfs and btrfs keep a checksum of each block of
+# 4 KiB, and give the file system up where recovery finds one of which a part was written.
 FILE_SYSTEMS = {
     "ext4": (96 * MEBIBYTE, ["mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=0"], 512),
-    "xfs": (320 * MEBIBYTE, ["mkfs.xfs", "-q", "-f", "-K"], 512),
+    "xfs": (320 * MEBIBYTE, ["mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096"], 4096),
     "btrfs": (256 * MEBIBYTE, ["mkfs.btrfs", "-q", "-f", "-K"], 4096),
 }
 
