@@ -2,7 +2,7 @@
 //! Packages that Conary cooks from a PKGBUILD, compared with those that the real makepkg builds from the same file: every path with its kind,
 //! mode, owner, link and content.
 //!
-//! makepkg refuses to be root; both run as the same ordinary user. Times are the same by SOURCE_DATE_EPOCH, and flags by profile.
+//! makepkg refuses to be root; both run as the same ordinary user. Times are the same by `SOURCE_DATE_EPOCH`, and flags by profile.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -182,7 +182,15 @@ fn assert_same(name: &str, theirs: &Listing, ours: &Listing) {
     for path in theirs.keys().chain(ours.keys()).collect::<std::collections::BTreeSet<_>>() {
         let (left, right) = (theirs.get(path), ours.get(path));
         if left != right {
-            differences.push_str(&format!("{path}\n  makepkg {left:?}\n  conary  {right:?}\n"));
+            differences.extend([
+                "",
+                path,
+                "\n  makepkg ",
+                &format!("{left:?}"),
+                "\n  conary  ",
+                &format!("{right:?}"),
+                "\n",
+            ]);
         }
     }
     assert!(differences.is_empty(), "{name} differs:\n{differences}");
@@ -340,7 +348,7 @@ fn a_repository_at_a_tag() {
     if !has_makepkg() {
         return;
     }
-    let script = r##"
+    let script = r#"
 git() { GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null command git -c user.name=t -c user.email=t@example.org -c init.defaultBranch=main "$@"; }
 mkdir ../upstream; cd ../upstream
 git init -q .
@@ -369,7 +377,7 @@ package() {
   cp -P tool/link "$pkgdir/usr/bin/other"
 }
 EOF
-"##;
+"#;
     let env = TestEnv::ordinary();
     compare(&env, &Case { script, packages: &["tool-git"], ..DEBIAN });
     // Without a pin it is refused, and says what to do.
@@ -382,7 +390,7 @@ fn patches_scripts_backups_and_names_of_sources() {
     if !has_makepkg() {
         return;
     }
-    let script = r##"
+    let script = r#"
 mkdir -p app-5/etc; echo 'level = 1' > app-5/etc/app.conf; printf '#!/bin/sh\necho app\n' > app-5/app.sh
 tar -cJf app-5.tar.xz app-5; rm -r app-5
 mkdir z; echo zipped > z/inside; (cd z; python3 -m zipfile -c ../data.zip inside); rm -r z
@@ -431,7 +439,7 @@ package() {
   chmod 4755 "$pkgdir/usr/bin/app"
 }
 EOF
-"##;
+"#;
     let env = TestEnv::ordinary();
     let (theirs, _) = built(&env, &Case { script, packages: &["app"], ..DEBIAN });
     let ours = cooked(&env, &Case { script, packages: &["app"], ..DEBIAN });
@@ -460,7 +468,7 @@ fn options_are_followed() {
     }
     let script = |options: &str| {
         format!(
-            r##"
+            r#"
 printf 'int one(void) {{ return 1; }}\n' > one.c
 printf 'int one(void);\nint main(void) {{ return one() - 1; }}\n' > main.c
 cat > PKGBUILD <<'EOF'
@@ -507,7 +515,7 @@ package() {{
   echo x > "$pkgdir/usr/share/opt/full/x"
 }}
 EOF
-"##
+"#
         )
     };
     let cases = [
@@ -544,7 +552,7 @@ fn the_flags_of_arch_and_debug_packages() {
     if !has_makepkg() {
         return;
     }
-    let script = r##"
+    let script = r#"
 mkdir -p sum-0.9/lib; printf 'int sum(int a, int b) { return a + b; }\n' > sum-0.9/lib/sum.c
 printf '#include <stdio.h>\nint sum(int, int);\nint main(int argc, char **argv) { (void)argv; printf("%%d %%s\\n", sum(argc, 2), __FILE__); return 0; }\n' > sum-0.9/main.c
 tar -cf sum-0.9.tar sum-0.9; rm -r sum-0.9
@@ -569,7 +577,7 @@ package() {
   install -Dm644 flags -t "$pkgdir/usr/share/sum"
 }
 EOF
-"##;
+"#;
     let env = TestEnv::ordinary();
     let case = Case { script, profile: "arch", config: ARCH, packages: &["sum"] };
     let (theirs, _) = built(&env, &case);
@@ -599,7 +607,7 @@ fn a_python_module_and_plain_data() {
         skip("no setuptools for /usr/bin/python3");
         return;
     }
-    let module = r##"
+    let module = r#"
 mkdir -p mod-1.0/mod; echo 'WORD = "word"' > mod-1.0/mod/__init__.py; printf 'from mod import WORD\n\n\ndef main():\n    print(WORD)\n' > mod-1.0/mod/cli.py
 cat > mod-1.0/setup.py <<'EOF'
 from setuptools import setup
@@ -621,8 +629,8 @@ build() { cd "$_name-$pkgver"; /usr/bin/python3 setup.py -q build; }
 check() { cd "$_name-$pkgver/build/lib"; PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'import mod.cli; mod.cli.main()' | grep -q word; }
 package() { cd "$_name-$pkgver"; /usr/bin/python3 setup.py -q install --root="$pkgdir" --optimize=1 --skip-build; }
 EOF
-"##;
-    let data = r##"
+"#;
+    let data = r#"
 mkdir fonts; for name in one two three; do echo "$name" > fonts/$name.ttf; done; echo no > fonts/skip.txt
 bsdtar --format zip -cf fonts.zip fonts; rm -r fonts
 for arch in x86_64 aarch64; do echo "$arch" > table.$arch; done
@@ -656,7 +664,7 @@ package() {
   chmod 600 "$pkgdir/usr/share/table"
 }
 EOF
-"##;
+"#;
     std::thread::scope(|scope| {
         scope.spawn(|| compare(&TestEnv::ordinary(), &Case { script: module, packages: &["python-mod"], ..DEBIAN }));
         scope.spawn(|| compare(&TestEnv::ordinary(), &Case { script: data, packages: &["ttf-plain"], ..DEBIAN }));
