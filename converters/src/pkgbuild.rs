@@ -2,19 +2,18 @@
 //! Reads a PKGBUILD as makepkg does, without running it, and turns it into a recipe.
 //!
 //! ```text
-//! text ─ decode ─► shell::Evaluator ─► variables and functions
-//!                                        │ sections   makepkg's rules for what a package overrides
-//!                                        ▼
-//!                                   Description ─► srcinfo text
-//!                                        │ recipe     steps with the bodies as written
-//!                                        ▼
-//!                                   recipe.toml, files beside it, findings
+//! text ─► shell::Evaluator ─► variables and functions
+//!                               │ sections   makepkg's rules for what a package overrides
+//!                               ▼
+//!                          Description ─► srcinfo text
+//!                               │ recipe     steps with the bodies as written
+//!                               ▼
+//!                          recipe.toml, files beside it, findings
 //! ```
 //!
 //! What cannot be known without running something is [`ReadError::Needs`], with its line; [`sandboxed`] then asks a real bash in the
 //! sandbox. Specified in docs/design/convert.md.
 
-mod decode;
 mod profile;
 mod recipe;
 pub mod sandboxed;
@@ -24,7 +23,7 @@ mod steps;
 
 use std::path::Path;
 
-use crate::shell::{Budget, Evaluator, Need, Stop, SyntaxError, Value};
+use crate::shell::{Budget, Evaluator, Need, Stop, SyntaxError, Value, text_of};
 pub use profile::{PROFILES, Profile};
 pub(crate) use profile::{is_followed, own_policies};
 pub use recipe::{Converted, convert, differences};
@@ -210,7 +209,7 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
         let line = bytes[..at].split(|byte| *byte == b'\n').count();
         return Err(ReadError::CarriageReturn { line });
     }
-    let text = decode::text_of(bytes);
+    let text = text_of(bytes);
     let names = || names_in(beside);
     let mut shell = Evaluator::new(options.budget.clone(), &names);
     shell.set("CARCH", Value::Scalar(options.carch.clone()));
@@ -237,9 +236,9 @@ fn from_state(text: &[u8], state: &[u8], options: &Options) -> Result<Descriptio
         let work = || {
             let names = || Some(Vec::new());
             let mut shell = Evaluator::new(options.budget.clone(), &names);
-            shell.run(&decode::text_of(state), 1)?;
+            shell.run(&text_of(state), 1)?;
             let mut description = sections::describe(&mut shell, Vec::new())?;
-            if let Ok(script) = crate::shell::parse(&decode::text_of(text), 1) {
+            if let Ok(script) = crate::shell::parse(&text_of(text), 1) {
                 for function in script.functions() {
                     let found = description.functions.iter_mut().find(|written| written.name == function.name);
                     if let Some(written) = found {

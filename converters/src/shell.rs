@@ -11,6 +11,7 @@ mod arithmetic;
 mod assoc;
 mod braces;
 mod builtins;
+mod bytes;
 mod conditions;
 mod evaluate;
 mod expand;
@@ -30,6 +31,7 @@ mod syntax;
 mod variables;
 mod words;
 
+pub use bytes::{bytes_of, text_of};
 pub use evaluate::{Budget, Evaluator, Need, Stop};
 pub use parse::{SyntaxError, parse};
 pub use print::function as print_function;

@@ -6,8 +6,8 @@
 //! value. So a condition around it does not count, and a variable that the function set before is not there.
 
 use super::schema::{ARRAYS, BY_ARCHITECTURE, PACKAGE_ARRAYS, PACKAGE_SCALARS, SCALARS, SUMS, is_array};
-use super::{Description, Note, ReadError, Section, Written, decode};
-use crate::shell::{Evaluator, Stop, Value, print_function};
+use super::{Description, Note, ReadError, Section, Written};
+use crate::shell::{Evaluator, Stop, Value, bytes_of, print_function};
 
 /// Where an attribute's value is collected, as in makepkg.
 const OUTPUT: &str = "outvalue";
@@ -272,6 +272,6 @@ impl Description {
             let _ = writeln!(out, "\npkgname = {}", package.name);
             write(package, &mut out);
         }
-        decode::bytes_of(&out)
+        bytes_of(&out)
     }
 }

@@ -45,6 +45,12 @@ impl Evaluator<'_> {
         self.deeper(|shell| shell.evaluate(&expanded))
     }
 
+    /// The value of an expression in which nothing is expanded before.
+    pub(super) fn plain_arithmetic(&mut self, text: &str) -> Result<i64, Stop> {
+        self.budget.step()?;
+        self.deeper(|shell| shell.evaluate(text))
+    }
+
     fn evaluate(&mut self, text: &str) -> Result<i64, Stop> {
         let mut reader = Reader { text, at: 0, depth: 0 };
         reader.blanks();
@@ -214,7 +220,11 @@ impl Evaluator<'_> {
         if let Some(value) = number(text.trim()) {
             return Ok(value);
         }
-        self.deeper(|shell| shell.evaluate(&text))
+        match self.deeper(|shell| shell.evaluate(&text)) {
+            // A variable that names itself is an error in bash too.
+            Err(Stop::Budget(need)) if self.budget.steps > 0 => Err(Stop::Run(need)),
+            other => other,
+        }
     }
 
     fn store(&mut self, place: &Place, value: i64) -> Result<(), Stop> {

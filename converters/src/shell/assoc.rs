@@ -37,8 +37,9 @@ impl Assoc {
     }
 }
 
-/// FNV-1, as in bash's hashlib.
+/// FNV-1, as in bash's hashlib, where a byte has a sign.
 fn bucket(key: &str) -> u32 {
-    let hash = key.bytes().fold(2_166_136_261_u32, |hash, byte| hash.wrapping_mul(16_777_619) ^ u32::from(byte));
+    let signed = |byte: u8| i32::from(byte.cast_signed()).cast_unsigned();
+    let hash = key.bytes().fold(2_166_136_261_u32, |hash, byte| hash.wrapping_mul(16_777_619) ^ signed(byte));
     hash & (BUCKETS - 1)
 }

@@ -69,17 +69,18 @@ fn find_open(text: &str, from: usize) -> Option<usize> {
     None
 }
 
-/// The brace that closes the one at `open`, and the commas between them.
+/// The brace that closes the one at `open`, and the commas between them. One with neither a comma nor two dots before it closes nothing.
 fn find_close(text: &str, open: usize) -> Option<(usize, Vec<usize>)> {
     let mut parser = Parser::new(text, 1);
     parser.at = open + 1;
-    let (mut depth, mut commas) = (0_usize, Vec::new());
+    let (mut depth, mut commas, mut dots) = (0_usize, Vec::new(), false);
     while parser.at < text.len() {
         match parser.peek() {
             Some(b'{') => depth += 1,
-            Some(b'}') if depth == 0 => return Some((parser.at, commas)),
-            Some(b'}') => depth -= 1,
+            Some(b'}') if depth == 0 && (dots || !commas.is_empty()) => return Some((parser.at, commas)),
+            Some(b'}') => depth = depth.saturating_sub(1),
             Some(b',') if depth == 0 => commas.push(parser.at),
+            Some(b'.') if depth == 0 => dots |= parser.byte(1) == Some(b'.'),
             _ => {
                 parser.skip_one(false).ok()?;
                 continue;

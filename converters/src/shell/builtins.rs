@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::evaluate::{Evaluator, Stop, Substituted};
-use super::parameters::attributes;
 use super::quoting::{Escapes, single, unescape};
 use super::state::{Value, Variable};
 use super::syntax::Word;
@@ -118,14 +117,11 @@ impl Evaluator<'_> {
             "let" => {
                 let mut value = 0;
                 for argument in arguments {
-                    value = self.arithmetic(argument)?;
+                    value = self.plain_arithmetic(argument)?;
                 }
                 Some(i32::from(value == 0))
             }
-            "unset" => {
-                self.unset_names(arguments)?;
-                Some(0)
-            }
+            "unset" => Some(self.unset_names(arguments)?),
             "shift" => {
                 let count = arguments.first().map_or(Ok(1), |count| count.parse::<usize>());
                 let known = self.positionals().map_err(Self::must_run)?;
@@ -219,20 +215,26 @@ impl Evaluator<'_> {
         self.print(&text)
     }
 
-    fn unset_names(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let mut functions = false;
+    fn unset_names(&mut self, arguments: &[String]) -> Result<i32, Stop> {
+        let mut status = 0;
+        let (mut functions, mut references) = (false, false);
         for argument in arguments {
             match argument.as_str() {
                 "-f" => functions = true,
                 "-v" => functions = false,
-                "-n" => {}
+                "-n" => references = true,
+                name if references => {
+                    self.variables.remove(name);
+                }
                 name if functions => {
                     self.functions.remove(name);
                 }
                 name => {
                     if let Some((array, subscript)) = name.split_once('[') {
                         let subscript = subscript.trim_end_matches(']').to_owned();
-                        self.unset_element(array, &subscript)?;
+                        if !self.unset_element(array, &subscript)? {
+                            status = 1;
+                        }
                     } else {
                         let name = self.resolve(name);
                         if self.variables.contains_key(&name) {
@@ -245,23 +247,25 @@ impl Evaluator<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(status)
     }
 
-    fn unset_element(&mut self, array: &str, subscript: &str) -> Result<(), Stop> {
+    /// Removes an element; says whether its subscript is one.
+    fn unset_element(&mut self, array: &str, subscript: &str) -> Result<bool, Stop> {
         let array = self.resolve(array);
         let value = match self.lookup(&array).map_err(Self::must_run)? {
             Some(variable) => variable.value.clone(),
-            None => return Ok(()),
+            None => return Ok(true),
         };
         match value {
             _ if subscript == "@" || subscript == "*" => {
                 self.variables.remove(&array);
             }
             Value::Indexed(mut elements) => {
-                let mut index = self.arithmetic(subscript)?;
+                let index = self.arithmetic(subscript)?;
+                let index = self.element_index(&array, index);
                 if index < 0 {
-                    index += elements.keys().next_back().map_or(0, |last| last + 1);
+                    return Ok(false);
                 }
                 elements.remove(&index);
                 self.put(&array, Value::Indexed(elements));
@@ -274,9 +278,10 @@ impl Evaluator<'_> {
             Value::Scalar(_) if self.arithmetic(subscript)? == 0 => {
                 self.variables.remove(&array);
             }
+            Value::Scalar(_) => return Ok(false),
             _ => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     fn set_positional(&mut self, arguments: &[String]) -> Result<(), Stop> {
@@ -370,30 +375,57 @@ impl Evaluator<'_> {
         self.substituted = Substituted::No;
         for word in rest {
             if assignment(&word.text).is_some() {
-                expanded.push(word.clone());
+                if word.elements.is_some() {
+                    expanded.push(word.clone());
+                    continue;
+                }
+                let parts = super::braces::expand(&word.text, &mut self.budget)?;
+                if let [text] = &parts[..] {
+                    expanded.push(Word { text: text.clone(), ..word.clone() });
+                } else {
+                    // Where braces were expanded, it is a word like any other.
+                    for text in parts {
+                        self.declared_words(&Word { text, ..word.clone() }, &mut expanded)?;
+                    }
+                }
                 continue;
             }
-            for text in self.fields(&word.text).map_err(Self::must_run)? {
-                let mut single = word.clone();
-                // What an expansion gave is not expanded again.
-                single.text = match assignment(&text) {
-                    Some(found) if found.subscript.is_none() => {
-                        let length = text.len() - found.value.len();
-                        format!("{}{}", &text[..length], quoted(found.value))
-                    }
-                    _ => text,
-                };
-                expanded.push(single);
+            self.declared_words(word, &mut expanded)?;
+        }
+        // Arrays get their values first; all texts are expanded before one of them is assigned.
+        let mut prepared = Vec::with_capacity(expanded.len());
+        for word in expanded {
+            if word.elements.is_some() {
+                self.declare(name, &flags, &off, &word, None)?;
+            } else {
+                let value = self.prepared(&word)?;
+                prepared.push((word, value));
             }
         }
-        for word in &expanded {
-            self.declare(name, &flags, &off, word)?;
+        for (word, value) in prepared {
+            self.declare(name, &flags, &off, &word, value)?;
         }
         self.status = Some(0);
         Ok(())
     }
 
-    fn declare(&mut self, builtin: &str, flags: &str, off: &str, word: &Word) -> Result<(), Stop> {
+    /// The assignments that a word becomes which is none as it is written.
+    fn declared_words(&mut self, word: &Word, expanded: &mut Vec<Word>) -> Result<(), Stop> {
+        for text in self.fields(&word.text).map_err(Self::must_run)? {
+            // What an expansion gave is not expanded again.
+            let text = match assignment(&text) {
+                Some(found) if found.subscript.is_none() => {
+                    let length = text.len() - found.value.len();
+                    format!("{}{}", &text[..length], quoted(found.value))
+                }
+                _ => text,
+            };
+            expanded.push(Word { text, ..word.clone() });
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, builtin: &str, flags: &str, off: &str, word: &Word, value: Option<Word>) -> Result<(), Stop> {
         let found = assignment(&word.text);
         let name = match &found {
             Some(found) => found.name.to_owned(),
@@ -408,7 +440,7 @@ impl Evaluator<'_> {
             return Ok(());
         }
         // The value is expanded before the new variable hides the old one.
-        let prepared = self.prepared(word)?;
+        let prepared = if word.elements.is_some() { self.prepared(word)? } else { value };
         if local && let Some(frame) = self.frames.last_mut() {
             let old = self.variables.get(&name).cloned();
             if !frame.saved.iter().any(|(saved, _)| *saved == name) {
@@ -517,7 +549,7 @@ impl Evaluator<'_> {
                         status = 1;
                     }
                     Some(Variable { value: Value::Scalar(text), .. }) if self.output.is_some() => {
-                        let flags = self.variables.get(name).map(attributes).unwrap_or_default();
+                        let flags = self.variables.get(name).map(Variable::attributes).unwrap_or_default();
                         let flags = if flags.is_empty() { "-".to_owned() } else { flags };
                         let quoted = if text.chars().any(char::is_control) {
                             single(text)

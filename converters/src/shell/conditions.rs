@@ -67,8 +67,7 @@ impl Evaluator<'_> {
                         out.push(c);
                     }
                 }
-                super::fields::Bit::Bare(text) | super::fields::Bit::Open(text) => out.push_str(&text),
-                super::fields::Bit::Border => out.push(' '),
+                bit => out.push_str(bit.text()),
             }
         }
         Ok(out)

@@ -417,7 +417,9 @@ impl<'n> Evaluator<'n> {
         let line = self.line;
         let script = parse(text, line)?;
         let result = self.captured(|shell| {
-            shell.status = Some(0);
+            if script.statements.is_empty() {
+                shell.status = Some(0);
+            }
             shell.list(&script.statements)
         });
         self.line = line;
@@ -469,8 +471,11 @@ impl<'n> Evaluator<'n> {
                 if shell.known_status()? == 0 {
                     return shell.list(body);
                 }
+                if let Some(list) = otherwise {
+                    return shell.list(list);
+                }
                 shell.status = Some(0);
-                otherwise.as_ref().map_or(Ok(()), |list| shell.list(list))
+                Ok(())
             }),
             Kind::While { until, condition, body } => self.while_loop(*until, condition, body),
             Kind::For { select: true, .. } => Err(Stop::Run(self.need("`select` asks somebody"))),
@@ -555,8 +560,10 @@ impl<'n> Evaluator<'n> {
             Some(words) => self.fields_of(words).map_err(Self::must_run)?,
             None => self.positionals().map_err(Self::must_run)?,
         };
+        if values.is_empty() {
+            self.status = Some(0);
+        }
         self.in_loop(|shell| {
-            shell.status = Some(0);
             for value in values {
                 shell.assign_scalar(name, value)?;
                 if !shell.round(body)? {
@@ -587,8 +594,7 @@ impl<'n> Evaluator<'n> {
     fn case(&mut self, word: &Word, arms: &[super::syntax::Arm]) -> Result<(), Stop> {
         let text = self.string(&word.text).map_err(Self::must_run)?;
         let chars: Vec<char> = text.chars().collect();
-        self.status = Some(0);
-        let mut falls = false;
+        let (mut falls, mut ran) = (false, false);
         for arm in arms {
             let mut taken = falls;
             for pattern in &arm.patterns {
@@ -601,12 +607,16 @@ impl<'n> Evaluator<'n> {
             if !taken {
                 continue;
             }
+            ran |= !arm.body.is_empty();
             self.deeper(|shell| shell.list(&arm.body))?;
             match arm.end {
-                ArmEnd::Break => return Ok(()),
+                ArmEnd::Break => break,
                 ArmEnd::Fall => falls = true,
                 ArmEnd::Test => falls = false,
             }
+        }
+        if !ran {
+            self.status = Some(0);
         }
         Ok(())
     }

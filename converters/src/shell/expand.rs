@@ -144,11 +144,7 @@ impl Evaluator<'_> {
                     literal(&text[from..start], out);
                     parser.skip_one(false)?;
                     let inner = &text[start + 1..parser.at - 1];
-                    if inner.is_empty() {
-                        out.push(Bit::Quoted(String::new()));
-                    } else {
-                        self.bits(inner, Mode::Double, out)?;
-                    }
+                    self.double(inner, out)?;
                     from = parser.at;
                 }
                 b'`' => {
@@ -175,6 +171,20 @@ impl Evaluator<'_> {
             }
         }
         literal(&text[from..], out);
+        Ok(())
+    }
+
+    /// The inside of double quotes: one word even if it is empty, unless it is so because a list in it is.
+    fn double(&mut self, inner: &str, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        let start = out.len();
+        self.bits(inner, Mode::Double, out)?;
+        let empty =
+            out[start..].iter().all(|bit| matches!(bit, Bit::Nothing | Bit::Quoted(_)) && bit.text().is_empty());
+        if empty && out[start..].contains(&Bit::Nothing) {
+            out.truncate(start);
+        } else if out.len() == start {
+            out.push(Bit::Quoted(String::new()));
+        }
         Ok(())
     }
 
@@ -205,7 +215,7 @@ impl Evaluator<'_> {
             Some(b'"') => {
                 parser.at += 1;
                 parser.skip_one(false)?;
-                self.bits(&text[start + 2..parser.at - 1], Mode::Double, out)?;
+                self.double(&text[start + 2..parser.at - 1], out)?;
             }
             Some(b'(') => {
                 parser.skip_dollar(quoted)?;

@@ -13,20 +13,27 @@ pub(crate) enum Bit {
     Bare(String),
     /// The result of an expansion without quotes: split, and a pattern.
     Open(String),
-    /// A border between the elements of an array.
-    Border,
+    /// A border between the elements of a list, with what joins them where nothing is split.
+    Border(String),
+    /// A list without elements, in quotes.
+    Nothing,
+    /// An empty text that is a word of its own even beside such a list.
+    Solid,
+}
+
+impl Bit {
+    /// Its text, if it has one.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Quoted(text) | Self::Bare(text) | Self::Open(text) | Self::Border(text) => text,
+            Self::Nothing | Self::Solid => "",
+        }
+    }
 }
 
 /// Joins pieces where nothing is split.
 pub(crate) fn joined(bits: &[Bit]) -> String {
-    let mut out = String::new();
-    for bit in bits {
-        match bit {
-            Bit::Quoted(text) | Bit::Bare(text) | Bit::Open(text) => out.push_str(text),
-            Bit::Border => out.push(' '),
-        }
-    }
-    out
+    bits.iter().map(Bit::text).collect()
 }
 
 /// Joins pieces to a pattern, in which what was quoted stands for itself.
@@ -35,8 +42,7 @@ pub(crate) fn pattern_text(bits: &[Bit]) -> String {
     for bit in bits {
         match bit {
             Bit::Quoted(text) => escape(text, &mut out),
-            Bit::Bare(text) | Bit::Open(text) => out.push_str(text),
-            Bit::Border => out.push(' '),
+            bit => out.push_str(bit.text()),
         }
     }
     out
@@ -88,11 +94,13 @@ impl Evaluator<'_> {
             match bit {
                 Bit::Quoted(text) => field.quoted(&text),
                 Bit::Bare(text) => field.open(&text),
-                Bit::Border => {
+                Bit::Border(_) => {
                     if field.exists {
                         done.push(std::mem::take(&mut field));
                     }
                 }
+                Bit::Nothing => {}
+                Bit::Solid => field.exists = true,
                 Bit::Open(text) => split_open(&text, &separators, &mut field, &mut done),
             }
         }
@@ -116,8 +124,8 @@ impl Evaluator<'_> {
     /// Adds the files that match a word, or the word if there are none.
     fn files(&mut self, field: Field, words: &mut Vec<String>) -> Result<(), Stop> {
         let pattern = Pattern::new(&field.pattern, self.extglob);
-        if let Some(plain) = pattern.literal() {
-            words.push(plain);
+        if pattern.literal().is_some() {
+            words.push(field.text);
             return Ok(());
         }
         if field.text.split('/').next().is_some_and(|first| first.ends_with(':') && !first.contains(['*', '?', '['])) {

@@ -38,31 +38,44 @@ impl Parser<'_> {
         for pending in std::mem::take(&mut self.pending) {
             let mut body = String::new();
             while self.at < self.bytes.len() {
-                let rest = &self.text[self.at..];
-                let length = rest.find('\n').map_or(rest.len(), |end| end + 1);
-                let mut line = &rest[..length];
+                let start = self.at;
+                let mut line = self.document_line(pending.quoted);
                 if pending.strip {
-                    line = line.trim_start_matches('\t');
+                    line.drain(..line.len() - line.trim_start_matches('\t').len());
                 }
-                let plain = line.strip_suffix('\n').unwrap_or(line);
+                let plain = line.strip_suffix('\n').unwrap_or(&line);
                 if plain == pending.delimiter {
-                    self.at += length;
                     break;
                 }
-                if let Some(behind) = plain.strip_prefix(pending.delimiter.as_str()) {
-                    // Inside a substitution the closing parenthesis may stand on the same line.
-                    if !pending.delimiter.is_empty() && self.depth > 1 && behind.starts_with(')') {
-                        self.at += length - line.len() + pending.delimiter.len();
-                        break;
-                    }
+                // Inside a substitution the closing parenthesis may stand on the same line.
+                let behind = plain.strip_prefix(pending.delimiter.as_str()).filter(|_| !pending.delimiter.is_empty());
+                if self.depth > 1 && behind.is_some_and(|behind| behind.starts_with(')')) {
+                    let tabs = self.text[start..].bytes().take_while(|byte| pending.strip && *byte == b'\t').count();
+                    self.at = start + tabs + pending.delimiter.len();
+                    break;
                 }
-                self.at += length;
-                match line.strip_suffix("\\\n") {
-                    Some(start) if !pending.quoted && !start.ends_with('\\') => body.push_str(start),
-                    _ => body.push_str(line),
-                }
+                body.push_str(&line);
             }
             self.documents[pending.number] = body;
+        }
+    }
+
+    /// Reads a line with the lines that continue it.
+    fn document_line(&mut self, quoted: bool) -> String {
+        let mut out = String::new();
+        loop {
+            let rest = &self.text[self.at..];
+            let length = rest.find('\n').map_or(rest.len(), |end| end + 1);
+            let line = &rest[..length];
+            self.at += length;
+            let start = line.strip_suffix("\\\n").filter(|_| !quoted);
+            let Some(start) =
+                start.filter(|start| start.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0)
+            else {
+                out.push_str(line);
+                return out;
+            };
+            out.push_str(start);
         }
     }
 

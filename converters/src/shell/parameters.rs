@@ -91,6 +91,19 @@ impl Evaluator<'_> {
             None if rest.is_empty() && !plain.is_empty() => None,
             None => return Ok(false),
         };
+        if let Some(Variable { value: Value::Unset | Value::Indexed(_), .. }) | None = self.variables.get(plain)
+            && let Some(subscript) = subscript.filter(|text| *text != "@" && *text != "*")
+            && let index = self.arithmetic(subscript)?
+            && index < 0
+            && self.element_index(plain, index) < 0
+        {
+            return Err(Stop::Run(self.need(format!("{name} is before the array's start"))));
+        }
+        if let (Some(Variable { value: Value::Assoc(_), .. }), Some(subscript)) = (self.variables.get(plain), subscript)
+            && self.string(subscript)?.is_empty()
+        {
+            return Err(Stop::Run(self.need(format!("{name} has an empty subscript"))));
+        }
         let length = match self.fetch(plain, subscript)? {
             Got::One(text) => text.unwrap_or_default().chars().count(),
             Got::All { values, .. } => values.len(),
@@ -147,17 +160,18 @@ impl Evaluator<'_> {
                 Ok(Got::One(table.get(&key).map(str::to_owned)))
             }
             Some(Value::Indexed(elements)) => {
-                let mut index = self.arithmetic(subscript)?;
-                if index < 0 {
-                    index += elements.keys().next_back().map_or(0, |last| last + 1);
-                }
+                let index = self.arithmetic(subscript)?;
+                let index = self.element_index(name, index);
                 Ok(Got::One(elements.get(&index).cloned()))
             }
             Some(Value::Scalar(text)) => {
                 let index = self.arithmetic(subscript)?;
                 Ok(Got::One((index == 0 || index == -1).then_some(text)))
             }
-            _ => Ok(Got::One(None)),
+            _ => {
+                self.arithmetic(subscript)?;
+                Ok(Got::One(None))
+            }
         }
     }
 
@@ -169,18 +183,16 @@ impl Evaluator<'_> {
                 out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
             }
             Got::All { values, star: true, .. } if quoted => {
-                let separator = match self.lookup("IFS")? {
-                    Some(variable) => variable.value.first().unwrap_or_default().chars().next().map(String::from),
-                    None => Some(" ".to_owned()),
-                };
-                let text = values.join(&separator.unwrap_or_default());
+                let text = values.join(&self.joint()?);
                 self.budget.spend(text.len())?;
                 out.push(Bit::Quoted(text));
             }
-            Got::All { values, .. } => {
+            Got::All { values, .. } if quoted && values.is_empty() => out.push(Bit::Nothing),
+            Got::All { values, star, .. } => {
+                let joint = if star { self.joint()? } else { " ".to_owned() };
                 for (index, text) in values.into_iter().enumerate() {
                     if index > 0 {
-                        out.push(Bit::Border);
+                        out.push(Bit::Border(joint.clone()));
                     }
                     self.budget.spend(text.len() + 8)?;
                     out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
@@ -188,6 +200,16 @@ impl Evaluator<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What joins the elements of a list with a star.
+    fn joint(&self) -> Result<String, Stop> {
+        Ok(match self.lookup("IFS")? {
+            Some(variable) => {
+                variable.value.first().unwrap_or_default().chars().next().map(String::from).unwrap_or_default()
+            }
+            None => " ".to_owned(),
+        })
     }
 
     /// Applies the operator that stands behind a parameter.
@@ -201,6 +223,9 @@ impl Evaluator<'_> {
     ) -> Result<(), Stop> {
         let Some(first) = operator.chars().next() else {
             let got = self.fetch(name, subscript)?;
+            if quoted && subscript.is_some() && matches!(got, Got::One(Some(_))) {
+                out.push(Bit::Solid);
+            }
             return self.emit(got, quoted, out);
         };
         let second = operator[first.len_utf8()..].chars().next();
@@ -208,6 +233,7 @@ impl Evaluator<'_> {
             return self.alternative(name, subscript, operator, quoted, out);
         }
         let got = self.fetch(name, subscript)?;
+        let solid = quoted && matches!(got, Got::One(Some(_))) && (first == ':' || subscript.is_some());
         let got = match first {
             ':' => self.slice(got, name, &operator[1..])?,
             '#' | '%' => {
@@ -217,6 +243,9 @@ impl Evaluator<'_> {
             }
             '/' => {
                 let (kind, pattern, replacement) = self.replacement(&operator[1..])?;
+                if let Got::One(None) = got {
+                    return self.emit(got, quoted, out);
+                }
                 self.each(got, |shell, text| shell.replace(&text, kind, &pattern, &replacement))?
             }
             '^' | ',' | '~' => {
@@ -228,6 +257,9 @@ impl Evaluator<'_> {
             '@' => self.transform(got, name, subscript, &operator[1..])?,
             _ => return Err(Stop::Run(self.need(format!("${{{name}{operator}}} is not understood")))),
         };
+        if solid {
+            out.push(Bit::Solid);
+        }
         self.emit(got, quoted, out)
     }
 
@@ -252,7 +284,8 @@ impl Evaluator<'_> {
         match (kind, there) {
             (b'+', false) => {
                 if quoted {
-                    out.push(Bit::Quoted(String::new()));
+                    let list = matches!(got, Got::All { star: false, .. });
+                    out.push(if list { Bit::Nothing } else { Bit::Quoted(String::new()) });
                 }
                 Ok(())
             }
@@ -323,20 +356,23 @@ impl Evaluator<'_> {
 
     /// Takes the text behind `${name/` apart.
     fn replacement(&mut self, text: &str) -> Result<(char, Pattern, String), Stop> {
-        let (kind, rest) = match text.chars().next() {
-            Some(c @ ('/' | '#' | '%')) => (c, &text[1..]),
-            _ => (' ', text),
-        };
-        let mut parser = Parser::new(rest, self.line);
-        // A slash that is the pattern's first character belongs to it.
-        if parser.peek() == Some(b'/') && kind == '/' {
-            parser.at += 1;
+        let mut parser = Parser::new(text, self.line);
+        // A slash in front says that all are replaced, and one behind it belongs to the pattern.
+        if parser.peek() == Some(b'/') {
+            parser.at += 1 + usize::from(text[1..].starts_with('/'));
         }
-        while parser.at < rest.len() && parser.peek() != Some(b'/') {
+        while parser.at < text.len() && parser.peek() != Some(b'/') {
             parser.skip_one(false)?;
         }
-        let pattern = self.pattern(&rest[..parser.at])?;
-        let replacement = rest.get(parser.at + 1..).unwrap_or_default();
+        let pattern = self.pattern_string(&text[..parser.at])?;
+        // What is quoted asks for nothing; what an expansion gave does.
+        let asks = !text.starts_with(['\'', '"', '\\']);
+        let (kind, pattern) = match pattern.chars().next() {
+            Some(c @ ('/' | '#' | '%')) if asks => (c, &pattern[1..]),
+            _ => (' ', &pattern[..]),
+        };
+        let pattern = Pattern::new(pattern, self.extglob);
+        let replacement = text.get(parser.at + 1..).unwrap_or_default();
         let mut bits = Vec::new();
         self.bits(replacement, Mode::Word, &mut bits)?;
         let mut with_marks = String::new();
@@ -350,8 +386,7 @@ impl Evaluator<'_> {
                         with_marks.push(c);
                     }
                 }
-                Bit::Bare(text) | Bit::Open(text) => with_marks.push_str(&text),
-                Bit::Border => with_marks.push(' '),
+                bit => with_marks.push_str(bit.text()),
             }
         }
         Ok((kind, pattern, with_marks))
@@ -376,19 +411,24 @@ impl Evaluator<'_> {
             };
         }
         while at <= chars.len() {
-            if chars.is_empty() && kind == '/' && at > 0 {
-                break;
-            }
             let found = pattern.prefix(&chars[at..], true, &mut self.budget);
             let Ok(found) = found else {
                 return Err(self.budget.exhausted("a pattern takes too many steps"));
             };
             match found {
-                Some(length) if length > 0 || (kind == '#' || chars.is_empty()) => {
+                Some(length) => {
                     put_replacement(replacement, &chars[at..at + length], &mut out);
                     self.budget.spend(replacement.len() + length)?;
                     at += length;
-                    if kind != '/' || length == 0 {
+                    if kind != '/' {
+                        break;
+                    }
+                    if length == 0 {
+                        // Behind an empty match the next character is passed over; the end has none.
+                        out.extend(chars.get(at));
+                        at += 1;
+                    }
+                    if at >= chars.len() {
                         break;
                     }
                 }
@@ -423,6 +463,7 @@ impl Evaluator<'_> {
     }
 
     fn slice(&mut self, got: Got, name: &str, text: &str) -> Result<Got, Stop> {
+        let negative = |shell: &Self| Stop::Run(shell.need("a part that ends before it begins"));
         // A colon in a conditional expression belongs to it.
         let mut parser = Parser::new(text, self.line);
         let mut conditions = 0_usize;
@@ -441,25 +482,34 @@ impl Evaluator<'_> {
             }
         }
         let offset = self.arithmetic(&text[..parser.at])?;
-        let length = match text.get(parser.at + 1..) {
-            Some(length) => Some(self.arithmetic(length)?),
-            None => None,
-        };
+        let length = |shell: &mut Self| text.get(parser.at + 1..).map(|length| shell.arithmetic(length)).transpose();
         match got {
             Got::One(value) => {
                 let chars: Vec<char> = value.unwrap_or_default().chars().collect();
+                let Some((from, _)) = range(chars.len(), offset, None) else {
+                    return Ok(Got::One(Some(String::new())));
+                };
+                let length = length(self)?;
                 let range = range(chars.len(), offset, length);
+                if range.is_none() && length.is_some_and(|length| length < 0) && from <= chars.len() {
+                    return Err(negative(self));
+                }
                 Ok(Got::One(Some(range.map_or_else(String::new, |(from, to)| chars[from..to].iter().collect()))))
             }
             Got::All { mut values, mut indices, star } => {
                 let mut offset = offset;
                 if name == "@" || name == "*" {
+                    // $0 is the first of them.
+                    if offset < 0 {
+                        offset += i64::try_from(values.len()).unwrap_or(i64::MAX - 1) + 1;
+                    }
                     if offset == 0 {
                         return Err(Stop::Unknown(self.need("$0 is not in the text")));
                     }
-                    if offset > 0 {
-                        offset -= 1;
+                    if offset < 0 {
+                        return Ok(Got::All { values: Vec::new(), indices: Vec::new(), star });
                     }
+                    offset -= 1;
                 } else if !indices.is_empty() {
                     if offset < 0 {
                         offset += indices.last().map_or(0, |last| last + 1);
@@ -469,8 +519,9 @@ impl Evaluator<'_> {
                     }
                     offset = i64::try_from(indices.iter().take_while(|index| **index < offset).count()).unwrap_or(0);
                 }
+                let length = length(self)?;
                 if length.is_some_and(|length| length < 0) {
-                    return Err(Stop::Run(self.need("a negative number of elements is an error")));
+                    return Err(negative(self));
                 }
                 let (from, to) = range(values.len(), offset, length).unwrap_or((0, 0));
                 values = values[from..to].to_vec();
@@ -483,15 +534,15 @@ impl Evaluator<'_> {
     fn transform(&mut self, got: Got, name: &str, subscript: Option<&str>, kind: &str) -> Result<Got, Stop> {
         let not_understood = |shell: &Self| Stop::Run(shell.need(format!("${{{name}@{kind}}} is not understood")));
         if kind == "a" {
-            let text = self.lookup(name)?.map(attributes).unwrap_or_default();
-            return Ok(Got::One(Some(text)));
+            let text = self.lookup(name)?.map(Variable::attributes).unwrap_or_default();
+            return self.each(got, |_, _| Ok(text.clone()));
         }
         if matches!(got, Got::One(None)) {
             return Ok(got);
         }
         if kind == "A" {
             let Got::One(Some(text)) = got else { return Err(not_understood(self)) };
-            if subscript.is_some() || self.lookup(name)?.is_some_and(|variable| !attributes(variable).is_empty()) {
+            if subscript.is_some() || self.lookup(name)?.is_some_and(|variable| !variable.attributes().is_empty()) {
                 return Err(not_understood(self));
             }
             return Ok(Got::One(Some(format!("{name}={}", single(&text)))));
@@ -509,26 +560,6 @@ impl Evaluator<'_> {
         };
         self.each(got, |_, text| Ok(change(text)))
     }
-}
-
-/// What `${name@a}` prints.
-pub(super) fn attributes(variable: &Variable) -> String {
-    let mut out = String::new();
-    match variable.value {
-        Value::Indexed(_) => out.push('a'),
-        Value::Assoc(_) => out.push('A'),
-        _ => {}
-    }
-    let flags = [
-        (variable.integer, 'i'),
-        (variable.reference, 'n'),
-        (variable.readonly, 'r'),
-        (variable.exported, 'x'),
-        (variable.lower, 'l'),
-        (variable.upper, 'u'),
-    ];
-    out.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| *flag));
-    out
 }
 
 /// The part of a text or list that an offset and a length choose.

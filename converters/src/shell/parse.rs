@@ -603,8 +603,8 @@ impl<'t> Parser<'t> {
         }
         let Some(first) = self.word()? else { return Err(self.unexpected()) };
         self.skip_newlines()?;
-        let unary = first.text.len() == 2 && first.text.starts_with('-');
-        if unary && !self.condition_ends() && !self.binary_follows() {
+        let unary = matches!(first.text.as_bytes(), [b'-', letter] if b"abcdefghknoprstuvwxzGLNORS".contains(letter));
+        if unary && !self.condition_ends() {
             let Some(word) = self.word()? else { return Err(self.unexpected()) };
             return Ok(Condition::Unary(first.text, word));
         }
@@ -628,9 +628,5 @@ impl<'t> Parser<'t> {
 
     fn condition_ends(&self) -> bool {
         self.starts("&&") || self.starts("||") || self.peek() == Some(b')') || self.plain() == "]]"
-    }
-
-    fn binary_follows(&self) -> bool {
-        ["= ", "== ", "!= ", "=~ "].iter().any(|operator| self.starts(operator))
     }
 }

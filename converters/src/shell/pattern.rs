@@ -169,19 +169,19 @@ fn holds(items: &[Item], c: char) -> bool {
 /// Whether a character is of a class such as `alnum`.
 pub(crate) fn in_class(name: &str, c: char) -> bool {
     match name {
-        "alnum" => c.is_ascii_alphanumeric(),
-        "alpha" => c.is_ascii_alphabetic(),
+        "alnum" => c.is_alphanumeric(),
+        "alpha" => c.is_alphabetic(),
         "blank" => c == ' ' || c == '\t',
         "cntrl" => c.is_ascii_control(),
         "digit" => c.is_ascii_digit(),
-        "graph" => c.is_ascii_graphic(),
-        "lower" => c.is_ascii_lowercase(),
-        "print" => c.is_ascii_graphic() || c == ' ',
+        "graph" => !(c.is_control() || c.is_whitespace()),
+        "lower" => c.is_lowercase(),
+        "print" => c == ' ' || !(c.is_control() || c.is_whitespace()),
         "punct" => c.is_ascii_punctuation(),
         "space" => c.is_ascii_whitespace() || c == '\u{b}',
-        "upper" => c.is_ascii_uppercase(),
+        "upper" => c.is_uppercase(),
         "xdigit" => c.is_ascii_hexdigit(),
-        "word" => c.is_ascii_alphanumeric() || c == '_',
+        "word" => c.is_alphanumeric() || c == '_',
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 // converters/src/shell/printf.rs
 //! `printf`.
 
-use super::arithmetic::number;
+use super::bytes::{bytes_of, text_of};
 use super::evaluate::{Evaluator, Stop};
 use super::quoting::{Escapes, backslashed, unescape};
 
@@ -11,6 +11,41 @@ struct Conversion {
     width: Option<i64>,
     precision: Option<i64>,
     kind: char,
+}
+
+/// The number that a text is, as C reads it; what begins it is the error where it is none.
+fn integer(text: &str) -> Result<i64, i64> {
+    let text = text.trim_start();
+    if let Some(quoted) = text.strip_prefix(['\'', '"']) {
+        return Ok(quoted.chars().next().map_or(0, |c| i64::from(c as u32)));
+    }
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let (digits, radix) = match hexadecimal.filter(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())) {
+        Some(rest) => (rest, 16),
+        None if digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
+    };
+    let length = digits.bytes().take_while(|byte| (*byte as char).is_digit(radix)).count();
+    let value = digits[..length].bytes().try_fold(0_i64, |value, byte| {
+        let digit = i64::from((byte as char).to_digit(radix).unwrap_or(0));
+        value.checked_mul(i64::from(radix))?.checked_add(digit)
+    });
+    let whole = length == digits.len() && length > 0;
+    match value {
+        Some(value) if whole => Ok(if negative { -value } else { value }),
+        Some(value) => Err(if negative { -value } else { value }),
+        None => Err(if negative { i64::MIN } else { i64::MAX }),
+    }
+}
+
+/// So many bytes of a text: `printf` counts no characters.
+fn beginning(text: &str, length: usize) -> String {
+    let bytes = bytes_of(text);
+    text_of(&bytes[..length.min(bytes.len())])
 }
 
 impl Evaluator<'_> {
@@ -34,6 +69,7 @@ impl Evaluator<'_> {
         };
         let mut out = String::new();
         let mut at = 0;
+        self.status = Some(0);
         loop {
             let before = at;
             let ended = self.format(format, values, &mut at, &mut out)?;
@@ -42,7 +78,6 @@ impl Evaluator<'_> {
                 break;
             }
         }
-        self.status = Some(0);
         match target {
             Some(name) => match name.split_once('[') {
                 Some((array, subscript)) => {
@@ -85,7 +120,7 @@ impl Evaluator<'_> {
             *at += 1;
             let piece = match conversion.kind {
                 'b' => {
-                    let (text, ended) = unescape(value, Escapes::Echo);
+                    let (text, ended) = unescape(value, Escapes::Argument);
                     if ended {
                         out.push_str(&text);
                         return Ok(true);
@@ -94,7 +129,7 @@ impl Evaluator<'_> {
                 }
                 's' => value.to_owned(),
                 'q' => backslashed(value),
-                'c' => value.chars().take(1).collect(),
+                'c' => beginning(value, 1),
                 kind => self.numeric(&conversion, kind, value)?,
             };
             self.budget.spend(piece.len())?;
@@ -116,10 +151,14 @@ impl Evaluator<'_> {
             flags.push(*c);
             *index += 1;
         }
+        let mut wrong = false;
         let mut size = |index: &mut usize, flags: &mut String| -> Option<i64> {
             if chars.get(*index) == Some(&'*') {
                 *index += 1;
-                let value = values.get(*at).and_then(|text| number(text)).unwrap_or(0);
+                let value = values.get(*at).map_or(Ok(0), |text| integer(text)).unwrap_or_else(|prefix| {
+                    wrong = true;
+                    prefix
+                });
                 *at += 1;
                 if value < 0 {
                     flags.push('-');
@@ -138,6 +177,9 @@ impl Evaluator<'_> {
             *index += 1;
             precision = Some(size(index, &mut String::new()).unwrap_or(0));
         }
+        if wrong {
+            self.status = Some(1);
+        }
         while chars.get(*index).is_some_and(|c| "hlLjzt".contains(*c)) {
             *index += 1;
         }
@@ -151,20 +193,14 @@ impl Evaluator<'_> {
 
     fn numeric(&mut self, conversion: &Conversion, kind: char, text: &str) -> Result<String, Stop> {
         let text = text.trim_start();
-        let value = if let Some(quoted) = text.strip_prefix(['\'', '"']) {
-            quoted.chars().next().map_or(0, |c| i64::from(c as u32))
-        } else if text.is_empty() {
+        let value = if text.is_empty() {
             0
         } else {
-            let (negative, digits) = match text.strip_prefix('-') {
-                Some(digits) => (true, digits),
-                None => (false, text.strip_prefix('+').unwrap_or(text)),
-            };
-            if digits.contains('#') {
-                return Err(Stop::Unknown(self.need(format!("`{text}` as a number"))));
-            }
-            let value = number(digits).ok_or_else(|| Stop::Unknown(self.need(format!("`{text}` as a number"))))?;
-            if negative { value.wrapping_neg() } else { value }
+            integer(text).unwrap_or_else(|prefix| {
+                // Bash says that it is no number, and takes what is one.
+                self.status = Some(1);
+                prefix
+            })
         };
         let mut digits = match kind {
             'o' => format!("{value:o}"),
@@ -175,7 +211,8 @@ impl Evaluator<'_> {
             _ => value.unsigned_abs().to_string(),
         };
         if let Some(precision) = conversion.precision {
-            let precision = usize::try_from(precision.clamp(0, 4096)).unwrap_or(0);
+            let precision = usize::try_from(precision).unwrap_or(0);
+            self.budget.spend(precision)?;
             digits = format!("{digits:0>precision$}");
         }
         let sign = match kind {
@@ -189,7 +226,8 @@ impl Evaluator<'_> {
         };
         let zeros = conversion.flags.contains('0') && !conversion.flags.contains('-') && conversion.precision.is_none();
         if let (true, Some(width)) = (zeros, conversion.width) {
-            let width = usize::try_from(width.clamp(0, 4096)).unwrap_or(0).saturating_sub(sign.len());
+            let width = usize::try_from(width).unwrap_or(0).saturating_sub(sign.len());
+            self.budget.spend(width)?;
             digits = format!("{digits:0>width$}");
         }
         Ok(format!("{sign}{digits}"))
@@ -197,10 +235,10 @@ impl Evaluator<'_> {
 
     fn pad(&mut self, conversion: &Conversion, mut piece: String, out: &mut String) -> Result<(), Stop> {
         if let ('s' | 'b' | 'q', Some(precision)) = (conversion.kind, conversion.precision) {
-            piece = piece.chars().take(usize::try_from(precision).unwrap_or(0)).collect();
+            piece = beginning(&piece, usize::try_from(precision).unwrap_or(0));
         }
         let width = usize::try_from(conversion.width.unwrap_or(0)).unwrap_or(usize::MAX);
-        let size = piece.chars().count();
+        let size = bytes_of(&piece).len();
         let fill = width.saturating_sub(size);
         self.budget.spend(fill)?;
         if conversion.flags.contains('-') {

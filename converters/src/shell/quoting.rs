@@ -10,8 +10,10 @@ pub(crate) enum Escapes {
     Format,
     /// Those of `$'...'`, which has control characters and quotes as well.
     Dollar,
-    /// Those of `echo -e` and `%b`, where octal numbers begin with `\0`.
+    /// Those of `echo -e`, where octal numbers begin with `\0`.
     Echo,
+    /// Those of `%b`, where they may.
+    Argument,
 }
 
 /// Replaces escapes; says whether `\c` ended the output.
@@ -55,12 +57,14 @@ pub(crate) fn unescape(text: &str, escapes: Escapes) -> (String, bool) {
             '\\' => bytes.push(b'\\'),
             '\'' | '"' | '?' if escapes == Escapes::Dollar => push(&mut bytes, kind),
             '"' if escapes == Escapes::Format => push(&mut bytes, kind),
-            'c' if escapes == Escapes::Echo => return (text_of(bytes), true),
+            'c' if matches!(escapes, Escapes::Echo | Escapes::Argument) => return (text_of(bytes, escapes), true),
             'c' if escapes == Escapes::Dollar && at < chars.len() => {
                 bytes.push((chars[at] as u32 as u8) & 0x1f);
                 at += 1;
             }
-            '0' if escapes == Escapes::Echo => bytes.push(number(&mut at, 3, 8).unwrap_or(0) as u8),
+            '0' if matches!(escapes, Escapes::Echo | Escapes::Argument) => {
+                bytes.push(number(&mut at, 3, 8).unwrap_or(0) as u8);
+            }
             '0'..='7' if escapes != Escapes::Echo => {
                 at -= 1;
                 bytes.push(number(&mut at, 3, 8).unwrap_or(0) as u8);
@@ -83,19 +87,24 @@ pub(crate) fn unescape(text: &str, escapes: Escapes) -> (String, bool) {
             }
         }
     }
-    (text_of(bytes), false)
+    (text_of(bytes, escapes), false)
 }
 
-/// Text of bytes; a byte that belongs to no character becomes the replacement character, and NUL ends the text.
-fn text_of(mut bytes: Vec<u8>) -> String {
-    if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+/// Text of bytes. NUL ends the text, but what `echo` prints goes on without it.
+fn text_of(mut bytes: Vec<u8>, escapes: Escapes) -> String {
+    if escapes != Escapes::Echo
+        && let Some(end) = bytes.iter().position(|byte| *byte == 0)
+    {
         bytes.truncate(end);
     }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    super::bytes::text_of(&bytes)
 }
 
 /// Writes a text as `@Q` does.
 pub(crate) fn single(text: &str) -> String {
+    if text == "'" {
+        return "\\'".to_owned();
+    }
     if text.chars().any(char::is_control) { dollar(text) } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 

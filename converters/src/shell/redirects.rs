@@ -190,38 +190,28 @@ impl Evaluator<'_> {
             }
             Err(stop) => return Err(stop),
         };
-        if !raw {
-            while found && text.ends_with('\\') && !text.ends_with("\\\\") {
-                text.pop();
-                let (more, ended) = self.take_record(delimiter)?;
-                text.push_str(&more);
-                found = ended;
-            }
-            if text.contains('\\') {
-                let mut plain = String::new();
-                let mut chars = text.chars();
-                while let Some(c) = chars.next() {
-                    if c == '\\' { plain.extend(chars.next()) } else { plain.push(c) }
-                }
-                // An escaped blank would not split; nobody writes that.
-                text = plain;
-            }
+        while !raw && found && ends_in_backslash(&text) {
+            text.pop();
+            let (more, ended) = self.take_record(delimiter)?;
+            text.push_str(&more);
+            found = ended;
         }
+        let line = if raw { text.chars().map(|c| (c, false)).collect() } else { without_backslashes(&text) };
         let separators = match self.lookup("IFS")? {
             Some(variable) => variable.value.first().unwrap_or_default().to_owned(),
             None => " \t\n".to_owned(),
         };
         self.status = Some(i32::from(!found));
         if let Some(array) = array {
-            let fields = cut(&text, &separators, usize::MAX);
+            let fields = cut(&line, &separators, usize::MAX);
             let elements: BTreeMap<i64, String> = (0..).zip(fields).collect();
             self.put(&array, Value::Indexed(elements));
             return Ok(());
         }
         if names.is_empty() {
-            return self.assign_scalar("REPLY", text);
+            return self.assign_scalar("REPLY", line.into_iter().map(|(c, _)| c).collect());
         }
-        let mut fields = cut(&text, &separators, names.len()).into_iter();
+        let mut fields = cut(&line, &separators, names.len()).into_iter();
         for name in names {
             self.assign_scalar(&name, fields.next().unwrap_or_default())?;
         }
@@ -233,15 +223,21 @@ impl Evaluator<'_> {
         let (mut strip, mut delimiter, mut name) = (false, Some('\n'), None);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
-            match argument.as_str() {
-                "-t" => strip = true,
-                "-d" => delimiter = rest.next().and_then(|text| text.chars().next()),
-                "-td" => {
-                    strip = true;
-                    delimiter = rest.next().and_then(|text| text.chars().next());
+            let Some(flags) = argument.strip_prefix('-').filter(|_| name.is_none()) else {
+                name = Some(argument.clone());
+                continue;
+            };
+            for (index, flag) in flags.char_indices() {
+                match flag {
+                    't' => strip = true,
+                    'd' => {
+                        let behind = &flags[index + 1..];
+                        let value = if behind.is_empty() { rest.next().map_or("", String::as_str) } else { behind };
+                        delimiter = value.chars().next();
+                        break;
+                    }
+                    _ => return Err(Stop::Run(self.need(format!("`mapfile -{flag}`")))),
                 }
-                text if !text.starts_with('-') => name = Some(text.to_owned()),
-                text => return Err(Stop::Run(self.need(format!("`mapfile {text}`")))),
             }
         }
         let name = name.unwrap_or_else(|| "MAPFILE".to_owned());
@@ -271,31 +267,51 @@ impl Evaluator<'_> {
     }
 }
 
+/// Whether the last backslash of a line protects its end.
+fn ends_in_backslash(text: &str) -> bool {
+    text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+}
+
+/// The characters of a line, each with whether a backslash stood before it.
+fn without_backslashes(text: &str) -> Vec<(char, bool)> {
+    let mut chars = text.chars();
+    let mut out = Vec::new();
+    while let Some(c) = chars.next() {
+        if c == '\\' { out.extend(chars.next().map(|c| (c, true))) } else { out.push((c, false)) }
+    }
+    out
+}
+
 /// Splits a line as `read` does: the last of `most` fields takes the rest.
-fn cut(text: &str, separators: &str, most: usize) -> Vec<String> {
-    let is_blank = |c: char| separators.contains(c) && " \t\n".contains(c);
-    let mut rest = text.trim_start_matches(is_blank);
+fn cut(line: &[(char, bool)], separators: &str, most: usize) -> Vec<String> {
+    let separates = |(c, escaped): (char, bool)| !escaped && separators.contains(c);
+    let is_blank = |of: (char, bool)| separates(of) && " \t\n".contains(of.0);
+    let count = |part: &[(char, bool)]| part.iter().take_while(|of| is_blank(**of)).count();
+    let text = |part: &[(char, bool)]| part.iter().map(|(c, _)| *c).collect::<String>();
+    let mut rest = &line[count(line)..];
     let mut fields = Vec::new();
     while !rest.is_empty() {
         if fields.len() + 1 == most {
-            let mut last = rest.trim_end_matches(is_blank);
+            let end = rest.iter().rposition(|of| !is_blank(*of)).map_or(0, |at| at + 1);
+            let mut last = &rest[..end];
             // One separator behind the last field belongs to it only if more follows.
-            if let Some(c) = last.chars().next_back().filter(|c| separators.contains(*c) && !is_blank(*c)) {
-                let shorter = &last[..last.len() - c.len_utf8()];
-                if !shorter.contains(|c: char| separators.contains(c)) {
-                    last = shorter;
-                }
+            if let Some((c, shorter)) = last.split_last()
+                && separates(*c)
+                && !shorter.iter().any(|of| separates(*of))
+            {
+                last = shorter;
             }
-            fields.push(last.to_owned());
+            fields.push(text(last));
             return fields;
         }
-        let end = rest.find(|c: char| separators.contains(c)).unwrap_or(rest.len());
-        fields.push(rest[..end].to_owned());
-        let behind = rest[end..].trim_start_matches(is_blank);
-        rest = match behind.chars().next() {
-            Some(c) if separators.contains(c) && !is_blank(c) => behind[c.len_utf8()..].trim_start_matches(is_blank),
-            _ => behind,
-        };
+        let end = rest.iter().position(|of| separates(*of)).unwrap_or(rest.len());
+        fields.push(text(&rest[..end]));
+        rest = &rest[end..];
+        rest = &rest[count(rest)..];
+        if rest.first().is_some_and(|of| separates(*of)) {
+            rest = &rest[1..];
+            rest = &rest[count(rest)..];
+        }
     }
     fields
 }

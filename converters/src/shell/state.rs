@@ -39,6 +39,27 @@ impl Variable {
     pub(crate) fn new(value: Value) -> Self {
         Self { value, readonly: false, integer: false, lower: false, upper: false, exported: false, reference: false }
     }
+
+    /// What `${name@a}` prints.
+    #[must_use]
+    pub fn attributes(&self) -> String {
+        let mut out = String::new();
+        match self.value {
+            Value::Indexed(_) => out.push('a'),
+            Value::Assoc(_) => out.push('A'),
+            _ => {}
+        }
+        let flags = [
+            (self.integer, 'i'),
+            (self.reference, 'n'),
+            (self.readonly, 'r'),
+            (self.exported, 'x'),
+            (self.lower, 'l'),
+            (self.upper, 'u'),
+        ];
+        out.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| *flag));
+        out
+    }
 }
 
 impl Value {
@@ -64,7 +85,9 @@ impl Value {
         }
     }
 
-    pub(crate) fn keys(&self) -> Vec<String> {
+    /// The keys or indices of all elements, of a scalar `0`.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
         match self {
             Self::Scalar(_) => vec!["0".to_owned()],
             Self::Indexed(elements) => elements.keys().map(ToString::to_string).collect(),

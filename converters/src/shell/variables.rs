@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::assoc::Assoc;
+use super::braces;
 use super::evaluate::{Evaluator, Need, Stop};
 use super::state::{Value, Variable};
 use super::syntax::Word;
@@ -238,6 +239,9 @@ impl Evaluator<'_> {
         self.budget.spend(text.len() + 16)?;
         if let Some(Variable { value: Value::Assoc(_), .. }) = self.variables.get(&name) {
             let key = self.string(subscript)?;
+            if key.is_empty() {
+                return Err(Stop::Run(self.need(format!("{name}[{subscript}] has an empty subscript"))));
+            }
             if let Some(Variable { value: Value::Assoc(table), .. }) = self.variables.get_mut(&name) {
                 let old = if append { table.get(&key).unwrap_or_default().to_owned() } else { String::new() };
                 table.insert(key, old + &text);
@@ -274,6 +278,16 @@ impl Evaluator<'_> {
         elements.insert(index, text);
         self.put(&name, Value::Indexed(elements));
         Ok(())
+    }
+
+    /// The index that is meant: a negative one counts from behind the last element.
+    pub(super) fn element_index(&self, name: &str, index: i64) -> i64 {
+        match self.variables.get(&self.resolve(name)).map(|variable| &variable.value) {
+            Some(Value::Indexed(elements)) if index < 0 => {
+                index.saturating_add(elements.keys().next_back().map_or(0, |last| last + 1))
+            }
+            _ => index,
+        }
     }
 
     /// Replaces a value and keeps the attributes.
@@ -338,6 +352,29 @@ impl Evaluator<'_> {
         if let Some(Variable { value: Value::Assoc(_), .. }) = self.variables.get(&name) {
             return self.assign_table(&name, elements, append);
         }
+        // All words are expanded before the array takes its new values.
+        let mut items = Vec::new();
+        for element in elements {
+            self.line = element.line;
+            self.budget.line = element.line;
+            if element.elements.is_some() {
+                return Err(Stop::Run(self.need("an array inside an array")));
+            }
+            match keyed(&element.text) {
+                // Where braces are expanded, an index is none.
+                Some((_, add, value)) => match &braces::expand(&element.text, &mut self.budget)?[..] {
+                    [_] => items.push(Item::Keyed(element, add, self.assigned_string(value)?)),
+                    words => {
+                        // They are words like any other, but none of them is taken away because no file matches it.
+                        let nullglob = std::mem::replace(&mut self.nullglob, false);
+                        let fields: Result<Vec<_>, Stop> = words.iter().map(|word| self.fields(word)).collect();
+                        self.nullglob = nullglob;
+                        items.extend(fields?.into_iter().flatten().map(Item::Plain));
+                    }
+                },
+                _ => items.extend(self.fields(&element.text)?.into_iter().map(Item::Plain)),
+            }
+        }
         let mut array = BTreeMap::new();
         if append {
             match self.lookup(&name)?.map(|variable| &variable.value) {
@@ -349,29 +386,28 @@ impl Evaluator<'_> {
             }
         }
         let mut index = array.keys().next_back().map_or(0, |last| last + 1);
-        for element in elements {
-            self.line = element.line;
-            self.budget.line = element.line;
-            if element.elements.is_some() {
-                return Err(Stop::Run(self.need("an array inside an array")));
-            }
-            if let Some((subscript, add, value)) = keyed(&element.text) {
-                let text = self.assigned_string(value)?;
-                index = self.arithmetic(subscript)?;
-                if index < 0 {
-                    index += array.keys().next_back().map_or(0, |last| last + 1);
+        for item in items {
+            let (text, add) = match item {
+                Item::Plain(text) => (text, false),
+                Item::Keyed(element, add, text) => {
+                    self.line = element.line;
+                    let subscript = keyed(&element.text).map_or("", |(subscript, ..)| subscript);
+                    index = self.arithmetic(subscript)?;
+                    if index < 0 {
+                        index += array.keys().next_back().map_or(0, |last| last + 1);
+                    }
+                    (text, add)
                 }
-                let old = if add { array.get(&index).cloned().unwrap_or_default() } else { String::new() };
-                array.insert(index, old + &text);
-                index += 1;
-                continue;
-            }
-            for field in self.fields(&element.text)? {
-                self.budget.spend(field.len() + 16)?;
-                let field = if integer { self.arithmetic(&field)?.to_string() } else { field };
-                array.insert(index, field);
-                index += 1;
-            }
+            };
+            self.budget.spend(text.len() + 16)?;
+            let old = if add { array.get(&index).cloned().unwrap_or_default() } else { String::new() };
+            let text = match (integer, add) {
+                (false, _) => old + &text,
+                (true, true) => (self.arithmetic(&old)?.wrapping_add(self.arithmetic(&text)?)).to_string(),
+                (true, false) => self.arithmetic(&text)?.to_string(),
+            };
+            array.insert(index, text);
+            index += 1;
         }
         if let Some(variable) = self.variables.get(&name) {
             let (lower, upper) = (variable.lower, variable.upper);
@@ -395,6 +431,10 @@ impl Evaluator<'_> {
             self.budget.spend(element.text.len() + 16)?;
             if let Some((subscript, add, value)) = keyed(&element.text) {
                 let key = self.string(subscript)?;
+                if key.is_empty() {
+                    // Bash says that it is no subscript, and goes on.
+                    continue;
+                }
                 let text = self.assigned_string(value)?;
                 let old = if add { table.get(&key).unwrap_or_default().to_owned() } else { String::new() };
                 table.insert(key, old + &text);
@@ -408,6 +448,14 @@ impl Evaluator<'_> {
         self.put(name, Value::Assoc(table));
         Ok(())
     }
+}
+
+/// An element of an array that is assigned.
+enum Item<'w> {
+    /// A word, behind the one before it.
+    Plain(String),
+    /// `[index]=value` or `[index]+=value`, with the value as it is now.
+    Keyed(&'w Word, bool, String),
 }
 
 /// Takes `[subscript]=value` and `[subscript]+=value` apart.

@@ -279,7 +279,8 @@ impl Parser<'_> {
                     self.at += 1;
                     return Ok(());
                 }
-                Some(b'\'') if !quotes => self.at += 1,
+                // Within double quotes they are plain characters, yet come in pairs.
+                Some(b'\'') => self.skip_single()?,
                 Some(b'"') => self.skip_double()?,
                 Some(_) => self.skip_one(!quotes)?,
                 None => {
@@ -398,30 +399,38 @@ pub(crate) fn is_name(text: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Removes continued lines, as the shell does while it reads, outside of single quotes.
+/// Removes continued lines, as the shell does while it reads: not within single quotes, nor in the commands of a substitution, which
+/// are read anew.
 fn without_continuations(text: &str) -> String {
     if !text.contains("\\\n") {
         return text.to_owned();
     }
-    let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
-    let (mut at, mut from, mut double, mut single) = (0, 0, false, false);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if !single => {
-                if bytes.get(at + 1) == Some(&b'\n') {
-                    out.push_str(&text[from..at]);
-                    from = at + 2;
+    let mut parser = Parser::new(text, 1);
+    let (mut from, mut double) = (0, false);
+    while let Some(byte) = parser.peek() {
+        match byte {
+            b'\\' => {
+                if parser.byte(1) == Some(b'\n') {
+                    out.push_str(&text[from..parser.at]);
+                    from = parser.at + 2;
                 }
-                at += 2;
-                continue;
+                parser.at += 2;
             }
-            b'"' if !single => double = !double,
-            b'\'' if !double => single = !single,
-            _ => {}
+            b'"' => {
+                double = !double;
+                parser.at += 1;
+            }
+            b'\'' if double => parser.at += 1,
+            b'$' if parser.byte(1) != Some(b'(') && parser.byte(1) != Some(b'\'') => parser.at += 1,
+            b'\'' | b'`' | b'$' => {
+                if parser.skip_one(double).is_err() {
+                    break;
+                }
+            }
+            _ => parser.at += 1,
         }
-        at += 1;
     }
-    out.push_str(&text[from.min(text.len())..]);
+    out.push_str(text.get(from..).unwrap_or_default());
     out
 }

@@ -1,11 +1,12 @@
-// converters/src/pkgbuild/decode.rs
+// converters/src/shell/bytes.rs
 //! Bytes to text and back, without losing a byte: what is no UTF-8 becomes characters of a private plane.
 
 /// The first of 256 private characters, one for each byte.
 const FIRST: u32 = 0x0010_FE00;
 
 /// Text of bytes. Bash drops NULs, and so does this.
-pub(super) fn text_of(bytes: &[u8]) -> String {
+#[must_use]
+pub fn text_of(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
@@ -18,7 +19,8 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
 }
 
 /// Bytes of a text that [`text_of`] made.
-pub(super) fn bytes_of(text: &str) -> Vec<u8> {
+#[must_use]
+pub fn bytes_of(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {
         if let Ok(byte) = u8::try_from((c as u32).wrapping_sub(FIRST)) {
@@ -29,4 +31,17 @@ pub(super) fn bytes_of(text: &str) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes_of, text_of};
+
+    #[test]
+    fn no_byte_is_lost() {
+        let bytes: Vec<u8> = (1..=255).chain("\u{e9}\u{10ffff}".bytes()).collect();
+        assert_eq!(bytes_of(&text_of(&bytes)), bytes);
+        assert_eq!(text_of(b"a\0b"), "ab");
+        assert_eq!(text_of("\u{e9}".as_bytes()), "\u{e9}");
+    }
 }
