@@ -215,7 +215,8 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
     shell.set("CARCH", Value::Scalar(options.carch.clone()));
     shell.set("CHOST", Value::Scalar(options.profile.chost.to_owned()));
     let mut notes = Vec::new();
-    match shell.run(&text, 1) {
+    // makepkg reads the file within a function, so what the file declares is gone behind it.
+    match shell.within("source_safe", &[], |shell| shell.run(&text, 1)) {
         Ok(()) => {}
         Err(Stop::Return(status)) => {
             if status.is_some_and(|status| status != 0) {

@@ -14,11 +14,13 @@ use sandbox::{Bind, Level, Limits, Plan, RootView, SandboxError, Status};
 
 use super::{Description, Options, ReadError};
 
-/// Reads the file and prints the state. `builtin` keeps a function of the file from standing in for a builtin.
+/// Reads the file, within a function as makepkg does, and prints the state. `builtin` keeps a function of the file from standing in for a builtin.
 const DRIVER: &str = "exec 7>&1 1>/dev/null 2>/dev/null\n\
     cd /startdir || exit 1\n\
     startdir=/startdir\n\
-    source ./PKGBUILD 7>&-\n\
+    source_safe() { source ./PKGBUILD 7>&-; }\n\
+    source_safe\n\
+    unset -f source_safe\n\
     builtin declare -p >&7\n\
     builtin declare -f >&7\n\
     builtin printf '# the end\\n' >&7\n";

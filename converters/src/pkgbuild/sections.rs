@@ -14,6 +14,7 @@ const OUTPUT: &str = "outvalue";
 
 /// Collects everything that the shell knows.
 pub(super) fn describe(shell: &mut Evaluator<'_>, notes: Vec<Note>) -> Result<Description, ReadError> {
+    check_effects(shell, &elements(shell, "pkgname")?)?;
     let names = elements(shell, "pkgname")?;
     let Some(first) = names.first().cloned() else { return Err(ReadError::Nameless) };
     let base_name = match scalar(shell, "pkgbase")? {
@@ -148,6 +149,70 @@ impl<'t> Line<'t> {
         let first = value.chars().next()?;
         (!name.is_empty()).then_some(Self { name, array: first == '(', rest })
     }
+
+    /// Assigns its value to another variable. As in makepkg, a line that is no shell by itself is passed over.
+    fn evaluate(&self, shell: &mut Evaluator<'_>, output: &str, function_line: usize) -> Result<(), ReadError> {
+        match shell.run(&format!("{output}{}", self.rest), function_line) {
+            Ok(()) | Err(Stop::Syntax(_)) => Ok(()),
+            Err(stop) => Err(stop.into()),
+        }
+    }
+}
+
+/// What makepkg's checks look at before anything is printed, in their order: an attribute, and whether as a list.
+const CHECKED: [(&str, bool); 12] = [
+    ("arch", true),
+    ("backup", true),
+    ("changelog", false),
+    ("checkdepends", true),
+    ("conflicts", true),
+    ("depends", true),
+    ("install", false),
+    ("makedepends", true),
+    ("optdepends", true),
+    ("options", true),
+    ("provides", true),
+    ("replaces", false),
+];
+
+/// Carries out what makepkg's checks set beside what they look at.
+///
+/// They evaluate a whole line for the attribute that begins it. What stands behind it on the same line, in
+/// `provides=(a) conflicts=(b)`, is then set for the whole build, before the base is printed.
+fn check_effects(shell: &mut Evaluator<'_>, names: &[String]) -> Result<(), ReadError> {
+    let mut found = Vec::new();
+    for name in names {
+        let function = shell.function(&format!("package_{name}")).or_else(|| shell.function("package")).cloned();
+        let Some(function) = function else { continue };
+        let printed = print_function(&function);
+        let sets_more = |line: &Line<'_>| {
+            crate::shell::parse(&format!("x{}", line.rest), 1).is_ok_and(|script| !script.is_one_assignment())
+        };
+        if printed.lines().filter_map(Line::of).any(|line| sets_more(&line)) {
+            found.push((function.line, printed));
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let architectures = elements(shell, "arch")?;
+    for (attribute, array) in CHECKED {
+        for (function_line, printed) in &found {
+            let by_architecture = architectures.iter().map(|architecture| format!("{attribute}_{architecture}"));
+            for attribute in std::iter::once(attribute.to_owned()).chain(by_architecture) {
+                let lines = printed.lines().filter_map(Line::of);
+                for line in lines.filter(|line| line.name == attribute && line.array == array) {
+                    shell.within("extract_function_variable", &[("list", Value::Unset)], |shell| {
+                        shell.set_extended_patterns(true);
+                        let result = line.evaluate(shell, "list", *function_line);
+                        shell.set_extended_patterns(false);
+                        result
+                    })?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The value of an attribute on which a package's function has lines; nothing if it has none.
@@ -169,35 +234,26 @@ fn overridden(
     } else {
         Value::Scalar(scalar(shell, attribute)?.unwrap_or_default())
     };
-    let attribute = attribute.to_owned();
-    let texts: Vec<String> = lines
-        .iter()
-        .filter(|line| line.name == attribute && line.array == array)
-        .map(|line| format!("{OUTPUT}{}", line.rest))
-        .collect();
-    let values = shell.aside(|shell| {
-        for (name, text) in [
-            ("pkgname", package),
-            ("attrname", &attribute),
-            ("attr", &attribute),
-            ("isarray", if array { "1" } else { "0" }),
-            ("outputvar", OUTPUT),
-            ("funcname", &format!("package_{package}")),
-        ] {
-            shell.set(name, Value::Scalar(text.to_owned()));
-        }
-        shell.set(OUTPUT, value);
-        let flag = if array { "1" } else { "0" };
-        let arguments = [format!("package_{package}"), attribute.clone(), flag.to_owned(), OUTPUT.to_owned()];
-        shell.set_arguments(arguments.to_vec());
+    let texts = lines.iter().filter(|line| line.name == attribute && line.array == array);
+    let flag = if array { "1" } else { "0" };
+    let own = [
+        ("pkgname", package),
+        ("attrname", attribute),
+        ("attr", attribute),
+        ("isarray", flag),
+        ("outputvar", OUTPUT),
+        ("funcname", &format!("package_{package}")),
+    ]
+    .map(|(name, text)| (name, Value::Scalar(text.to_owned())));
+    let own: Vec<(&str, Value)> = own.into_iter().chain([(OUTPUT, value)]).collect();
+    let values = shell.within("extract_function_variable", &own, |shell| {
+        let arguments = [&format!("package_{package}"), attribute, flag, OUTPUT];
+        shell.set_arguments(arguments.map(ToOwned::to_owned).to_vec());
         shell.set_extended_patterns(true);
-        for text in &texts {
-            match shell.run(text, function_line) {
-                // As in makepkg, a line that is no shell by itself is passed over.
-                Ok(()) | Err(Stop::Syntax(_)) => {}
-                Err(stop) => return Err(ReadError::from(stop)),
-            }
+        for line in texts {
+            line.evaluate(shell, OUTPUT, function_line)?;
         }
+        shell.set_extended_patterns(false);
         elements(shell, OUTPUT)
     })?;
     Ok(Some(values.iter().map(|value| normal(value)).collect()))

@@ -385,12 +385,12 @@ impl Evaluator<'_> {
                 } else {
                     // Where braces were expanded, it is a word like any other.
                     for text in parts {
-                        self.declared_words(&Word { text, ..word.clone() }, &mut expanded)?;
+                        self.declared_words(&flags, &Word { text, ..word.clone() }, &mut expanded)?;
                     }
                 }
                 continue;
             }
-            self.declared_words(word, &mut expanded)?;
+            self.declared_words(&flags, word, &mut expanded)?;
         }
         // Arrays get their values first; all texts are expanded before one of them is assigned.
         let mut prepared = Vec::with_capacity(expanded.len());
@@ -410,8 +410,16 @@ impl Evaluator<'_> {
     }
 
     /// The assignments that a word becomes which is none as it is written.
-    fn declared_words(&mut self, word: &Word, expanded: &mut Vec<Word>) -> Result<(), Stop> {
+    fn declared_words(&mut self, flags: &str, word: &Word, expanded: &mut Vec<Word>) -> Result<(), Stop> {
         for text in self.fields(&word.text).map_err(Self::must_run)? {
+            // A list in parentheses is one even if it was quoted.
+            if flags.contains(['a', 'A'])
+                && assignment(&text).is_some_and(|found| found.value.starts_with('(') && found.value.ends_with(')'))
+                && let Some(list) = super::parse::assignment_word(&text, word.line)
+            {
+                expanded.push(list);
+                continue;
+            }
             // What an expansion gave is not expanded again.
             let text = match assignment(&text) {
                 Some(found) if found.subscript.is_none() => {

@@ -163,7 +163,7 @@ impl<'n> Evaluator<'n> {
     #[must_use]
     pub fn new(budget: Budget, names: &'n dyn Fn() -> Option<Vec<String>>) -> Self {
         Self {
-            variables: HashMap::new(),
+            variables: HashMap::from([("IFS".to_owned(), Variable::new(Value::Scalar(" \t\n".to_owned())))]),
             frames: Vec::new(),
             functions: BTreeMap::new(),
             positional: Vec::new(),
@@ -241,12 +241,28 @@ impl<'n> Evaluator<'n> {
         self.list(&script.statements)
     }
 
-    /// Does something whose changes are forgotten behind it.
-    pub fn aside<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let kept = self.keep();
+    /// Does something as within a function: with variables of its own, which are gone behind it. Whatever else it sets remains.
+    pub fn within<T>(&mut self, function: &str, own: &[(&str, Value)], work: impl FnOnce(&mut Self) -> T) -> T {
+        let saved = own.iter().map(|(name, _)| ((*name).to_owned(), self.variables.get(*name).cloned())).collect();
+        self.frames.push(Frame { saved, name: function.to_owned() });
+        for (name, value) in own {
+            self.set(name, value.clone());
+        }
+        let positional = (self.positional.clone(), self.positional_known);
         let result = work(self);
-        self.restore(kept);
+        (self.positional, self.positional_known) = positional;
+        self.leave();
         result
+    }
+
+    /// Leaves a function: its variables are gone, and those that they hid are back.
+    fn leave(&mut self) {
+        for (name, value) in self.frames.pop().map(|frame| frame.saved).into_iter().flatten().rev() {
+            match value {
+                Some(value) => self.variables.insert(name, value),
+                None => self.variables.remove(&name),
+            };
+        }
     }
 
     fn keep(&self) -> Kept {
@@ -309,6 +325,14 @@ impl<'n> Evaluator<'n> {
             }
         }
         Ok(())
+    }
+
+    fn all_inert(&self, list: &[Statement]) -> bool {
+        list.iter().all(|statement| {
+            let mut commands = statement.rest.iter().map(|(_, pipeline)| pipeline).chain([&statement.first]);
+            !statement.background
+                && commands.all(|pipeline| pipeline.commands.iter().all(|command| self.is_inert(command)))
+        })
     }
 
     /// Whether a command changes nothing here and prints nothing that is read.
@@ -468,6 +492,10 @@ impl<'n> Evaluator<'n> {
             Kind::Subshell(list) => self.isolated(list),
             Kind::If { condition, body, otherwise } => self.deeper(|shell| {
                 shell.list(condition)?;
+                if shell.status.is_none() && shell.all_inert(body) && otherwise.iter().all(|list| shell.all_inert(list))
+                {
+                    return Ok(());
+                }
                 if shell.known_status()? == 0 {
                     return shell.list(body);
                 }
@@ -720,14 +748,7 @@ impl<'n> Evaluator<'n> {
         let line = self.line;
         let result = self.deeper(|shell| shell.command(&function.body));
         self.line = line;
-        if let Some(frame) = self.frames.pop() {
-            for (name, value) in frame.saved.into_iter().rev() {
-                match value {
-                    Some(value) => self.variables.insert(name, value),
-                    None => self.variables.remove(&name),
-                };
-            }
-        }
+        self.leave();
         self.positional = positional;
         self.positional_known = known;
         self.loops = loops;

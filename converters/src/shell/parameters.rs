@@ -257,7 +257,7 @@ impl Evaluator<'_> {
             '@' => self.transform(got, name, subscript, &operator[1..])?,
             _ => return Err(Stop::Run(self.need(format!("${{{name}{operator}}} is not understood")))),
         };
-        if solid {
+        if solid && matches!(got, Got::One(Some(_))) {
             out.push(Bit::Solid);
         }
         self.emit(got, quoted, out)
@@ -486,9 +486,7 @@ impl Evaluator<'_> {
         match got {
             Got::One(value) => {
                 let chars: Vec<char> = value.unwrap_or_default().chars().collect();
-                let Some((from, _)) = range(chars.len(), offset, None) else {
-                    return Ok(Got::One(Some(String::new())));
-                };
+                let Some((from, _)) = range(chars.len(), offset, None) else { return Ok(Got::One(None)) };
                 let length = length(self)?;
                 let range = range(chars.len(), offset, length);
                 if range.is_none() && length.is_some_and(|length| length < 0) && from <= chars.len() {

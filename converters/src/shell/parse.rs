@@ -38,6 +38,13 @@ pub fn parse(text: &str, first_line: usize) -> Result<Script, SyntaxError> {
     Ok(Script { statements })
 }
 
+/// Parses `name=(...)`; nothing if the text is anything else.
+pub(super) fn assignment_word(text: &str, line: usize) -> Option<Word> {
+    let mut parser = Parser::new(text, line);
+    let word = parser.word().ok()??;
+    (parser.at == text.len() && word.elements.is_some()).then_some(word)
+}
+
 pub(super) struct Parser<'t> {
     pub text: &'t str,
     pub bytes: &'t [u8],
@@ -523,6 +530,12 @@ impl<'t> Parser<'t> {
                     let kind = self.function(word.text, start, line)?;
                     return Ok(Command { line, kind, redirects });
                 }
+            }
+            let takes_lists = |name: &Word| {
+                super::builtins::is_declaration(&name.text) || ["alias", "eval", "let"].contains(&&*name.text)
+            };
+            if word.elements.is_some() && !words.first().is_some_and(takes_lists) {
+                return self.error("an array as an argument");
             }
             words.push(word);
         }

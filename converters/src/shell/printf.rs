@@ -78,6 +78,14 @@ impl Evaluator<'_> {
                 break;
             }
         }
+        if out.contains('\0') {
+            // A text ends at NUL; what is printed goes on without it.
+            if target.is_some() {
+                out.truncate(out.find('\0').unwrap_or(out.len()));
+            } else {
+                out.retain(|c| c != '\0');
+            }
+        }
         match target {
             Some(name) => match name.split_once('[') {
                 Some((array, subscript)) => {
@@ -129,6 +137,7 @@ impl Evaluator<'_> {
                 }
                 's' => value.to_owned(),
                 'q' => backslashed(value),
+                'c' if value.is_empty() => "\0".to_owned(),
                 'c' => beginning(value, 1),
                 kind => self.numeric(&conversion, kind, value)?,
             };

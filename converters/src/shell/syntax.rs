@@ -14,6 +14,15 @@ pub struct Script {
 }
 
 impl Script {
+    /// Whether it is one assignment and nothing else.
+    #[must_use]
+    pub fn is_one_assignment(&self) -> bool {
+        let [statement] = &self.statements[..] else { return false };
+        let [command] = &statement.first.commands[..] else { return false };
+        matches!(&command.kind, Kind::Simple { assignments, words } if assignments.len() == 1 && words.is_empty())
+            && statement.rest.is_empty()
+    }
+
     /// The functions that are defined at the top level, outside of any condition.
     pub fn functions(&self) -> impl Iterator<Item = &Function> {
         self.statements.iter().flat_map(|statement| &statement.first.commands).filter_map(|command| {

@@ -402,11 +402,9 @@ impl Writer {
             6 => self.random.of(&INTEGERS).to_owned(),
             7 | 8 => format!("{}[@]", self.random.of(&ARRAYS)),
             9 => format!("{}[*]", self.random.of(&ARRAYS)),
-            10 => format!(
-                "{}[{}]",
-                self.random.of(&ARRAYS),
-                self.random.of(&["0", "1", "i", "-1", "$i", "i-1", "${#x[@]}"])
-            ),
+            10 => {
+                format!("{}[{}]", self.random.of(&ARRAYS), self.random.of(&["0", "1", "i&3", "$((i&1))", "${#x[@]}"]))
+            }
             11 => self.random.of(&["m[k]", "m[key]", "m['two words']", "m[$a]"]).to_owned(),
             12 => self.random.of(&["1", "2", "@", "*"]).to_owned(),
             _ => self.random.of(&ARRAYS).to_owned(),
@@ -423,7 +421,7 @@ impl Writer {
             };
         }
         match self.random.below(5) {
-            0 if self.depth < 5 => self.word().replace(['`', '{', '}'], "") + "w",
+            0 if self.depth < 5 => self.word().replace(['`', '{', '}'], "").replace("$'", "'") + "w",
             1 if self.depth < 5 => self.parameter(false),
             2 => self.random.of(&["a b", "'c  d'", "\"e f\" g", "\"$@\"", "'*'"]).to_owned(),
             3 => String::new(),
