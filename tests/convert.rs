@@ -98,6 +98,10 @@ fn differences_from_the_srcinfo_are_named() {
                  \tpkgdesc = The library\n\npkgname = two-doc\n\tpkgdesc = The documents\n";
     env.write("two/.SRCINFO", right);
     env.conary(["convert", "pkgbuild", "two", "--check-srcinfo"]).success();
+    env.conary(["convert", "pkgbuild", "two", "--check-srcinfo", "-o", "same"]).success();
+    assert!(env.path("same/recipe.toml").exists());
     env.write("two/.SRCINFO", right.replace("pkgrel = 1", "pkgrel = 2"));
+    env.conary(["convert", "pkgbuild", "two", "--check-srcinfo", "-o", "other"]).exits(3).says(&["pkgrel"]);
+    assert!(!env.path("other/recipe.toml").exists());
     env.conary(["convert", "pkgbuild", "two", "--check-srcinfo"]).exits(3).says(&["pkgrel", "`2`", "`1`"]);
 }

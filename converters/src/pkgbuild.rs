@@ -14,6 +14,7 @@
 //! What cannot be known without running something is [`ReadError::Needs`], with its line; [`sandboxed`] then asks a real bash in the
 //! sandbox. Specified in docs/design/convert.md.
 
+mod lint;
 mod profile;
 mod recipe;
 pub mod sandboxed;
@@ -228,7 +229,9 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
     if shell.status().is_some_and(|status| status != 0) {
         notes.push(Note { line: 0, what: "makepkg refuses it: its last command fails".to_owned() });
     }
-    sections::describe(&mut shell, notes)
+    let mut description = sections::describe(&mut shell, notes)?;
+    description.notes.extend(lint::notes(&description));
+    Ok(description)
 }
 
 /// Describes what bash printed of its state; the functions' texts come from the file where they stand in it.
@@ -239,6 +242,7 @@ fn from_state(text: &[u8], state: &[u8], options: &Options) -> Result<Descriptio
             let mut shell = Evaluator::new(options.budget.clone(), &names);
             shell.run(&text_of(state), 1)?;
             let mut description = sections::describe(&mut shell, Vec::new())?;
+            description.notes = lint::notes(&description);
             if let Ok(script) = crate::shell::parse(&text_of(text), 1) {
                 for function in script.functions() {
                     let found = description.functions.iter_mut().find(|written| written.name == function.name);

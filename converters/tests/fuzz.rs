@@ -260,7 +260,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn cases_written_at_random_mean_what_bash_makes_of_them() {
-    let (cases, seed) = (number("CONARY_FUZZ_CASES", 1_500), number("CONARY_FUZZ_SEED", 1));
+    let (cases, seed) = (number("CONARY_FUZZ_CASES", 700), number("CONARY_FUZZ_SEED", 650));
     let most = if std::env::var_os("CONARY_FUZZ_ALL").is_some() { usize::MAX } else { 3 };
     let next = std::sync::atomic::AtomicU64::new(0);
     let whole = std::sync::Mutex::new(Tally::default());

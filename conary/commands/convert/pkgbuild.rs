@@ -46,8 +46,8 @@ pub struct Arguments {
     /// Run nothing at all, not even in the sandbox
     #[arg(long)]
     static_only: bool,
-    /// Write no recipe, but compare with the .SRCINFO beside the file and name each difference
-    #[arg(long, conflicts_with = "output")]
+    /// Compare with the .SRCINFO beside the file and name each difference; a recipe is written only with --output, and only if there is none
+    #[arg(long)]
     check_srcinfo: bool,
     /// Cook the recipe that was made
     #[arg(long, conflicts_with_all = ["check_srcinfo", "json", "static_only"])]
@@ -84,6 +84,8 @@ struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     packages: Vec<Described>,
     findings: Vec<Finding>,
+    /// Whether the findings are differences from the .SRCINFO.
+    differs: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recipe: Option<String>,
 }
@@ -153,11 +155,11 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
             context.ui.lines(recipe)?;
         }
         tell(&report, context);
-        if let (Some(output), false) = (&output, failed) {
+        if let (Some(output), false) = (&output, failed || report.differs) {
             context.ui.story("Converted", &format!("{} to {}", file.display(), output.join("recipe.toml").display()));
         }
     }
-    let differs = arguments.check_srcinfo && !report.findings.is_empty();
+    let differs = report.differs;
     match report.error {
         Some(error) if arguments.json.json => Err(Failure::new(Code::Recipe, error)),
         Some(error) => {
@@ -286,7 +288,8 @@ fn tree(directory: &Path, job: &Job<'_>, context: &Context<'_>) -> Outcome {
             &format!("{} of {files} files ({read} as text, {sandboxed} in the sandbox)", files - whole.failed),
         );
     }
-    if whole.failed > 0 { Err(Failure::told(Code::Recipe)) } else { Ok(Code::Success) }
+    let differ = whole.reports.iter().any(|report| report.differs);
+    if whole.failed > 0 || differ { Err(Failure::told(Code::Recipe)) } else { Ok(Code::Success) }
 }
 
 /// Finds files named PKGBUILD, following no link.
@@ -319,6 +322,7 @@ fn one(file: &Path, output: Option<&Path>, job: &Job<'_>, context: &Context<'_>)
         base: None,
         packages: Vec::new(),
         findings: Vec::new(),
+        differs: false,
         recipe: None,
     };
     if let Err((error, hint)) = fill(&mut report, output, job, context) {
@@ -344,9 +348,13 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
                 Some("make it with `makepkg --printsrcinfo`".to_owned()),
             )
         })?;
-        report.findings = findings(converters::pkgbuild::differences(description, &theirs));
-        describe(report, description);
-        return Ok(());
+        let differences = findings(converters::pkgbuild::differences(description, &theirs));
+        report.differs = !differences.is_empty();
+        if report.differs || output.is_none() {
+            report.findings = differences;
+            describe(report, description);
+            return Ok(());
+        }
     }
     let converted = pkgbuild::convert(&reading, &file, &job.options)?;
     report.findings = findings(converted.findings);

@@ -1,0 +1,206 @@
+// converters/src/pkgbuild/lint.rs
+//! What makepkg refuses a PKGBUILD for, in its own words: names, versions, options and functions that are none.
+
+use super::{Description, Note, Section};
+
+/// Options that makepkg knows; `!` in front of one switches it off.
+const OPTIONS: [&str; 14] = [
+    "strip",
+    "docs",
+    "libtool",
+    "staticlibs",
+    "emptydirs",
+    "zipman",
+    "purge",
+    "debug",
+    "lto",
+    "autodeps",
+    "ccache",
+    "distcc",
+    "buildflags",
+    "makeflags",
+];
+
+/// Each refusal, without a line.
+pub(super) fn notes(description: &Description) -> Vec<Note> {
+    let mut found = Vec::new();
+    let base = &description.base;
+    let sections = || std::iter::once(base).chain(&description.packages);
+    found.extend(name("pkgbase", &base.name));
+    for package in &description.packages {
+        found.extend(name("pkgname", &package.name));
+    }
+    found.extend(version("pkgver", base.value("pkgver").unwrap_or_default()));
+    found.extend(release("pkgrel", base.value("pkgrel").unwrap_or_default()));
+    if let Some(epoch) = base.value("epoch").filter(|epoch| !epoch.bytes().all(|byte| byte.is_ascii_digit())) {
+        found.push(format!("epoch must be an integer, not {epoch}."));
+    }
+    let arches = base.values("arch").unwrap_or_default();
+    if arches.len() > 1 && arches.iter().any(|arch| arch == "any") {
+        found.push("Can not use 'any' architecture with other architectures".to_owned());
+    } else {
+        for arch in arches {
+            found.extend(strange("arch", arch, "_"));
+        }
+    }
+    for section in sections() {
+        for (attribute, values) in &section.attributes {
+            let plain = attribute.split_once('_').map_or(attribute.as_str(), |(plain, _)| plain);
+            for value in values {
+                match plain {
+                    "optdepends" => {
+                        let end = value.find(": ").or_else(|| value.strip_suffix(':').map(str::len));
+                        found.extend(relation(plain, &value[..end.unwrap_or(value.len())]));
+                    }
+                    "provides" if value.contains(['<', '>']) => {
+                        found.push("provides array cannot contain comparison (< or >) operators.".to_owned());
+                    }
+                    "depends" | "makedepends" | "checkdepends" | "conflicts" | "provides" => {
+                        found.extend(relation(plain, value));
+                    }
+                    "backup" if value.starts_with('/') => {
+                        found.push(format!("backup entry should not contain leading slash : {value}"));
+                    }
+                    "options" if !OPTIONS.contains(&value.strip_prefix('!').unwrap_or(value)) => {
+                        found.push(format!("options array contains unknown option '{value}'"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    found.extend(functions(description));
+    let mut notes: Vec<Note> =
+        found.into_iter().map(|what| Note { line: 0, what: format!("makepkg refuses it: {what}") }).collect();
+    notes.sort();
+    notes.dedup();
+    notes
+}
+
+/// What is wrong with a name.
+fn name(attribute: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if text.is_empty() {
+        return vec![format!("{attribute} is not allowed to be empty.")];
+    }
+    if text.starts_with('-') {
+        found.push(format!("{attribute} is not allowed to start with a hyphen."));
+    }
+    if text.starts_with('.') {
+        found.push(format!("{attribute} is not allowed to start with a dot."));
+    }
+    if !text.is_ascii() {
+        return vec![format!("{attribute} may only contain ascii characters.")];
+    }
+    found.extend(strange(attribute, text, "+_.@-"));
+    found
+}
+
+/// The characters of a text that are neither letters, digits nor these.
+fn strange(attribute: &str, text: &str, also: &str) -> Option<String> {
+    let left: String = text.chars().filter(|c| !c.is_alphanumeric() && !also.contains(*c)).collect();
+    (!left.is_empty()).then(|| format!("{attribute} contains invalid characters: '{left}'"))
+}
+
+fn version(attribute: &str, text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(format!("{attribute} is not allowed to be empty."));
+    }
+    if text.contains(|c: char| c.is_whitespace() || "/:-".contains(c)) {
+        let kinds = "colons, forward slashes, hyphens or whitespace";
+        return Some(format!("{attribute} is not allowed to contain {kinds}."));
+    }
+    (!text.is_ascii()).then(|| format!("{attribute} may only contain ascii characters."))
+}
+
+fn release(attribute: &str, text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(format!("{attribute} is not allowed to be empty."));
+    }
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, rest) = text.split_once('.').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
+    (!digits(whole) || !rest.is_none_or(digits))
+        .then(|| format!("{attribute} must be of the form 'integer[.integer]', not {text}."))
+}
+
+/// What is wrong with `name`, or `name` with a version behind an operator.
+fn relation(attribute: &str, text: &str) -> Vec<String> {
+    let Some(at) = text.find(['<', '>', '=']) else { return name(attribute, text) };
+    let mut found = name(attribute, &text[..at]);
+    let mut full = text[at..].trim_start_matches(['<', '>', '=']);
+    if full.is_empty() {
+        return found;
+    }
+    if let Some((epoch, rest)) = full.split_once(':') {
+        if !epoch.bytes().all(|byte| byte.is_ascii_digit()) {
+            found.push(format!("epoch in {attribute} must be an integer, not {epoch}."));
+        }
+        full = rest;
+    }
+    if let Some((rest, of)) = full.rsplit_once('-').filter(|(rest, _)| !rest.is_empty()) {
+        found.extend(release(&format!("pkgrel in {attribute}"), of));
+        full = rest;
+    }
+    found.extend(version(&format!("pkgver in {attribute}"), full));
+    found
+}
+
+/// Whether the functions that makepkg calls are there, and no others.
+fn functions(description: &Description) -> Vec<String> {
+    let has = |name: &str| description.functions.iter().any(|function| function.name == name);
+    let base = &description.base.name;
+    let own = |package: &Section| format!("package_{}", package.name);
+    if let [package] = &description.packages[..] {
+        let (general, own_name) = (has("package"), own(package));
+        if general && has(&own_name) {
+            return vec![format!("Conflicting package() and {own_name}() functions in PKGBUILD")];
+        }
+        let missing = has("build") && !general && !has(&own_name);
+        return missing.then(|| "Missing package() function in PKGBUILD".to_owned()).into_iter().collect();
+    }
+    let mut found = Vec::new();
+    if has("package") {
+        found.push(format!("Extra package() function for split package '{base}'"));
+    }
+    for package in description.packages.iter().filter(|package| !has(&own(package))) {
+        found.push(format!("Missing {}() function for split package '{}'", own(package), package.name));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pkgbuild::{Options, read};
+
+    /// Texts, and what makepkg 6.0.2 says of them.
+    const REFUSED: &[(&str, &str)] = &[
+        ("pkgname=a pkgver=1-2", "pkgver is not allowed to contain colons, forward slashes, hyphens or whitespace."),
+        ("pkgname=a pkgver=", "pkgver is not allowed to be empty."),
+        ("pkgname=-a", "pkgname is not allowed to start with a hyphen."),
+        ("pkgname='a b'", "pkgname contains invalid characters: ' '"),
+        ("pkgname=\u{e9}", "pkgname may only contain ascii characters."),
+        ("pkgname=a pkgrel=1a", "pkgrel must be of the form 'integer[.integer]', not 1a."),
+        ("pkgname=a epoch=x", "epoch must be an integer, not x."),
+        ("pkgname=a arch=(any x86_64)", "Can not use 'any' architecture with other architectures"),
+        ("pkgname=a depends=('b c')", "depends contains invalid characters: ' '"),
+        ("pkgname=a depends=('b>=1:2-x')", "pkgrel in depends must be of the form 'integer[.integer]', not x."),
+        ("pkgname=a optdepends=('b:no blank')", "optdepends contains invalid characters: ': '"),
+        ("pkgname=a provides=('b>1')", "provides array cannot contain comparison (< or >) operators."),
+        ("pkgname=a backup=(/etc/a)", "backup entry should not contain leading slash : /etc/a"),
+        ("pkgname=a options=(fast)", "options array contains unknown option 'fast'"),
+        ("pkgname=(a b) pkgbase=c; package_a() { :; }", "Missing package_b() function for split package 'b'"),
+        ("pkgname=a; build() { :; }", "Missing package() function in PKGBUILD"),
+    ];
+
+    #[test]
+    fn what_makepkg_refuses_is_said_in_its_words() {
+        for (text, what) in REFUSED {
+            let whole = format!("pkgver=1\npkgrel=1\narch=(any)\n{text}\n");
+            let notes = read(whole.as_bytes(), None, &Options::default()).unwrap().notes;
+            assert!(notes.iter().any(|note| note.what == format!("makepkg refuses it: {what}")), "{text}: {notes:?}");
+        }
+        let right = "pkgname=a pkgver=1.0_b~2 pkgrel=1.1 epoch=2 arch=(x86_64 i686)\ndepends=('b>=1:2-3' 'c.so=1-64' d=)\n\
+                     optdepends=('e: f g' h) provides=(i=1) backup=(etc/a) options=(!strip lto)\npackage() { :; }\n";
+        assert_eq!(read(right.as_bytes(), None, &Options::default()).unwrap().notes, []);
+    }
+}

@@ -1,0 +1,88 @@
+// converters/tests/hostile.rs
+//! PKGBUILDs that mean harm: none of them makes the reader run anything, and what only looks like harm is read.
+//!
+//! Reading is done in the reader's own process, so a file that got something to
+//! run would show in what these files try to leave behind.
+
+use std::time::{Duration, Instant};
+
+use converters::pkgbuild::{Options, ReadError, read};
+
+const HEAD: &str = "pkgname=x\npkgver=1\npkgrel=1\narch=(any)\n";
+
+/// What comes of a head and more lines.
+fn outcome(text: &str) -> Result<String, ReadError> {
+    let start = Instant::now();
+    let mut options = Options::default();
+    // A tenth of what is allowed shows the same, and sooner where tests are not optimized.
+    options.budget.steps /= 10;
+    options.budget.bytes /= 10;
+    let result = read(format!("{HEAD}{text}\n").as_bytes(), None, &options);
+    let told: String = text.chars().take(60).collect();
+    assert!(start.elapsed() < Duration::from_secs(60), "{told} took {:?}", start.elapsed());
+    result.map(|description| String::from_utf8(description.srcinfo()).unwrap())
+}
+
+#[test]
+fn what_only_looks_large_is_read() {
+    let long = "word ".repeat(5_000);
+    let cases = [
+        format!("pkgdesc='{}'", "x".repeat(10_000)),
+        format!("license=({long})"),
+        format!("_x='{long}'; license=(${{_x// /, }})"),
+        format!("# {}", "\"'$({".repeat(10_000)),
+        format!("build() {{\n{}}}", "  make -j \"$x\" || true\n".repeat(2_000)),
+        format!("_x=({}); pkgdesc=${{_x[-1]}}", "a b c ".repeat(2_000)),
+        "_x[999999999999]=1; pkgdesc=\"${#_x[@]}\"".to_owned(),
+        "pkgdesc=$((2 ** 62)); pkgdesc+=${pkgver:0:999999999999}".to_owned(),
+        ";:".repeat(5_000).trim_start_matches(';').to_owned(),
+    ];
+    for text in cases {
+        let told: String = text.chars().take(60).collect();
+        outcome(&text).unwrap_or_else(|error| panic!("{told}: {error}"));
+    }
+}
+
+#[test]
+fn nothing_is_run_to_read_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("mark");
+    let touch = format!("touch {}", mark.display());
+    let into = format!("echo x > {}", mark.display());
+    let forms = [
+        touch.clone(),
+        into,
+        format!("pkgdesc=$({touch})"),
+        format!("pkgdesc=`{touch}`"),
+        format!("depends=($({touch}) a)"),
+        format!("pkgdesc=${{x:-$({touch})}}"),
+        format!("x[$({touch})]=1"),
+        format!("x='a[$({touch})]'; (( x ))"),
+        format!("x='a[$({touch})]'; [[ $x -eq 1 ]]"),
+        format!("declare x=$({touch})"),
+        format!("eval '{touch}'"),
+        format!("trap '{touch}' EXIT DEBUG"),
+        format!("exec bash -c '{touch}'"),
+        format!("source <({touch}; echo)"),
+        format!("cat <<EOF\n$({touch})\nEOF"),
+        format!("read x < <({touch})"),
+        format!("coproc {touch}"),
+        format!("{touch} &"),
+        format!("command {touch}"),
+        format!("builtin eval '{touch}'"),
+        format!("package() {{ depends=($({touch})); }}"),
+        format!("printf -v 'x[$({touch})]' 1"),
+        format!("unset 'x[$({touch})]'"),
+        format!("[[ -v 'x[$({touch})]' ]]"),
+        format!("test -v 'x[$({touch})]'"),
+        format!("PROMPT_COMMAND='{touch}' PS4='$({touch})'; set -x; :"),
+        format!("f() {{ {touch}; }}; f"),
+        format!(": ${{x:=$({touch})}}"),
+        format!("mapfile -C '{touch};' -c 1 x <<< y"),
+        format!("complete -C '{touch}' x; compgen -C '{touch}'"),
+    ];
+    for form in forms {
+        let _ = outcome(&form);
+        assert!(!mark.exists(), "{form} was run");
+    }
+}
