@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_no_function_speaks_of_is_left_out() {
-        let text = b"pkgname=x\npkgver=1\npkgrel=1\narch=(any)\n_used=1\n_idle=2\nexport _out=3\ndeclare -A _table=([a]='b c')\n\
+        let text = b"pkgname=x\npkgver=1\npkgrel=1\narch=(any)\n_used=1\n_idle=2\nexport _out=3\ndeclare -gA _table=([a]='b c')\n\
                      _run=$(date)\n_never=$(date)\nhelp() { echo $_used; }\npackage() { msg2 'to %s' \"${_table[a]}\"; help $_run; }\n";
         let description = super::super::read(text, None, &Options::default()).unwrap();
         let setup = steps(&description, &Options::default()).setup.0;
