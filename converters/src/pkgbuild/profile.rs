@@ -18,6 +18,8 @@ pub struct Profile {
     flags: &'static [(&'static str, &'static str)],
     /// What is added to `CFLAGS` and `CXXFLAGS` with `debug`.
     debug_flags: &'static str,
+    /// The same for `RUSTFLAGS`.
+    debug_rust_flags: &'static str,
     /// What is on without a word in the PKGBUILD, by makepkg's names.
     on: &'static [&'static str],
 }
@@ -48,6 +50,7 @@ pub const PROFILES: [Profile; 3] = [
             ("RUSTFLAGS", "-Cforce-frame-pointers=yes"),
         ],
         debug_flags: "-g",
+        debug_rust_flags: "-C debuginfo=2",
         on: &["strip", "docs", "emptydirs", "zipman", "purge", "debug", "lto"],
     },
     Profile {
@@ -56,6 +59,7 @@ pub const PROFILES: [Profile; 3] = [
         chost: "x86_64-linux-gnu",
         flags: &[],
         debug_flags: "",
+        debug_rust_flags: "",
         on: &["strip", "docs", "libtool", "staticlibs", "emptydirs", "zipman", "purge"],
     },
     Profile {
@@ -64,6 +68,7 @@ pub const PROFILES: [Profile; 3] = [
         chost: "x86_64-pc-linux-gnu",
         flags: &[],
         debug_flags: "",
+        debug_rust_flags: "",
         on: &["docs", "libtool", "staticlibs", "emptydirs"],
     },
 ];
@@ -121,12 +126,14 @@ impl Profile {
                 let version = base.value("pkgver").unwrap_or_default();
                 // Where the source lies during a build.
                 let source = format!("/build/{}-{version}", recipe_name(description));
-                let map = format!("-ffile-prefix-map={source}=/usr/src/debug/{}", base.name);
-                let more = format!("{} {map}", self.debug_flags).trim_start().to_owned();
-                for name in ["CFLAGS", "CXXFLAGS"] {
+                let map = format!("{source}=/usr/src/debug/{}", base.name);
+                let of_c = format!("{} -ffile-prefix-map={map}", self.debug_flags);
+                let of_rust = format!("{} --remap-path-prefix={map}", self.debug_rust_flags);
+                for (name, more) in [("CFLAGS", &of_c), ("CXXFLAGS", &of_c), ("RUSTFLAGS", &of_rust)] {
+                    let more = more.trim_start();
                     match variables.iter_mut().find(|(known, _)| known == name) {
                         Some((_, value)) => *value = format!("{value} {more}"),
-                        None => variables.push((name.to_owned(), more.clone())),
+                        None => variables.push((name.to_owned(), more.to_owned())),
                     }
                 }
             }
