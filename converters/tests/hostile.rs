@@ -1,5 +1,5 @@
 // converters/tests/hostile.rs
-//! PKGBUILDs that mean harm: none of them makes the reader run anything, and what only looks like harm is read.
+//! PKGBUILDs that mean harm: none of them makes the reader hang, take much memory or run anything, and what only looks like harm is read.
 //!
 //! Reading is done in the reader's own process, so a file that got something to
 //! run would show in what these files try to leave behind.
@@ -21,6 +21,61 @@ fn outcome(text: &str) -> Result<String, ReadError> {
     let told: String = text.chars().take(60).collect();
     assert!(start.elapsed() < Duration::from_mins(1), "{told} took {:?}", start.elapsed());
     result.map(|description| String::from_utf8(description.srcinfo()).unwrap())
+}
+
+#[test]
+fn what_would_take_too_much_is_refused_with_its_line() {
+    let deep = |open: &str, inner: &str, close: &str, count: usize| {
+        format!("{}{inner}{}", open.repeat(count), close.repeat(count))
+    };
+    let cases = [
+        "while :; do :; done".to_owned(),
+        "until false; do true; done".to_owned(),
+        "for ((;;)); do x=1; done".to_owned(),
+        "f() { f; }; f".to_owned(),
+        "f() { g; }; g() { f; }; x=$(f)\npkgdesc=$x".to_owned(),
+        "x='eval \"$x\"'; eval \"$x\"".to_owned(),
+        "a=xxxxxxxxxxxxxxxx; for i in {1..64}; do a=$a$a; done".to_owned(),
+        "a=(1 2 3 4); for i in {1..64}; do a=(\"${a[@]}\" \"${a[@]}\"); done".to_owned(),
+        "a=aaaaaaaa; for i in {1..64}; do a=${a//a/aa}; done".to_owned(),
+        "depends=({1..1000000000})".to_owned(),
+        "depends=({-9223372036854775808..9223372036854775807})".to_owned(),
+        format!("depends=({})", "{a,b}".repeat(64)),
+        format!("depends=({})", deep("{a,", "b", "}", 500)),
+        "printf -v pkgdesc '%999999999d' 1".to_owned(),
+        "printf -v pkgdesc '%.999999999d' 1".to_owned(),
+        "printf -v pkgdesc '%0999999999x' 1".to_owned(),
+        "printf -v pkgdesc '%*s' 999999999 x".to_owned(),
+        "printf -v pkgdesc '%99999999999999999999s' x".to_owned(),
+        format!("a={}; [[ $a == *a*a*a*a*a*a*a*a*b ]]", "a".repeat(500)),
+        format!("a={}; [[ $a == +(+(+(a)))b ]]", "a".repeat(500)),
+        format!("a={}; [[ $a =~ ^(((a*)*)*)*b$ ]]", "a".repeat(500)),
+        format!("a={}; pkgdesc=${{a%%*a*a*a*a*a*b}}", "a".repeat(500)),
+        format!("a={}; pkgdesc=$(sed 's/\\(a*\\)*b/x/' <<< $a)", "a".repeat(500)),
+        format!("pkgdesc={}", deep("$(echo ", "x", ")", 5000)),
+        format!("pkgdesc={}", deep("${y:-", "x", "}", 5000)),
+        format!("pkgdesc={}", deep("\"$(echo ", "x", ")\"", 5000)),
+        format!("pkgdesc=$(({}))", deep("(", "1", ")", 10_000)),
+        format!("pkgdesc=$(({}1))", "-~!".repeat(10_000)),
+        format!("pkgdesc=$(({}1))", "1?1:".repeat(10_000)),
+        format!("[[ {} ]]", deep("( ", "a", " )", 10_000)),
+        format!("[[ {}a ]]", "! ".repeat(10_000)),
+        format!("if {}", "if ".repeat(10_000)),
+        deep("{ ", ":; ", "}; ", 10_000),
+        deep("(", ":", ")", 10_000),
+        deep("case x in x) ", ":", ";; esac", 5_000),
+        deep("f() { ", ":; ", "}; ", 5_000),
+        format!("test {}1 ", "! ".repeat(10_000)),
+        format!("[[ x == {} ]]", deep("@(", "x", ")", 5_000)),
+        format!("[[ x =~ {} ]]", deep("(", "x", ")", 5_000)),
+    ];
+    for text in cases {
+        let told: String = text.chars().take(60).collect();
+        match outcome(&text) {
+            Err(error) => assert!(error.line().is_some_and(|line| line >= 5), "{told}: {error}"),
+            Ok(srcinfo) => assert!(srcinfo.len() < 4096, "{told} was read"),
+        }
+    }
 }
 
 #[test]

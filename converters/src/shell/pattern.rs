@@ -43,12 +43,12 @@ impl Pattern {
 
     /// Length of the longest or shortest match at the start.
     pub fn prefix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Result<Option<usize>, Spent> {
-        let lengths: Vec<usize> = if longest { (0..=text.len()).rev().collect() } else { (0..=text.len()).collect() };
         if let Some(plain) = self.literal() {
             let length = plain.chars().count();
             return Ok((length <= text.len() && plain.chars().eq(text[..length].iter().copied())).then_some(length));
         }
-        for length in lengths {
+        for count in 0..=text.len() {
+            let length = if longest { text.len() - count } else { count };
             if self.matches(&text[..length], budget).ok_or(Spent)? {
                 return Ok(Some(length));
             }
@@ -58,8 +58,8 @@ impl Pattern {
 
     /// Start of the longest or shortest match at the end.
     pub fn suffix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Result<Option<usize>, Spent> {
-        let starts: Vec<usize> = if longest { (0..=text.len()).collect() } else { (0..=text.len()).rev().collect() };
-        for start in starts {
+        for count in 0..=text.len() {
+            let start = if longest { count } else { text.len() - count };
             if self.matches(&text[start..], budget).ok_or(Spent)? {
                 return Ok(Some(start));
             }
