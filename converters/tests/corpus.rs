@@ -60,7 +60,10 @@ fn makepkg(text: &[u8]) -> Option<String> {
     // It wants the scripts that are named to be there, and the programs that fetch sources to be installed.
     for section in described(text).iter().flat_map(|found| std::iter::once(&found.base).chain(&found.packages)) {
         for name in ["install", "changelog"].iter().filter_map(|attribute| section.value(attribute)) {
-            fs::write(at(name), "").unwrap();
+            // One that is empty, or a directory, is makepkg's to judge.
+            if !at(name).is_dir() {
+                fs::write(at(name), "").unwrap();
+            }
         }
     }
     fs::create_dir(at("programs")).unwrap();

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use recipes::Digest;
 use store::ccs::Package;
 use store::place::Prepared;
-use store::root_db::{ChangesetRow, RootDb, ScriptDone, Settlement, State, TriggerDone};
+use store::root_db::{ChangesetRow, PackedJournal, RootDb, ScriptDone, Settlement, State, TriggerDone};
 use store::{Batch, Node, Reference, Store, StoreError};
 
 use crate::accounts;
@@ -168,12 +168,12 @@ impl Root {
             db.begin(work.number, &to_json(&touched))?;
             stage_all(&mut stage, &batch, &prepared, work, settles, &touched)
         };
-        let journal = staged.and_then(|(journal, unsynced)| {
+        let journal = staged.and_then(|staged| {
             batch.commit()?;
             register(own, &self.path, work)?;
-            unsynced.sync()?;
-            pass_commit_point(&self.beneath, db, &journal, cancel, events)?;
-            Ok(journal)
+            staged.unsynced.sync()?;
+            pass_commit_point(&self.beneath, db, &staged, cancel, events)?;
+            Ok(staged.journal)
         });
         let journal = match journal {
             Ok(journal) => journal,
@@ -403,9 +403,14 @@ fn prepare<'b>(
     }
 }
 
-/// Stages everything and writes down what comes after the commit point. What was staged is not durable yet.
-///
-/// What came into the store is written to the disk meanwhile.
+/// What was staged, not durable yet, and what comes after the commit point.
+struct Staged {
+    journal: Journal,
+    packed: PackedJournal,
+    unsynced: Unsynced,
+}
+
+/// Stages everything and writes down what comes after the commit point, while what came into the store is written to the disk.
 fn stage_all(
     stage: &mut Stage<'_>,
     batch: &Batch<'_>,
@@ -413,15 +418,24 @@ fn stage_all(
     work: &Work,
     settles: Settles,
     touched: &[Touched],
-) -> Result<(Journal, Unsynced), CommitError> {
+) -> Result<Staged, CommitError> {
     Apply::new(stage.root, stage.events).open_up(touched)?;
-    let mut files = work.files.clone();
-    let (steps, unsynced) = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let flushed = scope.spawn(|| batch.flush());
-        let staged = stage.run(work, prepared, &mut files);
+        let staged = stage_and_note(stage, prepared, work, settles);
         flushed.join().expect("because writing out does not panic")?;
         staged
-    })?;
+    })
+}
+
+fn stage_and_note(
+    stage: &mut Stage<'_>,
+    prepared: &Prepared<'_>,
+    work: &Work,
+    settles: Settles,
+) -> Result<Staged, CommitError> {
+    let mut files = work.files.clone();
+    let (steps, unsynced) = stage.run(work, prepared, &mut files)?;
     let settlement = Settlement {
         changeset: settles.row,
         leaving: work.leaving.clone(),
@@ -437,7 +451,9 @@ fn stage_all(
         set_off: settles.set_off,
         trigger: settles.trigger,
     };
-    Ok((Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) }, unsynced))
+    let journal = Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) };
+    let packed = PackedJournal::new(&to_json(&journal))?;
+    Ok(Staged { journal, packed, unsynced })
 }
 
 /// Returns the rows whose content is put as packaged, so that it can be known again.
@@ -452,12 +468,12 @@ fn fresh(puts: &[Put], files: &[Vec<store::root_db::FileRow>]) -> Vec<(usize, us
 fn pass_commit_point(
     root: &Beneath,
     db: &RootDb,
-    journal: &Journal,
+    staged: &Staged,
     cancel: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<(), CommitError> {
-    db.prepare(&to_json(journal))?;
-    Apply::new(root, events).check(&journal.steps)?;
+    db.prepare(&staged.packed)?;
+    Apply::new(root, events).check(&staged.journal.steps)?;
     if cancel.load(Ordering::Relaxed) {
         return Err(CommitError::Interrupted);
     }

@@ -287,10 +287,9 @@ impl RootDb {
     ///
     /// # Errors
     /// [`RootDbError::Sql`].
-    pub fn prepare(&self, journal: &[u8]) -> Result<(), RootDbError> {
+    pub fn prepare(&self, journal: &PackedJournal) -> Result<(), RootDbError> {
         let sql = "UPDATE pending SET state = 'prepared', journal = ?1 WHERE state = 'begun'";
-        let packed = zstd::encode_all(journal, JOURNAL_LEVEL).map_err(unwritable)?;
-        self.advance(sql, params![packed])
+        self.advance(sql, params![journal.0])
     }
 
     /// The commit point: from here on the transaction has happened. Durable on return.
@@ -500,6 +499,20 @@ fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'stat
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
+/// A journal as the database keeps it.
+#[derive(Debug)]
+pub struct PackedJournal(Vec<u8>);
+
+impl PackedJournal {
+    /// Compresses a journal.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`]: there is no memory for it.
+    pub fn new(journal: &[u8]) -> Result<Self, RootDbError> {
+        zstd::encode_all(journal, JOURNAL_LEVEL).map(Self).map_err(unwritable)
+    }
+}
+
 fn unwritable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RootDbError {
     RootDbError::Sql(rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
@@ -603,7 +616,7 @@ mod tests {
         db.begin(1, b"dirs").unwrap();
         assert!(db.begin(2, b"").is_err(), "one transaction at a time");
         assert!(db.commit().is_err(), "not before it is prepared");
-        db.prepare(b"journal").unwrap();
+        db.prepare(&PackedJournal::new(b"journal").unwrap()).unwrap();
         db.commit().unwrap();
         let pending = db.pending().unwrap().unwrap();
         assert_eq!((pending.number, pending.state), (1, State::Committed));
@@ -627,7 +640,7 @@ mod tests {
         assert!(reader.displaced_after(1).unwrap().is_empty());
         // The next one takes its place, files and all.
         db.begin(2, b"").unwrap();
-        db.prepare(b"").unwrap();
+        db.prepare(&PackedJournal::new(b"").unwrap()).unwrap();
         db.commit().unwrap();
         let mut next = settlement(2, "x", vec![troves[0].row]);
         next.files[0].truncate(1);
