@@ -9,7 +9,7 @@
 //! lock** is `<store>/locks/<key>`, which is removed by its last holder.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -212,21 +212,39 @@ pub(crate) fn is_free(parent: &OwnedFd, name: &[u8]) -> bool {
     opened.is_ok_and(|file| try_acquire(&file, Hold::Alone).unwrap_or(false))
 }
 
+/// How often the list of locks is looked through for a holder before it is called unknown.
+const HOLDER_LOOKS: usize = 16;
+
 /// Says who holds a `flock` on a file, as far as the system tells.
+///
+/// The kernel gives its list a page at a time, and forgets where it was when locks before that place come or go: a
+/// lock that is held all the while can be passed over. So a list without it is read again.
 pub(crate) fn holder(file: impl AsFd) -> String {
     let unknown = || "another process".to_owned();
     let Ok(stat) = rustix::fs::fstat(file) else {
         return unknown();
     };
-    let Ok(locks) = fs::read_to_string("/proc/locks") else {
-        return unknown();
-    };
     let inode = format!(":{}", stat.st_ino);
-    // "1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF"
+    for _ in 0..HOLDER_LOOKS {
+        // With room from the start, each call asks for as much as the kernel gives at once.
+        let mut locks = String::with_capacity(1 << 16);
+        if fs::File::open("/proc/locks").and_then(|mut file| file.read_to_string(&mut locks)).is_err() {
+            return unknown();
+        }
+        let holders = holders(&locks, &inode);
+        if !holders.is_empty() {
+            return holders.join(", ");
+        }
+    }
+    unknown()
+}
+
+/// The holders of a file's locks, by process and name, in a list as `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`.
+fn holders(locks: &str, inode: &str) -> Vec<String> {
     let mut holders: Vec<String> = locks
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|words| words.len() > 5 && words[1] == "FLOCK" && words[5].ends_with(&inode))
+        .filter(|words| words.len() > 5 && words[1] == "FLOCK" && words[5].ends_with(inode))
         .map(|words| {
             let name = fs::read_to_string(format!("/proc/{}/comm", words[4]));
             name.map_or_else(
@@ -237,5 +255,5 @@ pub(crate) fn holder(file: impl AsFd) -> String {
         .collect();
     holders.sort_unstable();
     holders.dedup();
-    if holders.is_empty() { unknown() } else { holders.join(", ") }
+    holders
 }
