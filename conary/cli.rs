@@ -32,10 +32,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Say nothing on stderr but warnings and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 900)]
     pub quiet: bool,
     /// Say more: the output of builds while they run, and every detail
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, conflicts_with = "quiet", display_order = 901)]
     pub verbose: bool,
 }
 
@@ -77,79 +77,45 @@ pub struct JsonArg {
     pub json: bool,
 }
 
-/// The commands. What each takes is defined when it is asked for: a command line is about one of them.
+/// The commands. What each takes is defined when it is asked for: a command line is about one of them. So what
+/// help says of a command is the documentation of its arguments: that of a variant would be put aside.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
-    /// Build packages from recipes, in isolation
     Cook(commands::cook::Arguments),
-    /// Bring the sources of recipes into the store
     Fetch(commands::fetch::Arguments),
-    /// Say which inputs of a cook differ from the latest one
     Why(commands::why::Arguments),
-    /// Print the log of a build
     Log(commands::log::Arguments),
-    /// Install packages into a root
     Install(commands::install::Arguments),
-    /// Remove packages from a root
     Remove(commands::remove::Arguments),
-    /// Return a root to an earlier state
     Rollback(commands::rollback::Arguments),
-    /// Do again what a rollback took back
     Redo(commands::redo::Arguments),
-    /// List states of a root, compare them, and return to one
     State(commands::state::Arguments),
-    /// Remove packages that nothing needs any more
     Autoremove(commands::autoremove::Arguments),
-    /// Say why packages are installed
     Mark(commands::mark::Arguments),
-    /// Keep packages at their version
-    Pin(commands::hold::Arguments),
-    /// Keep packages from being removed
-    Protect(commands::hold::Arguments),
-    /// Keep packages as they are: at their version, and from being removed
-    Hold(commands::hold::Arguments),
-    /// List what is installed
+    Pin(commands::hold::HoldVersion),
+    Protect(commands::hold::HoldPresence),
+    Hold(commands::hold::HoldBoth),
     List(commands::list::Arguments),
-    /// Show all about one installed package
     Show(commands::show::Arguments),
-    /// List the files of an installed package
     Files(commands::files::Arguments),
-    /// Say which package a path belongs to
     Owner(commands::owner::Arguments),
-    /// Make the database of a root anew, where it is damaged or gone
     Rebuild(commands::rebuild::Arguments),
-    /// Compare installed files with what was installed
     Verify(commands::verify::Arguments),
-    /// Look at configuration files that were edited, and decide what becomes of them
     Config(commands::config::Arguments),
-    /// Look after the caches that follow from installed files
     Trigger(commands::trigger::Arguments),
-    /// List the changes of a root
     History(commands::history::Arguments),
-    /// Add, verify and pin sources
     Source(commands::source::Arguments),
-    /// Turn other people's descriptions of packages into recipes
     Convert(commands::convert::Arguments),
-    /// Remove from the store what nothing needs
     Gc(commands::gc::Arguments),
-    /// Look at the store, and verify it
     Store(commands::store::Arguments),
-    /// Name the keys that packages must be signed by
     Trust(commands::trust::Arguments),
-    /// Look into package files, compare, sign and write them
     Ccs(commands::ccs::Arguments),
-    /// Name other places for sources
     Mirror(commands::mirror::Arguments),
-    /// Look at and change the settings of a store
     Settings(commands::settings::Arguments),
-    /// Run any command inside the wall that a build gets
     Sandbox(commands::sandbox::Arguments),
-    /// Tell what this host offers the sandbox, and which switch to flip
     Doctor(commands::doctor::Arguments),
-    /// Print the completion script of a shell
     Completions(commands::completions::Arguments),
-    /// Write the manual pages
     Man(commands::man::Arguments),
 }
 
@@ -173,9 +139,9 @@ impl Command {
             Self::State(arguments) => commands::state::run(&arguments, context),
             Self::Autoremove(arguments) => commands::autoremove::run(&arguments, context),
             Self::Mark(arguments) => commands::mark::run(&arguments, context),
-            Self::Pin(arguments) => commands::hold::run(&arguments, commands::hold::Kind::Pin, context),
-            Self::Protect(arguments) => commands::hold::run(&arguments, commands::hold::Kind::Protect, context),
-            Self::Hold(arguments) => commands::hold::run(&arguments, commands::hold::Kind::Both, context),
+            Self::Pin(arguments) => commands::hold::run(&arguments.held, commands::hold::Kind::Pin, context),
+            Self::Protect(arguments) => commands::hold::run(&arguments.held, commands::hold::Kind::Protect, context),
+            Self::Hold(arguments) => commands::hold::run(&arguments.held, commands::hold::Kind::Both, context),
             Self::List(arguments) => commands::list::run(&arguments, context),
             Self::Show(arguments) => commands::show::run(&arguments, context),
             Self::Files(arguments) => commands::files::run(&arguments, context),
@@ -207,23 +173,23 @@ const CHANGE: &[Code] = &[Code::Damaged, Code::Refused, Code::Busy, Code::NotFou
 /// Exit codes of commands that look at a root.
 const LOOK: &[Code] = &[Code::Damaged, Code::NotFound, Code::System];
 
+/// Exit codes of commands that cook.
+const COOK: &[Code] = &[
+    Code::Recipe,
+    Code::Source,
+    Code::Build,
+    Code::Sandbox,
+    Code::Damaged,
+    Code::Busy,
+    Code::NotFound,
+    Code::System,
+    Code::Limit,
+    Code::Interrupted,
+];
+
 /// Which exit codes a command has beyond 0, 1 and 2.
 const EXIT_CODES: &[(&str, &[Code])] = &[
-    (
-        "cook",
-        &[
-            Code::Recipe,
-            Code::Source,
-            Code::Build,
-            Code::Sandbox,
-            Code::Damaged,
-            Code::Busy,
-            Code::NotFound,
-            Code::System,
-            Code::Limit,
-            Code::Interrupted,
-        ],
-    ),
+    ("cook", COOK),
     (
         "fetch",
         &[Code::Recipe, Code::Source, Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted],
@@ -253,21 +219,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
         "source",
         &[Code::Recipe, Code::Source, Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted],
     ),
-    (
-        "convert",
-        &[
-            Code::Recipe,
-            Code::Source,
-            Code::Build,
-            Code::Sandbox,
-            Code::Damaged,
-            Code::Busy,
-            Code::NotFound,
-            Code::System,
-            Code::Limit,
-            Code::Interrupted,
-        ],
-    ),
+    ("convert", COOK),
     ("gc", &[Code::Damaged, Code::Busy, Code::System, Code::Interrupted]),
     ("store", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
     ("trust", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System]),
@@ -339,5 +291,13 @@ mod tests {
             }
         }
         check(&command(), "conary");
+    }
+
+    #[test]
+    fn help_says_what_each_command_is_for() {
+        let page = command().render_help().to_string();
+        assert!(page.contains("  cook         Build packages from recipes, in isolation\n"), "{page}");
+        assert!(page.contains("  protect      Keep packages from being removed\n"), "{page}");
+        assert!(!page.contains("arguments of"), "{page}");
     }
 }

@@ -212,6 +212,8 @@ repacked() {
     for file in ${TAKEN_OUT[$name]:-}; do
         mkdir -p "$(dirname "$tree/$file")"
         printf 'all check install install-data:\n\t@:\n' > "$tree/$file"
+        # A time that does not change, so that the archive is the same each time.
+        touch -r "$tree/configure" "$tree/$file"
     done
     tar -cf "$archive" --sort=name --owner=0 --group=0 --numeric-owner --transform="s|^\.|$name|" -C "$tree" .
     cp -a "$COOKBOOK/$name/." "$WORK/repacked/$name/"

@@ -17,7 +17,7 @@ Examples:
   conary autoremove --root /srv/root --dry-run
   conary autoremove --root /srv/root --yes";
 
-/// The arguments of `conary autoremove`.
+/// Remove packages that nothing needs any more
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -39,7 +39,7 @@ Examples:
   conary ccs sign --key builder.key dist/hello-1.0-1.x86_64.ccs
   conary ccs export hello --output mirror";
 
-/// The arguments of `conary ccs`.
+/// Look into package files, compare, sign and write them
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

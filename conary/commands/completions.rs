@@ -15,7 +15,7 @@ Examples:
   conary completions zsh > ~/.zfunc/_conary
   conary completions fish > ~/.config/fish/completions/conary.fish";
 
-/// The arguments of `conary completions`.
+/// Print the completion script of a shell
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

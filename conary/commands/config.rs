@@ -31,7 +31,7 @@ Examples:
   conary config backups --root /srv/root
   conary config restore /etc/hello.conf --from 3 --root /srv/root";
 
-/// The arguments of `conary config`.
+/// Look at configuration files that were edited, and decide what becomes of them
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -25,7 +25,7 @@ Examples:
 /// The largest description that is read.
 const LARGEST: u64 = 16 << 20;
 
-/// The arguments of `conary convert`.
+/// Turn other people's descriptions of packages into recipes
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

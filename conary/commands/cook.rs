@@ -37,7 +37,7 @@ Examples:
   conary cook gnu-hello --offline --distfiles /srv/distfiles
   conary cook greeter/PKGBUILD --pin --profile debian";
 
-/// The arguments of `conary cook`.
+/// Build packages from recipes, in isolation
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]

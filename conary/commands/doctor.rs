@@ -23,7 +23,7 @@ Examples:
   conary doctor --json
   conary doctor --leaks";
 
-/// The arguments of `conary doctor`.
+/// Tell what this host offers the sandbox, and which switch to flip
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

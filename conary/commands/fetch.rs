@@ -27,7 +27,7 @@ Examples:
   conary fetch gnu-hello
   conary fetch zlib bzip2 --json";
 
-/// The arguments of `conary fetch`.
+/// Bring the sources of recipes into the store
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

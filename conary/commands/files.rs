@@ -19,7 +19,7 @@ Examples:
   conary files zlib:devel --root /srv/root
   conary files hello --root /srv/root --json";
 
-/// The arguments of `conary files`.
+/// List the files of an installed package
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

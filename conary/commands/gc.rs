@@ -21,7 +21,7 @@ Examples:
   conary gc --keep 3
   conary gc --sources";
 
-/// The arguments of `conary gc`.
+/// Remove from the store what nothing needs
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

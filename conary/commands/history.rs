@@ -18,7 +18,7 @@ Examples:
   conary history show 3 --root /srv/root
   conary history --root /srv/root --json";
 
-/// The arguments of `conary history`.
+/// List the changes of a root
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

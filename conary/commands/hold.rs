@@ -3,6 +3,7 @@
 
 use clap::Args;
 use installer::Hold;
+
 use recipes::Name;
 use serde_json::json;
 
@@ -24,9 +25,32 @@ Examples:
   conary hold --release linux --root /srv/root
   conary hold --root /srv/root";
 
-/// The arguments of `conary pin`, `protect` and `hold`.
+/// Keep packages at their version
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
+pub struct HoldVersion {
+    #[command(flatten)]
+    pub held: Arguments,
+}
+
+/// Keep packages from being removed
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct HoldPresence {
+    #[command(flatten)]
+    pub held: Arguments,
+}
+
+/// Keep packages as they are: at their version, and from being removed
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct HoldBoth {
+    #[command(flatten)]
+    pub held: Arguments,
+}
+
+/// What is held.
+#[derive(Debug, Args)]
 pub struct Arguments {
     /// Packages; they need not be installed yet
     #[arg(value_name = "NAME")]

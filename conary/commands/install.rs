@@ -32,7 +32,7 @@ Examples:
   conary install hello --root /srv/root --download-only
   conary install hello --root /srv/root --dry-run";
 
-/// The arguments of `conary install`.
+/// Install packages into a root
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -19,7 +19,7 @@ Examples:
   conary list --root /srv/root --group base
   conary list --root /srv/root --json";
 
-/// The arguments of `conary list`.
+/// List what is installed
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

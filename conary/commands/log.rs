@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Bytes that are read at once.
 const PIECE: usize = 64 << 10;
 
-/// The arguments of `conary log`.
+/// Print the log of a build
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   conary man ~/.local/share/man/man1";
 
-/// The arguments of `conary man`.
+/// Write the manual pages
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

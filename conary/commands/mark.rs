@@ -18,7 +18,7 @@ Examples:
   conary mark explicit zlib --root /srv/root --yes
   conary mark dependency zlib --root /srv/root --yes";
 
-/// The arguments of `conary mark`.
+/// Say why packages are installed
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -20,7 +20,7 @@ Examples:
   conary mirror list
   conary mirror remove https://ftp.gnu.org/gnu/";
 
-/// The arguments of `conary mirror`.
+/// Name other places for sources
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -22,7 +22,7 @@ Examples:
   conary owner /usr/bin/hello --root /srv/root
   conary owner /usr/share/man --root /srv/root --json";
 
-/// The arguments of `conary owner`.
+/// Say which package a path belongs to
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

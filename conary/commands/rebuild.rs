@@ -20,7 +20,7 @@ Examples:
   conary rebuild --root /srv/root
   conary verify --root /srv/root";
 
-/// The arguments of `conary rebuild`.
+/// Make the database of a root anew, where it is damaged or gone
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

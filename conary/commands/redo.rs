@@ -16,7 +16,7 @@ Examples:
   conary redo --root /srv/root
   conary redo --root /srv/root --dry-run";
 
-/// The arguments of `conary redo`.
+/// Do again what a rollback took back
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

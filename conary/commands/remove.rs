@@ -19,7 +19,7 @@ Examples:
   conary remove nginx --orphans --root /srv/root
   conary remove zlib sqlite --root /srv/root --dry-run";
 
-/// The arguments of `conary remove`.
+/// Remove packages from a root
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

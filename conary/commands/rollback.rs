@@ -19,7 +19,7 @@ Examples:
   conary rollback 3 --root /srv/root --yes
   conary rollback 0 --root /srv/root --dry-run";
 
-/// The arguments of `conary rollback`.
+/// Return a root to an earlier state
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

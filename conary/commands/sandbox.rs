@@ -31,7 +31,7 @@ Examples:
   conary sandbox --rw out:/srv/out -- sh -c 'date > /srv/out/now'
   conary sandbox --print -- true";
 
-/// The arguments of `conary sandbox`.
+/// Run any command inside the wall that a build gets
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

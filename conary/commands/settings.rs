@@ -36,7 +36,7 @@ Examples:
   conary settings list
   conary settings unset distfiles";
 
-/// The arguments of `conary settings`.
+/// Look at and change the settings of a store
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

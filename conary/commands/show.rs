@@ -18,7 +18,7 @@ Examples:
   conary show hello --root /srv/root
   conary show hello --root /srv/root --json";
 
-/// The arguments of `conary show`.
+/// Show all about one installed package
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -32,7 +32,7 @@ Examples:
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
 
-/// The arguments of `conary source`.
+/// Add, verify and pin sources
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -24,7 +24,7 @@ Examples:
   conary state restore 1 --root /srv/root --dry-run
   conary state prune --keep 10 --root /srv/root";
 
-/// The arguments of `conary state`.
+/// List states of a root, compare them, and return to one
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

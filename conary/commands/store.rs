@@ -29,7 +29,7 @@ Examples:
   conary store export hello zlib --output two.bundle
   conary store import two.bundle --store /srv/store";
 
-/// The arguments of `conary store`.
+/// Look at the store, and verify it
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -24,7 +24,7 @@ Examples:
       'mkdir -p \"$OUT/var/cache\"; cat /usr/share/words/* > \"$OUT/var/cache/words\"'
   conary trigger remove words --root /srv/root";
 
-/// The arguments of `conary trigger`.
+/// Look after the caches that follow from installed files
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -32,7 +32,7 @@ Examples:
   conary trust list --root /srv/root
   conary trust remove builder --root /srv/root";
 
-/// The arguments of `conary trust`.
+/// Name the keys that packages must be signed by
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -29,7 +29,7 @@ Examples:
   conary verify --repair --root /srv/root
   conary verify hello zlib --root /srv/root --json";
 
-/// The arguments of `conary verify`.
+/// Compare installed files with what was installed
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

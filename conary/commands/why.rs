@@ -21,7 +21,7 @@ Examples:
   conary why hello
   conary why hello --json";
 
-/// The arguments of `conary why`.
+/// Say which inputs of a cook differ from the latest one
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
