@@ -10,7 +10,7 @@ use crate::commands::changes::{self, Access, ChangeArgs};
 use crate::failure::Outcome;
 
 const EXAMPLES: &str = "\
-An orphan was pulled in by another package, and nothing that somebody asked for requires or recommends it
+An orphan was pulled in by another package, and nothing that somebody asked for requires or recommends it \
 any more. `conary list --orphans` lists them; `conary mark` says that one is wanted.
 
 Examples:

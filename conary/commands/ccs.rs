@@ -25,8 +25,8 @@ use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-A package is an ordinary tar file: `tar -tf` lists its members too. These commands read what is inside,
-and check it against its digests. Where a package is only read, a URL will do: of a server that gives parts
+A package is an ordinary tar file: `tar -tf` lists its members too. These commands read what is inside, \
+and check it against its digests. Where a package is only read, a URL will do: of a server that gives parts \
 of files, only those that are needed travel.
 
 Examples:

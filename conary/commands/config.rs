@@ -16,12 +16,12 @@ use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-A file below /etc, and every other that its recipe calls configuration, belongs to its editor: an upgrade
-leaves an edited one as it is and puts the packaged one beside it as FILE.conary-new. Removing a package
+A file below /etc, and every other that its recipe calls configuration, belongs to its editor: an upgrade \
+leaves an edited one as it is and puts the packaged one beside it as FILE.conary-new. Removing a package \
 moves its edited files to FILE.conary-save. These commands show what waits, and decide.
 
-accept takes FILE.conary-new in place of the edited file; keep removes what waits and keeps the edit;
-restore returns to the packaged content, or, with --from N, to what changeset N took away. Each is a
+accept takes FILE.conary-new in place of the edited file; keep removes what waits and keeps the edit; \
+restore returns to the packaged content, or, with --from N, to what changeset N took away. Each is a \
 changeset, and `conary rollback` takes it back.
 
 Examples:

@@ -14,7 +14,7 @@ use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
-A PKGBUILD becomes a whole recipe, with its functions as steps. A .SRCINFO has a package's metadata and sources, and no
+A PKGBUILD becomes a whole recipe, with its functions as steps. A .SRCINFO has a package's metadata and sources, and no \
 steps: those are written by hand. Whatever cannot be carried over is reported with its line.
 
 Examples:

@@ -25,9 +25,9 @@ use crate::ui::text;
 use story::Story;
 
 const EXAMPLES: &str = "\
-Recipes are found in this order: a file; a directory with a recipe.toml or a PKGBUILD; a name, looked up as
-recipes/NAME and recipes/cookbook/NAME here and in the directories above. Without any, the
-recipe of the current directory is cooked. Of several,
+Recipes are found in this order: a file; a directory with a recipe.toml or a PKGBUILD; a name, looked up as \
+recipes/NAME and recipes/cookbook/NAME here and in the directories above. Without any, the \
+recipe of the current directory is cooked. Of several, \
 those that another one needs to build come first. A PKGBUILD is cooked as `conary convert pkgbuild` converts it.
 
 Examples:

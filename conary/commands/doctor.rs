@@ -15,7 +15,7 @@ use crate::failure::Outcome;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-The first line, isolation, is what a cook needs; without the others a build is less limited, or
+The first line, isolation, is what a cook needs; without the others a build is less limited, or \
 measured with less precision, and no less isolated.
 
 Examples:

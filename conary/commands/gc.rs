@@ -12,8 +12,8 @@ use crate::failure::Outcome;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-Kept are: the results of the latest cooks of each package, what installed roots refer to, and sources.
-It works beside other commands. What one of them may still use is out of sight at once, and its space is free
+Kept are: the results of the latest cooks of each package, what installed roots refer to, and sources. \
+It works beside other commands. What one of them may still use is out of sight at once, and its space is free \
 after the first gc that follows that command.
 
 Examples:

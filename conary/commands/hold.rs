@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-A pinned package stays at its version: a command that would upgrade, downgrade or roll it back is refused.
+A pinned package stays at its version: a command that would upgrade, downgrade or roll it back is refused. \
 A protected package is not removed. A held one is both. Without names, the list of all is printed.
 
 Examples:

@@ -18,12 +18,12 @@ use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
-A word that ends with .ccs or has a slash is a package file, or a URL of one, of which only the parts travel
-that the root's store lacks; any other is a name, or a name and version
-(`hello=1.0-1`), and taken from the store that `conary cook` fills. What an installed package requires
+A word that ends with .ccs or has a slash is a package file, or a URL of one, of which only the parts travel \
+that the root's store lacks; any other is a name, or a name and version \
+(`hello=1.0-1`), and taken from the store that `conary cook` fills. What an installed package requires \
 by name and the store has is installed with it.
 
-All packages of one command come in together, or none does. An interrupted command is finished or taken
+All packages of one command come in together, or none does. An interrupted command is finished or taken \
 back by the next one.
 
 Examples:

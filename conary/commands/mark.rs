@@ -11,7 +11,7 @@ use crate::commands::install;
 use crate::failure::Outcome;
 
 const EXAMPLES: &str = "\
-`conary autoremove` removes packages with the reason `dependency` once nothing needs them, and leaves
+`conary autoremove` removes packages with the reason `dependency` once nothing needs them, and leaves \
 those with the reason `explicit` alone.
 
 Examples:

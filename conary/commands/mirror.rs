@@ -11,7 +11,7 @@ use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-Where a source's address begins with PREFIX, the mirror's URL is put in its place and tried too,
+Where a source's address begins with PREFIX, the mirror's URL is put in its place and tried too, \
 mirrors with longer prefixes first. Every byte is checked against the recipe, wherever it is from.
 
 Examples:

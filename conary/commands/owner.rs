@@ -15,7 +15,7 @@ use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
-Paths are those of the root, with or without a slash in front; links in their directories are followed
+Paths are those of the root, with or without a slash in front; links in their directories are followed \
 inside the root. A shared directory has several owners.
 
 Examples:

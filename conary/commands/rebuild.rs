@@ -12,8 +12,8 @@ use crate::failure::Outcome;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-Makes the database of a root anew from var/lib/conary/state.json, which every change writes, and from the
-root's own store. No installed file is changed; the old database is kept as root.db.damaged. A sound
+Makes the database of a root anew from var/lib/conary/state.json, which every change writes, and from the \
+root's own store. No installed file is changed; the old database is kept as root.db.damaged. A sound \
 database is left alone. Look with `conary verify` afterwards.
 
 Examples:

@@ -10,8 +10,8 @@ use crate::commands::changes::{self, Access, ChangeArgs};
 use crate::failure::Outcome;
 
 const EXAMPLES: &str = "\
-Without a number the root returns to the state before its last changeset; with one, to the state right
-after the changeset of that number, as `conary history` shows them; 0 is before the first. A rollback is a
+Without a number the root returns to the state before its last changeset; with one, to the state right \
+after the changeset of that number, as `conary history` shows them; 0 is before the first. A rollback is a \
 changeset like any other, and needs no network.
 
 Examples:

@@ -21,8 +21,8 @@ use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
-The command sees what a step of a recipe sees: the host's /usr read-only, empty directories
-/build and /dest to write to, the closed environment, no network, id 1000. Its exit status is
+The command sees what a step of a recipe sees: the host's /usr read-only, empty directories \
+/build and /dest to write to, the closed environment, no network, id 1000. Its exit status is \
 passed through; 128 and the number of a signal that ended it.
 
 Examples:

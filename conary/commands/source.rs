@@ -20,7 +20,7 @@ use crate::pkgbuild;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-Sources are recognised by their digests: a file that was added serves every recipe that names its
+Sources are recognised by their digests: a file that was added serves every recipe that names its \
 checksum, whatever its URL.
 
 Examples:

@@ -13,8 +13,8 @@ use crate::failure::Outcome;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-A state is what was installed right after a changeset, and has its number; 0 is before the first. The last
-one is now. Restoring one is a changeset like any other. Every state is kept until it is pruned: then its
+A state is what was installed right after a changeset, and has its number; 0 is before the first. The last \
+one is now. Restoring one is a changeset like any other. Every state is kept until it is pruned: then its \
 root cannot return to it, and `conary gc` frees what only it needed.
 
 Examples:

@@ -13,8 +13,8 @@ use crate::failure::Outcome;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-When a changeset is complete, every trigger whose patterns match a path that it touched runs once: in the
-sandbox, with the root read-only and no network. What its command writes below $OUT goes to the same place
+When a changeset is complete, every trigger whose patterns match a path that it touched runs once: in the \
+sandbox, with the root read-only and no network. What its command writes below $OUT goes to the same place \
 of the root, all or nothing. One that fails has changed nothing, stays due, and makes the root degraded.
 
 Examples:

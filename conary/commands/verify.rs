@@ -17,11 +17,11 @@ use crate::failure::{Failure, Outcome};
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-Compares kind, content, permissions, owner, link target and extended attributes of every path, and
+Compares kind, content, permissions, owner, link target and extended attributes of every path, and \
 prints those that differ. Ends with 7 if there are any.
 
 --repair puts back what is missing or not as it was installed, from the root's own store, as a changeset:
-`conary rollback` brings back what it replaced. Edited configuration is left alone; `conary config restore`
+`conary rollback` brings back what it replaced. Edited configuration is left alone; `conary config restore` \
 is for that.
 
 Examples:

@@ -14,7 +14,7 @@ use crate::pkgbuild::ProfileArg;
 use crate::ui::text;
 
 const EXAMPLES: &str = "\
-Compares what `conary cook NAME` would use now with the latest cook of that package in the store.
+Compares what `conary cook NAME` would use now with the latest cook of that package in the store. \
 Nothing is built, fetched or changed.
 
 Examples:

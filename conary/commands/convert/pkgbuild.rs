@@ -17,11 +17,11 @@ use crate::failure::{Failure, Outcome};
 use crate::pkgbuild::{self, PinArg, ProfileArg, Said};
 
 const EXAMPLES: &str = "\
-The file is read as text, and nothing of it is run. Where that is not enough, because it asks a program for a value, bash evaluates it
-in the sandbox: without network, home or anything that can be written. With `--static-only` it is refused instead, with the line
+The file is read as text, and nothing of it is run. Where that is not enough, because it asks a program for a value, bash evaluates it \
+in the sandbox: without network, home or anything that can be written. With `--static-only` it is refused instead, with the line \
 that asks. Whatever cannot be carried over is reported with its line.
 
-The recipe carries the flags and options that a packager's makepkg has: those of --profile. With --pin everything that nothing pins is brought in
+The recipe carries the flags and options that a packager's makepkg has: those of --profile. With --pin everything that nothing pins is brought in \
 and pinned. With --cook the recipe is cooked as `conary cook` would.
 
 Examples:
