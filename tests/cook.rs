@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::recipe::{one_file, plain};
-use crate::support::{TestEnv, each_identity};
+use crate::support::{AT_ONCE, TestEnv, each_identity};
 
 /// The only package file in `dist/`.
 fn package(env: &TestEnv) -> PathBuf {
@@ -141,7 +141,7 @@ fn an_interrupted_cook_ends_within_a_second_and_loses_nothing() {
             let asked = Instant::now();
             env.run(env.shell(&format!("kill -{signal} {}", child.id()))).success();
             let code = child.wait().unwrap().code();
-            assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+            assert!(asked.elapsed() < AT_ONCE, "it took {:?}", asked.elapsed());
             let story = fs::read_to_string(env.path("story")).unwrap();
             assert_eq!(code, Some(130), "{story}");
             assert!(story.contains("error: interrupted"), "{story}");

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::TestEnv;
 use crate::support::recipe::{Member, plain, sha256_of, tar_of, with_archive};
 use crate::support::server::{Manner, Server};
+use crate::support::{AT_ONCE, TestEnv};
 
 /// A command on a terminal of 100 columns, not yet run: what the terminal is sent comes on stdout.
 fn on_terminal(env: &TestEnv, setting: &str, line: &str) -> Command {
@@ -104,7 +104,7 @@ fn ctrl_c_on_a_terminal_ends_a_build_within_a_second() {
     keyboard.write_all(b"\x03").unwrap();
     keyboard.flush().unwrap();
     let status = child.wait().unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
     assert!(!status.success());
     env.cook(["store", "verify"]).success();
 }

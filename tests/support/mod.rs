@@ -20,6 +20,9 @@ const ORDINARY: u32 = 12_345;
 /// The longest that any command of a test may take.
 const PATIENCE: Duration = Duration::from_mins(4);
 
+/// The longest that a command may take to stop when it is asked to: a second, and what a loaded machine puts on top.
+pub const AT_ONCE: Duration = Duration::from_secs(4);
+
 /// Directories, environment and identity of one test.
 pub struct TestEnv {
     directory: tempfile::TempDir,
