@@ -59,6 +59,11 @@ pub fn open(arguments: &RootArgs, access: Access, context: &Context<'_>) -> Resu
     Ok(root)
 }
 
+/// Opens it to change it, or only to look where `--dry-run` was said.
+pub fn open_to_change(arguments: &RootArgs, change: &ChangeArgs, context: &Context<'_>) -> Result<Root, Failure> {
+    open(arguments, if change.dry_run { Access::Read } else { Access::Write }, context)
+}
+
 /// How the root of a command line is opened.
 pub fn options(arguments: &RootArgs, access: Access, context: &Context<'_>) -> RootOptions {
     let surroundings = context.environment;

@@ -170,8 +170,7 @@ fn diff(file: &Path, root: &Root, context: &Context<'_>) -> Outcome {
 }
 
 fn decide(decision: &Decision, action: ConfigAction, verb: &str, context: &Context<'_>) -> Outcome {
-    let access = if decision.change.dry_run { Access::Read } else { Access::Write };
-    let root = changes::open(&decision.root, access, context)?;
+    let root = changes::open_to_change(&decision.root, &decision.change, context)?;
     let request = |file: &PathBuf| Request::Config { path: bytes(file).to_vec(), action };
     let requests: Vec<_> = decision.files.iter().map(request).collect();
     let code = changes::change(&root, &requests, &[], PlanOptions::default(), &decision.change, context)?;

@@ -6,7 +6,7 @@ use installer::{PlanOptions, Reason, Request};
 
 use crate::cli::RootArgs;
 use crate::commands::Context;
-use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::commands::changes::{self, ChangeArgs};
 use crate::commands::install;
 use crate::failure::Outcome;
 
@@ -50,7 +50,6 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     };
     let specs = arguments.names.iter().map(|word| install::spec(word));
     let requests = specs.map(|spec| spec.map(|spec| Request::Mark { spec, reason })).collect::<Result<Vec<_>, _>>()?;
-    let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
-    let root = changes::open(&arguments.root, access, context)?;
+    let root = changes::open_to_change(&arguments.root, &arguments.change, context)?;
     changes::change(&root, &requests, &[], PlanOptions::default(), &arguments.change, context)
 }

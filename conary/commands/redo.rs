@@ -6,7 +6,7 @@ use installer::{PlanOptions, Request, Rollback};
 
 use crate::cli::RootArgs;
 use crate::commands::Context;
-use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::commands::changes::{self, ChangeArgs};
 use crate::failure::Outcome;
 
 const EXAMPLES: &str = "\
@@ -28,8 +28,7 @@ pub struct Arguments {
 
 /// Returns to the state before the rollback.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
-    let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
-    let root = changes::open(&arguments.root, access, context)?;
+    let root = changes::open_to_change(&arguments.root, &arguments.change, context)?;
     let request = Request::Rollback(Rollback::Redo);
     changes::change(&root, &[request], &[], PlanOptions::default(), &arguments.change, context)
 }

@@ -6,7 +6,7 @@ use installer::{PlanOptions, Request};
 
 use crate::cli::RootArgs;
 use crate::commands::Context;
-use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::commands::changes::{self, ChangeArgs};
 use crate::commands::install;
 use crate::failure::Outcome;
 
@@ -40,7 +40,6 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let specs = arguments.names.iter().map(|word| install::spec(word));
     let mut requests = specs.map(|spec| spec.map(Request::Remove)).collect::<Result<Vec<_>, _>>()?;
     requests.extend(arguments.orphans.then_some(Request::RemoveOrphans));
-    let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
-    let root = changes::open(&arguments.root, access, context)?;
+    let root = changes::open_to_change(&arguments.root, &arguments.change, context)?;
     changes::change(&root, &requests, &[], PlanOptions::default(), &arguments.change, context)
 }

@@ -6,7 +6,7 @@ use installer::{PlanOptions, Request, Rollback};
 
 use crate::cli::RootArgs;
 use crate::commands::Context;
-use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::commands::changes::{self, ChangeArgs};
 use crate::failure::Outcome;
 
 const EXAMPLES: &str = "\
@@ -35,7 +35,6 @@ pub struct Arguments {
 /// Returns to that state.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let to = arguments.number.map_or(Rollback::Last, |number| Rollback::To(number.into()));
-    let access = if arguments.change.dry_run { Access::Read } else { Access::Write };
-    let root = changes::open(&arguments.root, access, context)?;
+    let root = changes::open_to_change(&arguments.root, &arguments.change, context)?;
     changes::change(&root, &[Request::Rollback(to)], &[], PlanOptions::default(), &arguments.change, context)
 }

@@ -121,8 +121,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
             }
         }
         Action::Restore { number, change, root } => {
-            let access = if change.dry_run { Access::Read } else { Access::Write };
-            let root = changes::open(root, access, context)?;
+            let root = changes::open_to_change(root, change, context)?;
             let request = Request::Rollback(Rollback::To((*number).into()));
             return changes::change(&root, &[request], &[], PlanOptions::default(), change, context);
         }
