@@ -216,6 +216,14 @@ pub(crate) struct Put {
     pub rows: Vec<(usize, usize)>,
 }
 
+impl Put {
+    /// Something that no package has.
+    pub fn plain(path: &[u8], what: What, mode: u32, (uid, gid): (u32, u32), over: Option<Over>) -> Self {
+        let (xattrs, rows) = (BTreeMap::new(), Vec::new());
+        Put { path: path.to_vec(), what, mode, owner: Ownership::Ids { uid, gid }, xattrs, over, rows }
+    }
+}
+
 /// What a new thing takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over {

@@ -67,20 +67,7 @@ impl Root {
             let io = |source| RootError::Io { action: "make", path: path.to_owned(), source };
             std::fs::create_dir_all(path).map_err(io)?;
         }
-        let beneath = Beneath::open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => RootError::Missing { path: path.to_owned() },
-            _ => RootError::Io { action: "open", path: path.to_owned(), source },
-        })?;
-        let path = real_path(beneath.top().as_raw_fd()).unwrap_or_else(|_| path.to_owned());
-        let mut root = Root {
-            path,
-            beneath,
-            db: Mutex::new(None),
-            store: None,
-            options: options.clone(),
-            notes: Vec::new(),
-            lock: None,
-        };
+        let mut root = Self::bare(path, options)?;
         let Some(state) = root.state_directory(options.write && options.create)? else {
             return Ok(root);
         };
@@ -98,10 +85,21 @@ impl Root {
 
     /// Opens and locks a root whose database cannot be used.
     pub(crate) fn open_locked(path: &Path, options: &RootOptions) -> Result<(Root, (OwnedFd, PathBuf)), RootError> {
-        let missing = || RootError::Missing { path: path.to_owned() };
-        let beneath = Beneath::open(path).map_err(|_| missing())?;
+        let mut root = Self::bare(path, options)?;
+        let missing = || RootError::Missing { path: root.path.clone() };
+        let state = root.state_directory(false)?.ok_or_else(missing)?;
+        root.lock = Some(root.take_lock(&state.0)?);
+        Ok((root, state))
+    }
+
+    /// Opens the directory and nothing in it.
+    fn bare(path: &Path, options: &RootOptions) -> Result<Root, RootError> {
+        let beneath = Beneath::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => RootError::Missing { path: path.to_owned() },
+            _ => RootError::Io { action: "open", path: path.to_owned(), source },
+        })?;
         let path = real_path(beneath.top().as_raw_fd()).unwrap_or_else(|_| path.to_owned());
-        let mut root = Root {
+        Ok(Root {
             path,
             beneath,
             db: Mutex::new(None),
@@ -109,10 +107,7 @@ impl Root {
             options: options.clone(),
             notes: Vec::new(),
             lock: None,
-        };
-        let state = root.state_directory(false)?.ok_or_else(missing)?;
-        root.lock = Some(root.take_lock(&state.0)?);
-        Ok((root, state))
+        })
     }
 
     /// Writes down what a database can be rebuilt from. What fails is told and stops nothing: the next change writes it again.

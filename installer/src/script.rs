@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::plan::Work;
 use crate::root::Root;
 use crate::solve::{Member, Solution};
-use crate::trigger::{TriggerError, chain, outcome};
+use crate::trigger::{TriggerError, outcome};
 
 /// Where a scriptlet finds its own text.
 const SCRIPT: &str = "/conary-scriptlet";
@@ -110,27 +110,8 @@ impl Root {
         self.take_over(db, own, &room, done, cancel, events).map_err(|source| refused(first, source))
     }
 
-    /// Runs everything that is due, each once; returns those that failed, with the reason.
-    pub(crate) fn run_due_scripts(
-        &self,
-        db: &mut RootDb,
-        cancel: &AtomicBool,
-        events: &dyn Fn(Event),
-    ) -> Result<Vec<(String, String)>, CommitError> {
-        let mut failed = Vec::new();
-        for due in db.due_scripts()? {
-            let name = title(&due.script);
-            events(Event::Script { script: name.clone() });
-            if let Err(error) = self.run_script(db, &due, cancel, events) {
-                let why = chain(&error);
-                db.script_failed(&due, &why)?;
-                failed.push((name, why));
-            }
-        }
-        Ok(failed)
-    }
-
-    fn run_script(
+    /// Runs one that is due, and takes over what it did.
+    pub(crate) fn run_script(
         &self,
         db: &mut RootDb,
         due: &DueScript,

@@ -9,7 +9,7 @@
 mod builtin;
 mod output;
 
-pub(crate) use output::{MOST_FILES, digest};
+pub(crate) use output::{digest, list};
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -28,6 +28,7 @@ use crate::event::Event;
 use crate::paths;
 use crate::plan::Work;
 use crate::root::Root;
+use crate::script;
 
 /// Where a command finds the directory that it writes to.
 const OUTPUT: &str = "/out";
@@ -134,11 +135,7 @@ impl Root {
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
-        self.with_db(|db| {
-            let mut failed = self.run_due_scripts(db, cancel, events)?;
-            failed.extend(self.run_due(db, cancel, events)?);
-            Ok(failed)
-        })
+        self.with_db(|db| self.run_due(db, cancel, events))
     }
 
     fn with_db<T>(&self, work: impl FnOnce(&mut RootDb) -> Result<T, CommitError>) -> Result<T, CommitError> {
@@ -149,7 +146,7 @@ impl Root {
         }
     }
 
-    /// Runs everything that is due, each once.
+    /// Runs everything that is due, each once, scriptlets first; returns what failed, with the reason.
     pub(crate) fn run_due(
         &self,
         db: &mut RootDb,
@@ -157,6 +154,15 @@ impl Root {
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
         let mut failed = Vec::new();
+        for due in db.due_scripts()? {
+            let script = script::title(&due.script);
+            events(Event::Script { script: script.clone() });
+            if let Err(error) = self.run_script(db, &due, cancel, events) {
+                let why = chain(&error);
+                db.script_failed(&due, &why)?;
+                failed.push((script, why));
+            }
+        }
         if db.due_triggers()?.is_empty() {
             return Ok(failed);
         }

@@ -4,7 +4,6 @@
 //! The directory is the upper layer of an overlay: new and changed things as they are now, a character device 0:0 for each that is gone, an
 //! attribute on a directory that hides all of the one below it. What belongs to a package is not changed, configuration aside.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -16,9 +15,9 @@ use store::root_db::{FLAG_CONFIG, Kind, RootDb};
 use crate::beneath::{self, Found};
 use crate::error::CommitError;
 use crate::paths::{self, PathKey};
-use crate::plan::{Over, Ownership, Put, Take, What, Work};
+use crate::plan::{Over, Put, Take, What, Work};
 use crate::root::Root;
-use crate::trigger::{MOST_FILES, TriggerError, digest};
+use crate::trigger::{TriggerError, digest, list};
 
 /// The attribute of a directory that hides the one below it.
 const OPAQUE: &str = "user.overlay.opaque";
@@ -39,8 +38,7 @@ pub(super) fn take_in(
     upper: &Path,
     work: &mut Work,
 ) -> Result<(), TriggerError> {
-    let mut found = BTreeMap::new();
-    walk(upper, b"", &mut found)?;
+    let found = list(upper, &read)?;
     let mut taking = Taking { root, db, batch, work };
     for (PathKey(path), caught) in &found {
         if let Some(why) = paths::forbidden(path) {
@@ -175,44 +173,25 @@ impl Taking<'_, '_> {
             directory: false,
             strip: there.kind == Some(Kind::File) && there.mode & 0o6000 != 0,
         });
-        self.work.puts.push(Put {
-            path: path.to_vec(),
-            what,
-            mode,
-            owner: Ownership::Ids { uid, gid },
-            xattrs: BTreeMap::new(),
-            over,
-            rows: Vec::new(),
-        });
+        self.work.puts.push(Put::plain(path, what, mode, (uid, gid), over));
     }
 }
 
-/// Lists everything below a directory, each directory before what it holds.
-fn walk(directory: &Path, prefix: &[u8], found: &mut BTreeMap<PathKey, Caught>) -> Result<(), TriggerError> {
-    let fail = |source| TriggerError::Io { action: "read", path: directory.to_owned(), source };
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let (at, path) = (entry.path(), paths::join(prefix, entry.file_name().as_bytes()));
-        let about = entry.metadata().map_err(fail)?;
-        let (kind, mode) = (about.file_type(), about.mode() & 0o1777);
-        if found.len() >= MOST_FILES {
-            return Err(wrong(&path, "more files than a scriptlet may write"));
-        }
-        let caught = if kind.is_dir() {
-            let mut value = [0; 8];
-            let opaque = rustix::fs::lgetxattr(&at, OPAQUE, &mut value).is_ok_and(|length| value[..length] == *b"y");
-            walk(&at, &path, found)?;
-            Caught::Directory { mode, opaque }
-        } else if kind.is_file() {
-            Caught::File { mode, at }
-        } else if kind.is_symlink() {
-            Caught::Symlink { target: fs::read_link(&at).map_err(fail)?.as_os_str().as_bytes().to_vec() }
-        } else if kind.is_char_device() && about.rdev() == 0 {
-            Caught::Gone
-        } else {
-            return Err(wrong(&path, "which is neither a file nor a directory nor a link"));
-        };
-        found.insert(PathKey(path), caught);
+/// Says what something in the directory of an overlay stands for.
+fn read(path: &[u8], entry: &fs::DirEntry, about: &fs::Metadata) -> Result<Caught, TriggerError> {
+    let (at, kind, mode) = (entry.path(), about.file_type(), about.mode() & 0o1777);
+    if kind.is_dir() {
+        let mut value = [0; 8];
+        let opaque = rustix::fs::lgetxattr(&at, OPAQUE, &mut value).is_ok_and(|length| value[..length] == *b"y");
+        Ok(Caught::Directory { mode, opaque })
+    } else if kind.is_file() {
+        Ok(Caught::File { mode, at })
+    } else if kind.is_symlink() {
+        let target = fs::read_link(&at).map_err(|source| TriggerError::Io { action: "read", path: at, source })?;
+        Ok(Caught::Symlink { target: target.as_os_str().as_bytes().to_vec() })
+    } else if kind.is_char_device() && about.rdev() == 0 {
+        Ok(Caught::Gone)
+    } else {
+        Err(wrong(path, "which is neither a file nor a directory nor a link"))
     }
-    Ok(())
 }

@@ -13,11 +13,11 @@ use super::TriggerError;
 use crate::beneath;
 use crate::error::CommitError;
 use crate::paths::{self, PathKey};
-use crate::plan::{Over, Ownership, Put, Take, What, Work};
+use crate::plan::{Over, Put, Take, What, Work};
 use crate::root::Root;
 
-/// How many files a trigger may write.
-pub(crate) const MOST_FILES: usize = 100_000;
+/// How many files a command may leave.
+const MOST_FILES: usize = 100_000;
 
 /// Takes what lies in `room` into the store and says what to put into the root; returns all that the trigger has now.
 pub(super) fn take_in(
@@ -29,8 +29,14 @@ pub(super) fn take_in(
     before: &[TriggerOutput],
     work: &mut Work,
 ) -> Result<Vec<TriggerOutput>, TriggerError> {
-    let mut found = BTreeMap::new();
-    walk(room, b"", &mut found)?;
+    let found = list(room, &|path, _, about| {
+        if about.is_dir() || about.is_file() {
+            return Ok(about.is_dir());
+        }
+        Err(TriggerError::Output { path: path.to_vec(), why: "which is neither a file nor a directory".to_owned() })
+    })?;
+    let uid = root.options.uid;
+    let put = |path: &[u8], what, mode, over| Put::plain(path, what, mode, (uid, uid), over);
     let boxed = |error: store::StoreError| TriggerError::Commit(Box::new(error.into()));
     let batch = own.batch().map_err(boxed)?;
     let mut outputs = Vec::new();
@@ -47,7 +53,7 @@ pub(super) fn take_in(
         if *directory {
             match there.map(|found| found.kind) {
                 None => {
-                    work.puts.push(put(root, &path.0, What::Directory, 0o755, None));
+                    work.puts.push(put(&path.0, What::Directory, 0o755, None));
                     outputs.push(TriggerOutput { path: path.0.clone(), kind: Kind::Directory, object: None });
                 }
                 // One that it made before is still its own.
@@ -75,7 +81,7 @@ pub(super) fn take_in(
             }
             over = Some(Over { seen: there.seen(), displaces: false, directory: false, strip: false });
         }
-        work.puts.push(put(root, &path.0, What::File { object, size, private: true, group: None }, 0o644, over));
+        work.puts.push(put(&path.0, What::File { object, size, private: true, group: None }, 0o644, over));
     }
     batch.commit().map_err(boxed)?;
     Ok(outputs)
@@ -111,39 +117,30 @@ pub(super) fn remove_stale(
     Ok(())
 }
 
-fn put(root: &Root, path: &[u8], what: What, mode: u32, over: Option<Over>) -> Put {
-    let (uid, gid) = if root.options.uid == 0 { (0, 0) } else { (root.options.uid, root.options.uid) };
-    Put {
-        path: path.to_vec(),
-        what,
-        mode,
-        owner: Ownership::Ids { uid, gid },
-        xattrs: BTreeMap::new(),
-        over,
-        rows: Vec::new(),
-    }
-}
-
-/// Lists the directories and files below a directory, each directory before what it holds.
-fn walk(directory: &Path, prefix: &[u8], found: &mut BTreeMap<PathKey, bool>) -> Result<(), TriggerError> {
-    let fail = |source| TriggerError::Io { action: "read", path: directory.to_owned(), source };
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let path = paths::join(prefix, entry.file_name().as_bytes());
-        let kind = entry.file_type().map_err(fail)?;
-        let wrong = |why: &str| TriggerError::Output { path: path.clone(), why: why.to_owned() };
-        if found.len() >= MOST_FILES {
-            return Err(wrong("more files than a trigger may write"));
-        }
-        if !kind.is_dir() && !kind.is_file() {
-            return Err(wrong("which is neither a file nor a directory"));
-        }
-        found.insert(PathKey(path.clone()), kind.is_dir());
-        if kind.is_dir() {
-            walk(&entry.path(), &path, found)?;
+/// Lists what a command left below a directory, each directory before what it holds; `what` says what each is, or refuses it.
+pub(crate) fn list<T>(
+    directory: &Path,
+    what: &impl Fn(&[u8], &fs::DirEntry, &fs::Metadata) -> Result<T, TriggerError>,
+) -> Result<BTreeMap<PathKey, T>, TriggerError> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![(directory.to_owned(), Vec::new())];
+    while let Some((directory, prefix)) = waiting.pop() {
+        let fail = |source| TriggerError::Io { action: "read", path: directory.clone(), source };
+        for entry in fs::read_dir(&directory).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let about = entry.metadata().map_err(fail)?;
+            let path = paths::join(&prefix, entry.file_name().as_bytes());
+            if found.len() >= MOST_FILES {
+                return Err(TriggerError::Output { path, why: "more files than a command may write".to_owned() });
+            }
+            let what = what(&path, &entry, &about)?;
+            if about.is_dir() {
+                waiting.push((entry.path(), path.clone()));
+            }
+            found.insert(PathKey(path), what);
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Returns the content of a file of the root.
