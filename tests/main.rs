@@ -10,6 +10,7 @@ mod config;
 mod convert;
 mod cook;
 mod docs;
+mod given;
 mod hooks;
 mod install;
 mod key;

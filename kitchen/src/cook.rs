@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -362,6 +363,7 @@ impl Cook<'_> {
             outputs: paths.outputs,
             level: self.options.level,
             cpus: self.options.cpus.map(NonZeroU32::get),
+            owners: Mutex::new(phases::owners(&recipe)),
         };
         let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
         (self.listener)(Event::LogOpened { path: log_row.path.clone() });

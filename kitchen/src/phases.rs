@@ -6,16 +6,18 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use recipes::{Name, Phase, Recipe};
-use sandbox::{Bind, Level, Limits, Outcome, Plan, RootView, SandboxError, Status};
+use sandbox::{Bind, Level, Limits, Outcome, Owners, Plan, RootView, SandboxError, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{OUTPUTS, STRIP};
 use crate::event::{Event, Listener};
 use crate::lint::Lint;
 use crate::log::Log;
+use crate::shown::shown;
 use crate::step::Room;
 use crate::workspace::{Workspace, WorkspaceError};
 
@@ -44,6 +46,11 @@ impl fmt::Display for Step {
 }
 
 impl Step {
+    /// Whether it may choose owners, which are recorded: what fills the output may, and pays for it whenever it looks at a file.
+    fn gives_files_away(&self) -> bool {
+        matches!(self, Self::Phase(Phase::Install | Phase::PostInstall) | Self::Output(_))
+    }
+
     /// The name of the file that holds its script.
     fn file_name(&self) -> String {
         match self {
@@ -95,6 +102,24 @@ pub struct Kitchen<'a> {
     pub level: Level,
     /// Processors that the steps are held to and told of; as many as the machine has where none is given.
     pub cpus: Option<u32>,
+    /// Owners that the steps asked for.
+    pub owners: Mutex<Owners>,
+}
+
+/// An empty record of owners for the steps of a recipe: they know the accounts that it declares.
+#[must_use]
+pub fn owners(recipe: &Recipe) -> Owners {
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    for product in recipe.products() {
+        users.extend(product.hooks.users.iter().map(|user| (user.name.clone(), user.id)));
+        // A user has a group of its own name, unless it is declared to have another.
+        groups.extend(product.hooks.users.iter().map(|user| (user.name.clone(), None)));
+        groups.extend(product.hooks.groups.iter().map(|group| (group.name.clone(), group.id)));
+    }
+    // The declaration with a number is the one that counts.
+    groups.sort_by_key(|(name, id)| (name.clone(), id.is_none()));
+    groups.dedup_by(|later, first| later.0 == first.0);
+    Owners::new(&users, &groups)
 }
 
 /// Why the steps did not all end well.
@@ -204,15 +229,25 @@ pub(crate) fn one(
     log.begin(&step.to_string());
     let plan = kitchen.plan(step, script)?;
     let mut lint = Lint::default();
-    let outcome = sandbox::run(
-        &plan,
-        &mut |bytes| {
-            log.write(bytes);
-            lint.read(bytes);
-            listener(Event::Output { bytes });
-        },
-        cancel,
-    )?;
+    let mut output = |bytes: &[u8]| {
+        log.write(bytes);
+        lint.read(bytes);
+        listener(Event::Output { bytes });
+    };
+    let outcome = if step.gives_files_away() {
+        let mut owners = kitchen.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = sandbox::run_recording(&plan, &mut owners, &mut output, cancel)?;
+        for path in owners.take_nodes() {
+            let message = format!(
+                "{step} wanted the device node {}: a package holds none, and `hooks.tmpfiles` has one made when the system starts",
+                shown(&path)
+            );
+            listener(Event::Notice { message });
+        }
+        outcome
+    } else {
+        sandbox::run(&plan, &mut output, cancel)?
+    };
     if outcome.status != Status::Exited(0) {
         return Err(PhaseError::Failed {
             step: step.clone(),

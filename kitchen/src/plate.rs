@@ -7,11 +7,13 @@
 //! outputs' own ───────────┘
 //! ```
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
 use recipes::{Product, Recipe};
-use store::{IngestOptions, Node, Store, Tree, TreeError};
+use store::{Decision, Found, IngestOptions, Node, Store, Tree, TreeError};
 
 use crate::divide;
 use crate::event::Listener;
@@ -66,7 +68,13 @@ impl Plating<'_> {
         let workspace = self.kitchen.workspace;
         let take = |path: PathBuf| -> Result<Tree, HarvestError> {
             let directory = workspace.open(&path)?;
-            Ok(self.store.ingest(&directory, &IngestOptions::default(), self.cancel)?)
+            let owners = self.kitchen.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            let decide = |found: &Found<'_>| match owners.of(directory.as_fd(), found.path, found.inode) {
+                None => Decision::Keep,
+                Some((owner, group)) => Decision::Replace { mode: found.mode, owner, group },
+            };
+            let options = IngestOptions { decide: Some(&decide), ..IngestOptions::default() };
+            Ok(self.store.ingest(&directory, &options, self.cancel)?)
         };
         let common = take(workspace.dest())?;
         if !recipe.makes_package()

@@ -26,11 +26,38 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xc000_00f3;
 
-/// Calls that the supervisor answers, and why.
-pub(crate) const SUPERVISED: [(c_long, &str); 2] = [
-    (libc::SYS_uname, "the kernel's release and version are the host's"),
-    (libc::SYS_sched_getaffinity, "the number of processors is the machine's"),
+/// Calls that the supervisor answers for every command: the kernel's release and version are the host's, and so is the
+/// number of processors.
+pub(crate) const FACTS: [(c_long, Condition); 2] =
+    [(libc::SYS_uname, Condition::Always), (libc::SYS_sched_getaffinity, Condition::Always)];
+
+/// Calls that it answers beside them for a command whose owners are recorded.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const OWNERSHIP: [(c_long, Condition); 11] = [
+    (libc::SYS_fchown, Condition::Always),
+    (libc::SYS_fchownat, Condition::Always),
+    (libc::SYS_mknodat, Condition::AnyBit { argument: 2, bits: DEVICE }),
+    (libc::SYS_fstat, Condition::Always),
+    (libc::SYS_newfstatat, Condition::Always),
+    (libc::SYS_statx, Condition::Always),
+    (libc::SYS_chown, Condition::Always),
+    (libc::SYS_lchown, Condition::Always),
+    (libc::SYS_mknod, Condition::AnyBit { argument: 1, bits: DEVICE }),
+    (libc::SYS_stat, Condition::Always),
+    (libc::SYS_lstat, Condition::Always),
 ];
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const OWNERSHIP: [(c_long, Condition); 6] = [
+    (libc::SYS_fchown, Condition::Always),
+    (libc::SYS_fchownat, Condition::Always),
+    (libc::SYS_mknodat, Condition::AnyBit { argument: 2, bits: DEVICE }),
+    (libc::SYS_fstat, Condition::Always),
+    (libc::SYS_newfstatat, Condition::Always),
+    (libc::SYS_statx, Condition::Always),
+];
+
+/// The bit of a mode that character and block devices have, and nothing else.
+const DEVICE: u32 = 0o020_000;
 
 /// When a rule answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,9 +233,9 @@ fn refuse(errno: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | (errno as u32 & 0xffff)
 }
 
-/// The filter as the kernel wants it. If `supervised`, the calls of [`SUPERVISED`] wait for an answer.
+/// The filter as the kernel wants it. The `supervised` calls wait for an answer.
 #[must_use]
-pub fn program(rules: &[Rule], supervised: bool) -> Vec<sock_filter> {
+pub fn program(rules: &[Rule], supervised: &[(c_long, Condition)]) -> Vec<sock_filter> {
     let mut program = vec![
         instruction(LOAD, 4, 0, 0),
         instruction(JUMP_EQUAL, ARCHITECTURE, 1, 0),
@@ -218,17 +245,15 @@ pub fn program(rules: &[Rule], supervised: bool) -> Vec<sock_filter> {
         instruction(JUMP_GREATER, NEWEST, 0, 1),
         instruction(RETURN, refuse(libc::ENOSYS), 0, 0),
     ];
-    for (number, _) in SUPERVISED.iter().filter(|_| supervised) {
-        let number = u32::try_from(*number).unwrap_or(u32::MAX);
-        program.push(instruction(JUMP_EQUAL, number, 0, 1));
-        program.push(instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0));
-    }
-    for rule in rules {
-        let body = body(rule);
+    let notify = instruction(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0);
+    let supervised = supervised.iter().map(|(number, condition)| (*number, body(*condition, notify)));
+    let refused = |rule: &Rule| instruction(RETURN, refuse(rule.answer), 0, 0);
+    let rules = rules.iter().map(|rule| (rule.number, body(rule.condition, refused(rule))));
+    for (number, body) in supervised.chain(rules) {
         let Ok(length) = u8::try_from(body.len()) else {
             continue;
         };
-        let number = u32::try_from(rule.number).unwrap_or(u32::MAX);
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
         program.push(instruction(JUMP_EQUAL, number, 0, length));
         program.extend(body);
     }
@@ -236,9 +261,8 @@ pub fn program(rules: &[Rule], supervised: bool) -> Vec<sock_filter> {
     program
 }
 
-/// What follows when a rule's number matched. It always ends with an answer.
-fn body(rule: &Rule) -> Vec<sock_filter> {
-    let refused = instruction(RETURN, refuse(rule.answer), 0, 0);
+/// What follows when a call's number matched: `matched` where the condition holds. It always ends with an answer.
+fn body(condition: Condition, matched: sock_filter) -> Vec<sock_filter> {
     let allowed = instruction(RETURN, ALLOW, 0, 0);
     let compare = |argument: u8, values: &[u32], found, not_found| {
         let mut body = vec![instruction(LOAD, argument_offset(argument), 0, 0)];
@@ -249,16 +273,16 @@ fn body(rule: &Rule) -> Vec<sock_filter> {
         body.push(not_found);
         body
     };
-    match rule.condition {
-        Condition::Always => vec![refused],
+    match condition {
+        Condition::Always => vec![matched],
         Condition::AnyBit { argument, bits } => vec![
             instruction(LOAD, argument_offset(argument), 0, 0),
             instruction(JUMP_ANY_BIT, bits, 0, 1),
-            refused,
+            matched,
             allowed,
         ],
-        Condition::OneOf { argument, values } => compare(argument, values, refused, allowed),
-        Condition::NoneOf { argument, values } => compare(argument, values, allowed, refused),
+        Condition::OneOf { argument, values } => compare(argument, values, matched, allowed),
+        Condition::NoneOf { argument, values } => compare(argument, values, allowed, matched),
     }
 }
 
@@ -280,7 +304,7 @@ mod tests {
 
     /// What the kernel would make of a call: the few instructions that a program here is made of.
     fn answer(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
-        let program = program(&rules(), true);
+        let program = program(&rules(), &[&FACTS[..], &OWNERSHIP].concat());
         let (mut at, mut value) = (0, 0);
         loop {
             let step = program[at];
@@ -328,6 +352,13 @@ mod tests {
             assert_eq!(of(libc::SYS_socket, [family, 0, 0]), expected, "{family}");
         }
         assert_eq!(of(libc::SYS_uname, [0; 3]), libc::SECCOMP_RET_USER_NOTIF);
+        assert_eq!(of(libc::SYS_fchownat, [0; 3]), libc::SECCOMP_RET_USER_NOTIF);
+        for (mode, answer) in
+            [(0o020_600, true), (0o060_600, true), (0o100_600, false), (0o010_600, false), (0o140_600, false)]
+        {
+            let expected = if answer { libc::SECCOMP_RET_USER_NOTIF } else { ALLOW };
+            assert_eq!(of(libc::SYS_mknodat, [0, 0, mode]), expected, "{mode:o}");
+        }
         for rule in rules().iter().filter(|rule| rule.condition == Condition::Always) {
             assert_eq!(of(rule.number, [0; 3]), refused(rule.answer), "{}", rule.name);
         }
@@ -335,7 +366,7 @@ mod tests {
 
     #[test]
     fn every_jump_lands_in_the_program() {
-        for supervised in [false, true] {
+        for supervised in [&[][..], &FACTS, &[&FACTS[..], &OWNERSHIP].concat()] {
             let program = program(&rules(), supervised);
             assert!(program.len() < 4096);
             for (index, instruction) in program.iter().enumerate() {
@@ -349,7 +380,8 @@ mod tests {
 
     #[test]
     fn no_call_has_two_rules() {
-        let mut numbers: Vec<c_long> = rules().iter().map(|rule| rule.number).collect();
+        let supervised = FACTS.iter().chain(&OWNERSHIP).map(|(number, _)| *number);
+        let mut numbers: Vec<c_long> = rules().iter().map(|rule| rule.number).chain(supervised).collect();
         numbers.sort_unstable();
         let count = numbers.len();
         numbers.dedup();

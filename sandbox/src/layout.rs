@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use crate::error::SandboxError;
 use crate::facts;
 use crate::operation::{Access, Operation, Source, Writable, WritableKind};
+use crate::owners::Owners;
 use crate::plan::{Bind, Plan, RootView};
 
 pub(crate) use host_view::BESIDE_USR;
@@ -58,7 +59,13 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 const SMALL_BYTES: u64 = 16 << 20;
 
 /// Makes the list for a plan. `processors` is what the command may use, `scratch_bytes` the size of `/tmp`.
-pub(crate) fn of(plan: &Plan, processors: u32, scratch_bytes: u64) -> Result<Layout, SandboxError> {
+/// With `owners`, their names are in `/etc`.
+pub(crate) fn of(
+    plan: &Plan,
+    processors: u32,
+    scratch_bytes: u64,
+    owners: Option<&Owners>,
+) -> Result<Layout, SandboxError> {
     if !plan.directory.starts_with('/') {
         return Err(SandboxError::Plan { what: format!("directory {:?} is not absolute", plan.directory) });
     }
@@ -71,8 +78,8 @@ pub(crate) fn of(plan: &Plan, processors: u32, scratch_bytes: u64) -> Result<Lay
         points.add(bind)?;
     }
     match &plan.root {
-        RootView::Host { overlays } => layout.host(overlays, &points)?,
-        RootView::Layers { lowers } => layout.layers(lowers, &points)?,
+        RootView::Host { overlays } => layout.host(overlays, &points, owners)?,
+        RootView::Layers { lowers } => layout.layers(lowers, &points, owners)?,
         RootView::Caught { lower, changes } => layout.caught(lower, changes, &points)?,
     }
     layout.devices(scratch_bytes)?;
@@ -203,10 +210,16 @@ impl Layout {
     }
 
     /// The skeleton of `/etc` in `directory`.
-    fn etc(&mut self, directory: &str) -> Result<(), SandboxError> {
+    fn etc(&mut self, directory: &str, owners: Option<&Owners>) -> Result<(), SandboxError> {
         self.directory(directory)?;
+        self.etc_files(directory, owners)
+    }
+
+    /// The files of `/etc`, in a directory that is there.
+    fn etc_files(&mut self, directory: &str, owners: Option<&Owners>) -> Result<(), SandboxError> {
         for (name, content) in facts::ETC {
-            self.file(&format!("{directory}/{name}"), content)?;
+            let further = owners.map(|owners| owners.lines(name)).unwrap_or_default();
+            self.file(&format!("{directory}/{name}"), &format!("{content}{further}"))?;
         }
         Ok(())
     }
@@ -267,7 +280,7 @@ impl Layout {
     }
 
     /// A root of nothing but `lowers`, under a skeleton with the mount points that are needed.
-    fn layers(&mut self, lowers: &[PathBuf], points: &Points) -> Result<(), SandboxError> {
+    fn layers(&mut self, lowers: &[PathBuf], points: &Points, owners: Option<&Owners>) -> Result<(), SandboxError> {
         if lowers.is_empty() {
             return Err(SandboxError::Plan { what: "a root needs at least one layer".to_owned() });
         }
@@ -280,7 +293,7 @@ impl Layout {
             self.directory(&format!("{own}/{name}"))?;
         }
         self.link(&format!("{own}/var/tmp"), "../tmp")?;
-        self.etc(&format!("{own}/etc"))?;
+        self.etc(&format!("{own}/etc"), owners)?;
         self.points(&own, points, false)?;
         self.overlay(directory, &names, ROOT)
     }

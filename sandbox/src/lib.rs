@@ -14,6 +14,7 @@
 //!      ├ host        offers     ├ loose   without namespaces
 //!      ├ prepare     the rest   └ supervisor  answers calls while it runs
 //!      ├ idmap, cgroup
+//!      ├ owners      and ownership: who owns what, where that is recorded
 //!      └ hint        refusals
 //! answers   which calls answer, for the leak test
 //! ```
@@ -33,6 +34,8 @@ mod layout;
 mod loose;
 mod operation;
 mod owner;
+mod owners;
+mod ownership;
 mod plan;
 mod prepare;
 mod probe;
@@ -47,10 +50,11 @@ pub use answers::answers;
 pub use error::SandboxError;
 pub use filter::{Condition, Rule, rules};
 pub use owner::{RESERVED_ID, build_owner};
+pub use owners::Owners;
 pub use plan::{Bind, Level, Limits, Outcome, Plan, RootView, Status};
 pub use probe::{Probe, probe};
-pub use run::run;
+pub use run::{run, run_recording};
 
 /// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
 /// could change with it.
-pub const POLICY_VERSION: &str = "2";
+pub const POLICY_VERSION: &str = "3";

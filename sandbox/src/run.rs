@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::layout::{self, Layout};
 use crate::operation::Access;
 use crate::owner::Owner;
+use crate::owners::Owners;
 use crate::plan::{Level, Limits, Outcome, Plan, Status};
 use crate::prepare::{
     environment, error, foothold, gaps, open_sources, out_of_the_way, pipe, programs, resource_limits, socket_pair,
@@ -41,14 +42,37 @@ const PIECE: usize = 64 << 10;
 /// # Errors
 /// [`SandboxError`] if the command could not be started as planned. One that ran and failed is an outcome.
 pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
+    supervised(plan, None, output, cancel)
+}
+
+/// The same as [`run`], for a command that may give its files away: what it asks for is recorded in `owners`, and answered
+/// back to it when it looks. At [`Level::None`], nothing is recorded.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_recording(
+    plan: &Plan,
+    owners: &mut Owners,
+    output: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<Outcome, SandboxError> {
+    supervised(plan, Some(owners), output, cancel)
+}
+
+fn supervised(
+    plan: &Plan,
+    owners: Option<&mut Owners>,
+    output: &mut dyn FnMut(&[u8]),
+    cancel: &AtomicBool,
+) -> Result<Outcome, SandboxError> {
     let started = Instant::now();
     let owner = Owner::of_caller();
     let host = Host::look(plan);
     let layout = match plan.level {
-        Level::Full => layout::of(plan, host.processors, host.scratch_bytes)?,
+        Level::Full => layout::of(plan, host.processors, host.scratch_bytes, owners.as_deref())?,
         Level::None => Layout::default(),
     };
-    let (mut running, caller_ends) = Sandbox::start(plan, &owner, &host, &layout)?;
+    let (mut running, caller_ends) = Sandbox::start(plan, &owner, &host, &layout, owners)?;
     if let Err(error) = running.release(&owner, &caller_ends.go) {
         running.bury();
         // Its own reason, where it gave one, is nearer to the cause than ours.
@@ -86,12 +110,12 @@ pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> R
 }
 
 /// A running sandbox. Dropping it ends and buries whatever is left.
-struct Sandbox {
+struct Sandbox<'o> {
     pid: libc::pid_t,
     pidfd: OwnedFd,
     level: Level,
     group: Option<Group>,
-    supervisor: Option<Supervisor>,
+    supervisor: Option<Supervisor<'o>>,
     layers_mapped: bool,
     privileged: bool,
     buried: bool,
@@ -104,9 +128,15 @@ struct CallerEnds {
     report: OwnedFd,
 }
 
-impl Sandbox {
+impl<'o> Sandbox<'o> {
     /// Prepares everything and clones the first process, which waits for [`Sandbox::release`].
-    fn start(plan: &Plan, owner: &Owner, host: &Host, layout: &Layout) -> Result<(Self, CallerEnds), SandboxError> {
+    fn start(
+        plan: &Plan,
+        owner: &Owner,
+        host: &Host,
+        layout: &Layout,
+        owners: Option<&'o mut Owners>,
+    ) -> Result<(Self, CallerEnds), SandboxError> {
         let (go_inner, go) = pipe()?;
         let (output, output_inner) = pipe()?;
         let (report, report_inner) = pipe()?;
@@ -153,7 +183,11 @@ impl Sandbox {
         let directory = layout::text(&plan.directory)?;
         let limits = resource_limits(&plan.limits, group.as_ref());
         let rules = filter::rules();
-        let (filter, supervised_filter) = (filter::program(&rules, false), filter::program(&rules, true));
+        let mut supervised = filter::FACTS.to_vec();
+        if owners.is_some() {
+            supervised.extend(filter::OWNERSHIP);
+        }
+        let (filter, supervised_filter) = (filter::program(&rules, &[]), filter::program(&rules, &supervised));
         let foothold = foothold()?;
         let mut prepared = Prepared {
             level: plan.level,
@@ -200,7 +234,7 @@ impl Sandbox {
             pidfd,
             level: plan.level,
             group,
-            supervisor: full.then(|| Supervisor::new(socket, host.processors)),
+            supervisor: full.then(|| Supervisor::new(socket, host.processors, owners, owner.uid)),
             layers_mapped,
             privileged: owner.privileged,
             buried: false,
@@ -344,7 +378,7 @@ impl Sandbox {
     }
 }
 
-impl Drop for Sandbox {
+impl Drop for Sandbox<'_> {
     fn drop(&mut self) {
         if !self.buried {
             self.bury();

@@ -22,6 +22,7 @@ impl Plan {
             self,
             self.limits.told_cpus.or(self.limits.cpus).unwrap_or(1),
             self.limits.memory_bytes.unwrap_or(0),
+            None,
         )?;
         let sources = layout
             .sources

@@ -1,6 +1,7 @@
 // sandbox/src/supervisor.rs
-//! Answers system calls in the kernel's place: `uname`, whose answer would tell of the host's kernel, and
-//! `sched_getaffinity`, whose answer would tell of its processors.
+//! Answers system calls in the kernel's place: `uname`, whose answer would tell of the host's kernel,
+//! `sched_getaffinity`, whose answer would tell of its processors, and, where they are recorded, those about
+//! owners (`ownership`).
 //!
 //! The command's filter hands such a call to a listener and holds the caller until it is answered. The
 //! command itself makes the listener, between clone and exec, and sends it over a socket; from then on
@@ -21,10 +22,14 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use crate::facts;
 use crate::host::MOST_PROCESSORS;
+use crate::owners::Owners;
+use crate::ownership::{self, Answer};
 
 const RECEIVE: c_ulong = 0xc050_2100;
 const SEND: c_ulong = 0xc018_2101;
 const STILL_WAITING: c_ulong = 0x4008_2102;
+/// The kernel carries the call out.
+const CONTINUE: u32 = 1;
 
 /// Length of each text in `struct utsname`.
 const FIELD: usize = 65;
@@ -32,7 +37,7 @@ const FIELD: usize = 65;
 const PROCESSORS: usize = (MOST_PROCESSORS / 8) as usize;
 
 /// The end of the line on the caller's side.
-pub(crate) struct Supervisor {
+pub(crate) struct Supervisor<'o> {
     /// The listener comes over this.
     socket: Option<OwnedFd>,
     listener: Option<OwnedFd>,
@@ -40,11 +45,16 @@ pub(crate) struct Supervisor {
     names: [u8; 6 * FIELD],
     /// What `sched_getaffinity` answers.
     processors: [u8; PROCESSORS],
+    /// Where owners go, if they are recorded.
+    owners: Option<&'o mut Owners>,
+    /// The host's uid behind the command's.
+    owner: u32,
 }
 
-impl Supervisor {
-    /// A supervisor to which the listener will be sent over `socket`; the command is told of `processors`.
-    pub fn new(socket: OwnedFd, processors: u32) -> Self {
+impl<'o> Supervisor<'o> {
+    /// A supervisor to which the listener will be sent over `socket`; the command is told of `processors`, and the host
+    /// knows it as `owner`.
+    pub fn new(socket: OwnedFd, processors: u32, owners: Option<&'o mut Owners>, owner: u32) -> Self {
         let uname = rustix::system::uname();
         let texts: [&[u8]; 6] = [
             b"Linux",
@@ -62,7 +72,7 @@ impl Supervisor {
         for number in 0..processors.min(MOST_PROCESSORS) {
             mask[(number / 8) as usize] |= 1 << (number % 8);
         }
-        Self { socket: Some(socket), listener: None, names, processors: mask }
+        Self { socket: Some(socket), listener: None, names, processors: mask, owners, owner }
     }
 
     /// What to wait for, while there is something.
@@ -75,9 +85,9 @@ impl Supervisor {
         if !events.contains(PollFlags::IN) {
             // Nobody is left who could call. It would stay ready, and we would never sleep again.
             (self.socket, self.listener) = (None, None);
-        } else if let Some(listener) = &self.listener {
-            if !self.answer(listener) {
-                self.listener = None;
+        } else if let Some(listener) = self.listener.take() {
+            if self.answer(&listener) {
+                self.listener = Some(listener);
             }
         } else if let Some(socket) = self.socket.take() {
             self.listener = receive(&socket);
@@ -85,7 +95,7 @@ impl Supervisor {
     }
 
     /// Answers one call. `false` when nobody is left who could call.
-    fn answer(&self, listener: &OwnedFd) -> bool {
+    fn answer(&mut self, listener: &OwnedFd) -> bool {
         // SAFETY: plain integers, for which zero is a value; the kernel asks for zeros.
         let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel writes one structure of this type.
@@ -94,13 +104,18 @@ impl Supervisor {
             let error = std::io::Error::last_os_error().raw_os_error();
             return matches!(error, Some(libc::ENOENT | libc::EINTR));
         }
-        let answer = match i64::from(call.data.nr) {
-            libc::SYS_uname => write(listener, &call, call.data.args[0], &self.names).map(|()| 0),
-            libc::SYS_sched_getaffinity => self.write_processors(listener, &call),
-            _ => Err(libc::ENOSYS),
+        let answer = match (i64::from(call.data.nr), &mut self.owners) {
+            (libc::SYS_uname, _) => write(listener, &call, call.data.args[0], &self.names).map(|()| 0).into(),
+            (libc::SYS_sched_getaffinity, _) => self.write_processors(listener, &call).into(),
+            (_, Some(owners)) => ownership::answer(owners, self.owner, listener, &call),
+            (_, None) => Answer::Error(libc::ENOSYS),
         };
-        let (val, error) = answer.map_or_else(|errno| (0, -errno), |value| (value, 0));
-        let answer = libc::seccomp_notif_resp { id: call.id, val, error, flags: 0 };
+        let (val, error, flags) = match answer {
+            Answer::Value(value) => (value, 0, 0),
+            Answer::Error(errno) => (0, -errno, 0),
+            Answer::Kernel => (0, 0, CONTINUE),
+        };
+        let answer = libc::seccomp_notif_resp { id: call.id, val, error, flags };
         // SAFETY: the kernel reads one structure of this type. It fails if the caller is gone: so be it.
         unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
         true
@@ -119,11 +134,22 @@ impl Supervisor {
     }
 }
 
+/// Whether a call still waits, and the caller's number is thus still the caller's.
+pub(crate) fn still_waits(listener: &OwnedFd, id: u64) -> bool {
+    // SAFETY: the kernel reads 8 bytes.
+    unsafe { libc::ioctl(listener.as_raw_fd(), STILL_WAITING as _, &raw const id) == 0 }
+}
+
+impl From<Result<i64, i32>> for Answer {
+    fn from(result: Result<i64, i32>) -> Self {
+        result.map_or_else(Self::Error, Self::Value)
+    }
+}
+
 /// Writes into the memory of a process whose call waits. An errno where that cannot be.
 fn write(listener: &OwnedFd, call: &libc::seccomp_notif, place: u64, bytes: &[u8]) -> Result<(), i32> {
     let memory = File::options().write(true).open(format!("/proc/{}/mem", call.pid)).map_err(|_| libc::EFAULT)?;
-    // SAFETY: the kernel reads 8 bytes.
-    if unsafe { libc::ioctl(listener.as_raw_fd(), STILL_WAITING as _, &raw const call.id) } != 0 {
+    if !still_waits(listener, call.id) {
         return Err(libc::EFAULT);
     }
     memory.write_all_at(bytes, place).map_err(|_| libc::EFAULT)

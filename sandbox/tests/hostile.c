@@ -255,6 +255,66 @@ static int mounts(char **paths) {
     return 0;
 }
 
+// Gives a file away by every call there is, and looks at it by every call there is.
+static int owners(void) {
+    struct stat about;
+    struct statx more;
+    int file = open("file", O_RDWR | O_CREAT, 0755);
+    int directory = open(".", O_RDONLY | O_DIRECTORY);
+    symlink("file", "link");
+    mkdir("below", 0755);
+#ifdef __x86_64__
+    tell("chown", syscall(SYS_chown, "file", 0, 0));
+    stat("file", &about);
+    printf("%d:%d\n", (int)about.st_uid, (int)about.st_gid);
+    tell("lchown", syscall(SYS_lchown, "link", 8, 8));
+    syscall(SYS_lstat, "link", &about);
+    printf("%d:%d\n", (int)about.st_uid, (int)about.st_gid);
+#else
+    tell("chown", fchownat(AT_FDCWD, "file", 0, 0, 0));
+    printf("0:0\n");
+    tell("lchown", fchownat(AT_FDCWD, "link", 8, 8, AT_SYMLINK_NOFOLLOW));
+    printf("8:8\n");
+#endif
+    tell("fchown", fchown(file, 5, -1));
+    syscall(SYS_fstat, file, &about);
+    printf("%d:%d\n", (int)about.st_uid, (int)about.st_gid);
+    tell("fchownat", fchownat(directory, "../build/below/../link", -1, 60, 0));
+    statx(directory, "file", 0, STATX_ALL, &more);
+    printf("%u:%u\n", more.stx_uid, more.stx_gid);
+    syscall(SYS_newfstatat, file, "", &about, AT_EMPTY_PATH);
+    printf("%d:%d\n", (int)about.st_uid, (int)about.st_gid);
+    tell("chmod", fchmod(file, 06755));
+    stat("/build/link", &about);
+    printf("%o\n", about.st_mode & 07777);
+    tell("chown of a set-id program", chown("file", 2, 2));
+    stat("file", &about);
+    printf("%o\n", about.st_mode & 07777);
+    chdir("below");
+    tell("from elsewhere", chown("../file", 5, 60));
+    chdir("..");
+    tell("of another", chown("/usr/bin/env", 0, 0));
+    tell("of nothing", chown("nothing", 0, 0));
+    tell("by a wrong address", syscall(SYS_fchownat, AT_FDCWD, 8L, 0, 0, 0));
+    tell("into a wrong address", syscall(SYS_newfstatat, AT_FDCWD, "file", 8L, 0));
+    tell("device", mknod("node\033[2J", S_IFCHR | 0666, makedev(1, 3)));
+    tell("pipe", mkfifo("pipe", 0644));
+    // A file that may come to the number of one that is gone.
+    for (int number = 0; number < 200; number++) {
+        int other = open("short", O_WRONLY | O_CREAT, 0644);
+        fchown(other, 33, 33);
+        close(other);
+        unlink("short");
+        other = open("later", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        fstat(other, &about);
+        close(other);
+        if (about.st_uid != 1000) printf("it was given to %d\n", (int)about.st_uid);
+        if (number < 199) unlink("later");
+    }
+    printf("id %d:%d\n", (int)getuid(), (int)getgid());
+    return 0;
+}
+
 int main(int count, char **arguments) {
     const char *what = count > 1 ? arguments[1] : "";
     if (!strcmp(what, "calls")) return calls();
@@ -265,6 +325,7 @@ int main(int count, char **arguments) {
     if (!strcmp(what, "forks")) return forks();
     if (!strcmp(what, "eat")) return eat(arguments[2]);
     if (!strcmp(what, "daemon")) return daemon_(arguments[2]);
+    if (!strcmp(what, "owners")) return owners();
     if (!strcmp(what, "clocks")) return clocks();
     if (!strcmp(what, "kernel")) return kernel();
     if (!strcmp(what, "mounts")) return mounts(arguments + 2);

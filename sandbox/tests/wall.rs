@@ -12,6 +12,8 @@ mod contained;
 mod denied;
 #[path = "wall/fixed.rs"]
 mod fixed;
+#[path = "wall/given.rs"]
+mod given;
 #[path = "wall/refused.rs"]
 mod refused;
 #[path = "wall/roots.rs"]

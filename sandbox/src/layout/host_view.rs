@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::SandboxError;
-use crate::facts;
 use crate::operation::Access;
+use crate::owners::Owners;
 
 use super::{Layout, Points, ROOT, SMALL_BYTES, inside};
 
@@ -18,7 +18,12 @@ const OURS: [&str; 5] = ["dev", "proc", "sys", "tmp", "run"];
 pub(crate) const BESIDE_USR: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 impl Layout {
     /// The host's `/usr` and its company, under the trees of `overlays`.
-    pub(super) fn host(&mut self, overlays: &[PathBuf], points: &Points) -> Result<(), SandboxError> {
+    pub(super) fn host(
+        &mut self,
+        overlays: &[PathBuf],
+        points: &Points,
+        owners: Option<&Owners>,
+    ) -> Result<(), SandboxError> {
         let tops = tops(overlays)?;
         self.tmpfs(ROOT, 0o755, SMALL_BYTES)?;
         for name in ["usr", "dev", "proc", "tmp", "run", "etc"] {
@@ -68,7 +73,7 @@ impl Layout {
                 others.push(name);
             }
         }
-        self.host_etc(tops.get("etc").map_or(&[], Vec::as_slice))?;
+        self.host_etc(tops.get("etc").map_or(&[], Vec::as_slice), owners)?;
         if !tops.contains_key("var") {
             self.directory(&inside("/var"))?;
             self.link(&inside("/var/tmp"), "../tmp")?;
@@ -110,7 +115,7 @@ impl Layout {
     }
 
     /// `/etc`: our files, the host's alternatives and loader cache, and under them the trees' `/etc`.
-    fn host_etc(&mut self, layers: &[PathBuf]) -> Result<(), SandboxError> {
+    fn host_etc(&mut self, layers: &[PathBuf], owners: Option<&Owners>) -> Result<(), SandboxError> {
         let alternatives = Path::new("/etc/alternatives");
         let cache = Path::new("/etc/ld.so.cache");
         let etc = inside("/etc");
@@ -122,11 +127,9 @@ impl Layout {
         let skeleton = if layers.is_empty() { &etc } else { &own };
         if layers.is_empty() {
             // The directory stands already.
-            for (name, content) in facts::ETC {
-                self.file(&format!("{skeleton}/{name}"), content)?;
-            }
+            self.etc_files(skeleton, owners)?;
         } else {
-            self.etc(skeleton)?;
+            self.etc(skeleton, owners)?;
         }
         if alternatives.is_dir() {
             self.directory(&format!("{skeleton}/alternatives"))?;
