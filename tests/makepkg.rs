@@ -4,6 +4,8 @@
 //!
 //! makepkg refuses to be root; both run as the same ordinary user. Times are the same by `SOURCE_DATE_EPOCH`, and flags by profile.
 
+mod pacman;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;

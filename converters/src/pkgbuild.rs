@@ -229,36 +229,40 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
     if shell.status().is_some_and(|status| status != 0) {
         notes.push(Note { line: 0, what: "makepkg refuses it: its last command fails".to_owned() });
     }
-    let mut description = sections::describe(&mut shell, notes)?;
+    let mut description = sections::describe(&mut shell, notes, beside, None)?;
     description.notes.extend(lint::notes(&description));
     Ok(description)
 }
 
-/// Describes what bash printed of its state; the functions' texts come from the file where they stand in it.
-fn from_state(text: &[u8], state: &[u8], options: &Options) -> Result<Description, ReadError> {
-    std::thread::scope(|scope| {
-        let work = || {
-            let names = || Some(Vec::new());
-            let mut shell = Evaluator::new(options.budget.clone(), &names);
-            shell.run(&text_of(state), 1)?;
-            let mut description = sections::describe(&mut shell, Vec::new())?;
-            description.notes = lint::notes(&description);
-            if let Ok(script) = crate::shell::parse(&text_of(text), 1) {
-                for function in script.functions() {
-                    let found = description.functions.iter_mut().find(|written| written.name == function.name);
-                    if let Some(written) = found {
-                        written.line = function.line;
-                        written.text.clone_from(&function.text);
-                        written.body.clone_from(&function.body_text);
-                    }
+/// A description, and what has to be run for it still.
+type FromState = Result<(Description, Vec<sections::Asked>), ReadError>;
+
+/// Describes what bash printed of its state, with answers to what had to be run; the functions' texts come from the file where they
+/// stand in it.
+fn from_state(text: &[u8], state: &[u8], beside: &Path, options: &Options, known: &[sections::Answer]) -> FromState {
+    let work = || {
+        let names = || Some(Vec::new());
+        let mut answers = sections::Answers { known: known.to_vec(), pending: Vec::new() };
+        let mut shell = Evaluator::new(options.budget.clone(), &names);
+        shell.run(&text_of(state), 1)?;
+        let mut description = sections::describe(&mut shell, Vec::new(), Some(beside), Some(&mut answers))?;
+        description.notes.extend(lint::notes(&description));
+        if let Ok(script) = crate::shell::parse(&text_of(text), 1) {
+            for function in script.functions() {
+                let found = description.functions.iter_mut().find(|written| written.name == function.name);
+                if let Some(written) = found {
+                    written.line = function.line;
+                    written.text.clone_from(&function.text);
+                    written.body.clone_from(&function.body_text);
                 }
             }
-            Ok(description)
-        };
-        match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work) {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(_) => work(),
         }
+        Ok((description, answers.pending))
+    };
+    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        // No thread is to be had: the caller's own stack must do.
+        Err(_) => work(),
     })
 }
 

@@ -36,6 +36,7 @@ pub use evaluate::{Budget, Evaluator, Need, Stop};
 pub use parse::{SyntaxError, parse};
 pub use print::function as print_function;
 pub use state::{Value, Variable};
+pub(crate) use syntax::{Command, Condition, Kind, Link, Pipeline, Redirect, Statement, Word};
 pub use syntax::{Function, Script};
 pub use variables::is_surrounding;
 

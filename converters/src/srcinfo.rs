@@ -16,8 +16,9 @@
 //! | `optdepends`, `provides`, `conflicts`, `replaces` | `runtime.suggests`, `provides`, `conflicts`, `replaces` |
 //! | `options` | `build.options` |
 //! | `backup` | `config.files` |
-//! | `install` | `[scripts]`, where its file is at hand |
+//! | `install` | `[hooks]` and `[scripts]`, where its file is at hand |
 
+mod moments;
 mod origin;
 mod relations;
 mod scripts;
@@ -121,12 +122,12 @@ pub(crate) fn convert_with(text: &str, beyond: Option<&Beyond<'_>>) -> Result<Co
     };
     relations::write(&mut out, &srcinfo, &arches, beyond, &laid.lines, &mut findings);
     if let [package] = &srcinfo.packages[..] {
-        scripts::write(&mut out, "[scripts]", &srcinfo.entries_of(package), beyond, &mut findings);
+        scripts::write(&mut out, "", &srcinfo.entries_of(package), beyond, &mut findings);
     }
     if srcinfo.packages.len() > 1 {
         for package in &srcinfo.packages {
             relations::write_output(&mut out, &srcinfo, package, &arches, beyond, &mut findings);
-            scripts::write(&mut out, "[outputs.scripts]", &srcinfo.entries_of(package), beyond, &mut findings);
+            scripts::write(&mut out, "outputs.", &srcinfo.entries_of(package), beyond, &mut findings);
         }
     }
     left_out(&srcinfo, beyond.is_some(), &mut findings);

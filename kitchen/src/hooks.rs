@@ -8,6 +8,8 @@
 //! | `services` | the links that the units' `[Install]` sections ask for, in the manifest |
 //! | `users`, `groups`, `alternatives` | themselves, in the manifest |
 //!
+//! Users and groups come from files of the package in `usr/lib/sysusers.d` as well.
+//!
 //! Whatever an installer has to make a link or a line in gets its directory from the package, so that the directory comes and goes as those
 //! of files do.
 
@@ -15,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use recipes::{HookDirectory, Hooks, Product};
 use store::{Entry, Node, Store, StoreError, Tree, TreeError};
+
+use crate::sysusers;
 
 /// Where packaged units lie.
 const UNITS: &str = "usr/lib/systemd/system";
@@ -91,7 +95,9 @@ impl HookError {
 /// # Errors
 /// Every [`HookError`].
 pub fn plate(product: &Product<'_>, tree: &Tree, store: &Store) -> Result<(Tree, store::Hooks), HookError> {
-    let hooks = product.hooks;
+    let mut hooks = product.hooks.clone();
+    sysusers::add(&mut hooks, tree, store)?;
+    let hooks = &hooks;
     if hooks.is_empty() {
         return Ok((tree.clone(), store::Hooks::default()));
     }

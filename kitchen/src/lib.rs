@@ -31,6 +31,7 @@ mod shown;
 pub mod sources;
 pub mod step;
 pub mod strip;
+mod sysusers;
 pub mod tidy;
 pub mod unpack;
 pub mod wanted;

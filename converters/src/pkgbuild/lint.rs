@@ -1,7 +1,12 @@
 // converters/src/pkgbuild/lint.rs
 //! What makepkg refuses a PKGBUILD for, in its own words: names, versions, options and functions that are none.
 
+use std::path::Path;
+
+use super::schema::{BY_ARCHITECTURE, SUMS, is_array};
+use super::sections::Line;
 use super::{Description, Note, Section};
+use crate::shell::{Evaluator, Value, print_function};
 
 /// Options that makepkg knows; `!` in front of one switches it off.
 const OPTIONS: [&str; 14] = [
@@ -20,6 +25,78 @@ const OPTIONS: [&str; 14] = [
     "buildflags",
     "makeflags",
 ];
+
+/// Attributes with one value that makepkg looks at.
+const STRINGS: [&str; 8] = ["changelog", "epoch", "install", "pkgbase", "pkgdesc", "pkgrel", "pkgver", "url"];
+
+fn note(what: &str) -> Note {
+    Note { line: 0, what: format!("makepkg refuses it: {what}") }
+}
+
+/// Refusals about what only the shell knows: kinds of variables, gaps in `source`, and files that are not beside.
+pub(super) fn variables(shell: &Evaluator<'_>, beside: Option<&Path>) -> Vec<Note> {
+    let is_list = |value: &Value| matches!(value, Value::Indexed(_));
+    let architectures = shell.variable("arch").map(|arch| arch.value.elements()).unwrap_or_default();
+    let is_by_architecture = |name: &str| {
+        architectures.iter().filter(|arch| *arch != "any").any(|arch| {
+            let stem = name.strip_suffix(arch.as_str()).and_then(|stem| stem.strip_suffix('_'));
+            stem.is_some_and(|stem| BY_ARCHITECTURE.contains(&stem) || SUMS.contains(&stem))
+        })
+    };
+    let should_be_list = |name: &str| is_array(name) || is_by_architecture(name);
+    let mut found = Vec::new();
+    let mut wrong = |name: &str, is_list: bool| {
+        if is_list && STRINGS.contains(&name) {
+            found.push(note(&format!("{name} should not be an array")));
+        } else if !is_list && should_be_list(name) {
+            found.push(note(&format!("{name} should be an array")));
+        }
+    };
+    for (name, variable) in shell.variables().filter(|(_, variable)| !matches!(variable.value, Value::Unknown(_))) {
+        wrong(name, is_list(&variable.value));
+    }
+    let packages = shell.variable("pkgname").map(|names| names.value.elements()).unwrap_or_default();
+    for package in &packages {
+        let Some(function) = shell.function(&format!("package_{package}")).or_else(|| shell.function("package")) else {
+            continue;
+        };
+        print_function(function).lines().filter_map(Line::of).for_each(|line| wrong(line.name, line.array));
+    }
+    if let Some(Value::Indexed(sources)) = shell.variable("source").map(|source| &source.value) {
+        let last = sources.keys().next_back().map_or(0, |last| last + 1);
+        if usize::try_from(last).is_ok_and(|end| end != sources.len()) {
+            found.push(note("Sparse arrays are not allowed for source"));
+        }
+    }
+    let mut files: Vec<(&str, String)> = Vec::new();
+    for kind in ["install", "changelog"] {
+        let value = shell.variable(kind).map(|variable| variable.value.elements()).unwrap_or_default();
+        files.extend(value.into_iter().map(|file| (kind, file)));
+    }
+    found.extend(missing(&files, beside));
+    found
+}
+
+/// The files that are not beside.
+fn missing(files: &[(&str, String)], beside: Option<&Path>) -> Vec<Note> {
+    let Some(directory) = beside else { return Vec::new() };
+    let is_missing = |file: &str| !file.is_empty() && !directory.join(file).is_file();
+    let about =
+        |(kind, file): &(&str, String)| note(&format!("{kind} file ({file}) does not exist or is not a regular file."));
+    files.iter().filter(|(_, file)| is_missing(file)).map(about).collect()
+}
+
+/// The same of what a package's function names, once its lines were evaluated.
+pub(super) fn files_of(packages: &[Section], beside: Option<&Path>) -> Vec<Note> {
+    let of = |package: &Section| {
+        ["install", "changelog"]
+            .map(|kind| package.value(kind).map(|file| (kind, file.to_owned())))
+            .into_iter()
+            .flatten()
+    };
+    let files: Vec<(&str, String)> = packages.iter().flat_map(|package| of(package).collect::<Vec<_>>()).collect();
+    missing(&files, beside)
+}
 
 /// Each refusal, without a line.
 pub(super) fn notes(description: &Description) -> Vec<Note> {
@@ -190,7 +267,26 @@ mod tests {
         ("pkgname=a options=(fast)", "options array contains unknown option 'fast'"),
         ("pkgname=(a b) pkgbase=c; package_a() { :; }", "Missing package_b() function for split package 'b'"),
         ("pkgname=a; build() { :; }", "Missing package() function in PKGBUILD"),
+        ("pkgname=a depends=b", "depends should be an array"),
+        ("pkgname=a arch=(x86_64) source_x86_64=b", "source_x86_64 should be an array"),
+        ("pkgname=a url=(b)", "url should not be an array"),
+        ("pkgname=a; package() {\n depends=b\n}", "depends should be an array"),
+        ("pkgname=a; package() {\n pkgdesc=(b)\n}", "pkgdesc should not be an array"),
+        ("pkgname=a source=([0]=b [2]=c)", "Sparse arrays are not allowed for source"),
     ];
+
+    #[test]
+    fn files_that_are_not_beside_are_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("there"), "").unwrap();
+        let text = "pkgbase=x\npkgname=(a b)\npkgver=1\npkgrel=1\narch=(any)\ninstall=there\nchangelog=News\npackage_a() {\n \
+                    install=$pkgname.install\n}\npackage_b() {\n :\n}\n";
+        let read = |beside| read(text.as_bytes(), beside, &Options::default()).unwrap().notes;
+        let said: Vec<String> = read(Some(directory.path())).into_iter().map(|note| note.what).collect();
+        let missing = |what: &str| format!("makepkg refuses it: {what} does not exist or is not a regular file.");
+        assert_eq!(said, [missing("changelog file (News)"), missing("install file (a.install)")]);
+        assert_eq!(read(None), []);
+    }
 
     #[test]
     fn what_makepkg_refuses_is_said_in_its_words() {

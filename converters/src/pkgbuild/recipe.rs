@@ -196,7 +196,11 @@ package_second() {
 
     fn beside(name: &str) -> Option<Vec<u8>> {
         match name {
-            "whole.install" => Some(b"post_install() { echo installed; }\n".to_vec()),
+            "whole.install" => Some(
+                b"post_install() { useradd -r made; echo installed; }\npost_upgrade() { systemctl daemon-reload; }\n\
+                  pre_remove() {\n  rm -f /x\n}\n"
+                    .to_vec(),
+            ),
             "local.patch" => Some(b"patch".to_vec()),
             _ => None,
         }
@@ -239,7 +243,9 @@ package_second() {
             "\"older\"",
             "\"/etc/kept.conf\"",
             "\"/etc/first.conf\"",
-            "echo installed",
+            "#   installed",
+            "[outputs.hooks]\nusers = [{ name = \"made\"",
+            "[outputs.scripts]\npre-remove = '''\n#!/bin/bash\n",
             "\"need-first\"",
             "main-%(version)s.tar.gz\"",
             "checksum = \"md5:d41d8cd98f00b204e9800998ecf8427e\"",
@@ -271,6 +277,9 @@ package_second() {
             (9, "custom:odd"),
             (12, "need-arm is left out"),
             (21, "`upx`"),
+            (22, "what post_install() prints is a comment"),
+            (22, "`systemctl daemon-reload` is left out"),
+            (22, "whole.install:4: pre_remove() stays a scriptlet: `rm -f /x` has no declaration"),
             (23, "ChangeLog"),
             (25, "main-1.2.tar.gz is not verified"),
             (25, "only checksums that prove nothing"),

@@ -6,22 +6,27 @@
 //! state is then read by our own evaluator, as plain assignments, so that the rules for packages are the same.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sandbox::{Bind, Level, Limits, Plan, RootView, SandboxError, Status};
 
+use super::sections::{Answer, Asked};
 use super::{Description, Options, ReadError};
+use crate::shell::quoted;
 
-/// Reads the file, within a function as makepkg does, and prints the state. `builtin` keeps a function of the file from standing in for a builtin.
-const DRIVER: &str = "exec 7>&1 1>/dev/null 2>/dev/null\n\
+/// Reads the file, within a function as makepkg does.
+const SOURCE: &str = "exec 7>&1 1>/dev/null 2>/dev/null\n\
     cd /startdir || exit 1\n\
     startdir=/startdir\n\
     source_safe() { source ./PKGBUILD 7>&-; }\n\
     source_safe\n\
-    unset -f source_safe\n\
-    builtin declare -p >&7\n\
+    unset -f source_safe\n";
+
+/// Prints the state. `builtin` keeps a function of the file from standing in for a builtin.
+const PRINT: &str = "builtin declare -p >&7\n\
     builtin declare -f >&7\n\
     builtin printf '# the end\\n' >&7\n";
 
@@ -70,11 +75,26 @@ pub fn read(
     options: &Options,
     cancel: &AtomicBool,
 ) -> Result<Description, SandboxedError> {
+    let state = run(&[SOURCE, PRINT].concat(), directory, options, cancel)?;
+    let incomplete = || SandboxedError::Ended { status: Status::Exited(0) };
+    let state = state.strip_suffix(END).ok_or_else(incomplete)?;
+    let (description, pending) = super::from_state(text, state, directory, options, &[])?;
+    if pending.is_empty() {
+        return Ok(description);
+    }
+    let printed = run(&questions(&pending), directory, options, cancel)?;
+    let known = answered(pending, &printed).ok_or_else(incomplete)?;
+    let (description, pending) = super::from_state(text, state, directory, options, &known)?;
+    if pending.is_empty() { Ok(description) } else { Err(incomplete()) }
+}
+
+/// Runs one driver over the directory; returns what it prints through its own descriptor.
+fn run(driver: &str, directory: &Path, options: &Options, cancel: &AtomicBool) -> Result<Vec<u8>, SandboxedError> {
     let variable = |name: &str, value: &str| (name.to_owned(), OsString::from(value));
     let plan = Plan {
         root: RootView::Host { overlays: Vec::new() },
         binds: vec![Bind { source: directory.to_owned(), target: "/startdir".to_owned(), writable: false }],
-        command: ["/usr/bin/bash", "--noprofile", "--norc", "-c", DRIVER].map(OsString::from).to_vec(),
+        command: ["/usr/bin/bash", "--noprofile", "--norc", "-c", driver].map(OsString::from).to_vec(),
         environment: vec![
             variable("PATH", "/usr/bin:/bin"),
             variable("LC_ALL", "C.UTF-8"),
@@ -95,8 +115,80 @@ pub fn read(
     };
     let mut state = Vec::new();
     let outcome = sandbox::run(&plan, &mut |piece| state.extend_from_slice(piece), cancel)?;
-    let Some(state) = state.strip_suffix(END).filter(|_| outcome.status == Status::Exited(0)) else {
-        return Err(SandboxedError::Ended { status: outcome.status });
-    };
-    Ok(super::from_state(text, state, options)?)
+    if outcome.status == Status::Exited(0) { Ok(state) } else { Err(SandboxedError::Ended { status: outcome.status }) }
+}
+
+/// A driver that evaluates lines of packages' functions as makepkg does: each by itself, within a function, on top of what the base says.
+/// Every value is printed with a zero byte behind it, and so is a byte of one where an answer ends.
+fn questions(asked: &[Asked]) -> String {
+    let mut driver = SOURCE.to_owned();
+    for Asked { package, attribute, array, lines } in asked {
+        let (base, flag) = if *array {
+            (format!("outvalue=(\"${{{attribute}[@]}}\")"), 1)
+        } else {
+            (format!("outvalue=${attribute}"), 0)
+        };
+        let package = quoted(package);
+        let lines: Vec<String> =
+            lines.iter().map(|line| format!("eval {} 7>&-\n", quoted(&format!("outvalue{line}")))).collect();
+        let _ = write!(
+            driver,
+            "extract_function_variable() {{\nlocal pkgname={package} attrname={attribute} attr={attribute} isarray={flag} \
+             outputvar=outvalue\nlocal funcname=\"package_$pkgname\" outvalue\n{base}\nshopt -s extglob\n{}\
+             builtin printf '%s\\0' \"${{outvalue[@]}}\" $'\\1' >&7\n}}\n\
+             ( extract_function_variable \"package_\"{package} {attribute} {flag} outvalue )\n",
+            lines.concat(),
+        );
+    }
+    driver.push_str("exit 0\n");
+    driver
+}
+
+/// Takes the answers apart; nothing if one is missing.
+fn answered(asked: Vec<Asked>, printed: &[u8]) -> Option<Vec<Answer>> {
+    let mut values = printed.split(|byte| *byte == 0).map(crate::shell::text_of);
+    let mut known = Vec::new();
+    for one in asked {
+        let mut found = Vec::new();
+        loop {
+            let value = values.next()?;
+            if value == "\u{1}" {
+                break;
+            }
+            found.push(value);
+        }
+        known.push((one, found));
+    }
+    Some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_package_that_has_to_be_run_is_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "pkgbase=x\npkgname=(a b)\npkgver=1\npkgrel=1\narch=(x86_64)\ndepends=(base)\n_list() { cat \"$startdir/list\"; }\n\
+                    package_a() {\n  depends+=($(_list) \"of $pkgname\")\n  pkgdesc=\"$(wc -l < list) lines\"\n  \
+                    provides_x86_64=($(echo noise >&2; uname -s))\n  echo outside\n}\npackage_b() {\n  depends=(plain)\n}\n";
+        std::fs::write(directory.path().join("PKGBUILD"), text).unwrap();
+        std::fs::write(directory.path().join("list"), "one\ntwo three\n").unwrap();
+        let options = Options::default();
+        let cancel = AtomicBool::new(false);
+        assert!(matches!(super::super::read(text.as_bytes(), None, &options), Err(ReadError::Needs(_))));
+        let description = read(text.as_bytes(), directory.path(), &options, &cancel).unwrap();
+        let [a, b] = &description.packages[..] else { panic!("{description:?}") };
+        assert_eq!(a.values("depends").unwrap(), ["base", "one", "two", "three", "of a"]);
+        assert_eq!(a.value("pkgdesc"), Some("2 lines"));
+        assert_eq!(a.value("provides_x86_64"), Some("Linux"));
+        assert_eq!(b.values("depends").unwrap(), ["plain"]);
+        // A line that ends the shell is no answer.
+        let ends = text.replace("wc -l < list", "kill -9 $$");
+        std::fs::write(directory.path().join("PKGBUILD"), &ends).unwrap();
+        assert!(matches!(
+            read(ends.as_bytes(), directory.path(), &options, &cancel),
+            Err(SandboxedError::Ended { .. })
+        ));
+    }
 }

@@ -5,6 +5,9 @@
 //! begins with `attribute=` or `attribute+=`, and evaluates that line alone, with `pkgname` set to the package's name, on top of the base's
 //! value. So a condition around it does not count, and a variable that the function set before is not there.
 
+use std::path::Path;
+
+use super::lint;
 use super::schema::{ARRAYS, BY_ARCHITECTURE, PACKAGE_ARRAYS, PACKAGE_SCALARS, SCALARS, SUMS, is_array};
 use super::{Description, Note, ReadError, Section, Written};
 use crate::shell::{Evaluator, Stop, Value, bytes_of, print_function};
@@ -12,9 +15,39 @@ use crate::shell::{Evaluator, Stop, Value, bytes_of, print_function};
 /// Where an attribute's value is collected, as in makepkg.
 const OUTPUT: &str = "outvalue";
 
-/// Collects everything that the shell knows.
-pub(super) fn describe(shell: &mut Evaluator<'_>, notes: Vec<Note>) -> Result<Description, ReadError> {
-    check_effects(shell, &elements(shell, "pkgname")?)?;
+/// An attribute of a package's function whose lines have to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub package: String,
+    pub attribute: String,
+    pub array: bool,
+    /// What stands behind the attribute's name, from the operator on.
+    pub lines: Vec<String>,
+}
+
+/// The values that such lines gave.
+pub(super) type Answer = (Asked, Vec<String>);
+
+/// What such lines gave, where somebody ran them.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub known: Vec<Answer>,
+    /// What nobody ran yet; it counts as nothing.
+    pub pending: Vec<Asked>,
+}
+
+/// Collects everything that the shell knows. Without `answers`, a line that has to be run is an error.
+pub(super) fn describe(
+    shell: &mut Evaluator<'_>,
+    mut notes: Vec<Note>,
+    beside: Option<&Path>,
+    mut answers: Option<&mut Answers>,
+) -> Result<Description, ReadError> {
+    match check_effects(shell, &elements(shell, "pkgname")?) {
+        Err(ReadError::Needs(_)) if answers.is_some() => {}
+        other => other?,
+    }
+    notes.extend(lint::variables(shell, beside));
     let names = elements(shell, "pkgname")?;
     let Some(first) = names.first().cloned() else { return Err(ReadError::Nameless) };
     let base_name = match scalar(shell, "pkgbase")? {
@@ -37,7 +70,7 @@ pub(super) fn describe(shell: &mut Evaluator<'_>, notes: Vec<Note>) -> Result<De
     }
     let mut packages = Vec::new();
     for name in &names {
-        packages.push(package(shell, name)?);
+        packages.push(package(shell, name, answers.as_deref_mut())?);
     }
     let functions = shell.functions().values().map(|function| Written {
         name: function.name.clone(),
@@ -46,6 +79,9 @@ pub(super) fn describe(shell: &mut Evaluator<'_>, notes: Vec<Note>) -> Result<De
         body: function.body_text.clone(),
     });
     let functions = functions.collect();
+    notes.extend(lint::files_of(&packages, beside));
+    notes.sort();
+    notes.dedup();
     let (variables, unknown) = variables(shell);
     Ok(Description { base, packages, functions, variables, unknown, notes })
 }
@@ -93,7 +129,7 @@ fn normal(text: &str) -> String {
 }
 
 /// What one package says otherwise than the base.
-fn package(shell: &mut Evaluator<'_>, name: &str) -> Result<Section, ReadError> {
+fn package(shell: &mut Evaluator<'_>, name: &str, mut answers: Option<&mut Answers>) -> Result<Section, ReadError> {
     let function = shell.function(&format!("package_{name}")).or_else(|| shell.function("package")).cloned();
     let mut section = Section { name: name.to_owned(), attributes: Vec::new() };
     let Some(function) = function else { return Ok(section) };
@@ -103,7 +139,7 @@ fn package(shell: &mut Evaluator<'_>, name: &str) -> Result<Section, ReadError> 
         return Ok(section);
     }
     let mut evaluate = |attribute: &str, array: bool| -> Result<Option<Vec<String>>, ReadError> {
-        overridden(shell, name, function.line, &lines, attribute, array)
+        overridden(shell, name, function.line, &lines, attribute, array, answers.as_deref_mut())
     };
     for attribute in PACKAGE_SCALARS {
         if let Some(values) = evaluate(attribute, false)? {
@@ -120,7 +156,7 @@ fn package(shell: &mut Evaluator<'_>, name: &str) -> Result<Section, ReadError> 
         None => elements(shell, "arch")?,
     };
     for attribute in architecture_attributes(&architectures) {
-        let values = overridden(shell, name, function.line, &lines, &attribute, true)?;
+        let values = overridden(shell, name, function.line, &lines, &attribute, true, answers.as_deref_mut())?;
         if let Some(values) = values {
             section.attributes.push((attribute, values));
         }
@@ -129,15 +165,15 @@ fn package(shell: &mut Evaluator<'_>, name: &str) -> Result<Section, ReadError> 
 }
 
 /// A line of a printed function that begins like an assignment.
-struct Line<'t> {
-    name: &'t str,
-    array: bool,
+pub(super) struct Line<'t> {
+    pub name: &'t str,
+    pub array: bool,
     /// From the operator on.
     rest: &'t str,
 }
 
 impl<'t> Line<'t> {
-    fn of(line: &'t str) -> Option<Self> {
+    pub fn of(line: &'t str) -> Option<Self> {
         let text = line.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
         if !line[..line.len() - text.len()].ends_with(' ') {
             return None;
@@ -223,6 +259,7 @@ fn overridden(
     lines: &[Line<'_>],
     attribute: &str,
     array: bool,
+    answers: Option<&mut Answers>,
 ) -> Result<Option<Vec<String>>, ReadError> {
     if !lines.iter().any(|line| line.name == attribute && line.array == array) {
         return Ok(None);
@@ -255,7 +292,24 @@ fn overridden(
         }
         shell.set_extended_patterns(false);
         elements(shell, OUTPUT)
-    })?;
+    });
+    let values = match (values, answers) {
+        (Err(ReadError::Needs(_)), Some(answers)) => {
+            let lines = lines.iter().filter(|line| line.name == attribute && line.array == array);
+            let asked = Asked {
+                package: package.to_owned(),
+                attribute: attribute.to_owned(),
+                array,
+                lines: lines.map(|line| line.rest.to_owned()).collect(),
+            };
+            let known = answers.known.iter().find(|(known, _)| *known == asked).map(|(_, values)| values.clone());
+            known.unwrap_or_else(|| {
+                answers.pending.push(asked);
+                Vec::new()
+            })
+        }
+        (values, _) => values?,
+    };
     Ok(Some(values.iter().map(|value| normal(value)).collect()))
 }
 

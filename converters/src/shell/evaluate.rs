@@ -227,6 +227,13 @@ impl<'n> Evaluator<'n> {
         self.positional_known = true;
     }
 
+    /// Sets `$1`, `$2` and so on, or that they are not known; returns what they were.
+    pub(crate) fn swap_arguments(&mut self, arguments: Option<Vec<String>>) -> Option<Vec<String>> {
+        let known = std::mem::replace(&mut self.positional_known, arguments.is_some());
+        let before = std::mem::replace(&mut self.positional, arguments.unwrap_or_default());
+        known.then_some(before)
+    }
+
     /// Whether extended patterns are switched on.
     pub fn set_extended_patterns(&mut self, on: bool) {
         self.extglob = on;

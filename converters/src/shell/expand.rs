@@ -24,7 +24,7 @@ pub(super) enum Mode {
 
 impl Evaluator<'_> {
     /// The words of a list of words.
-    pub(super) fn fields_of(&mut self, list: &[Word]) -> Result<Vec<String>, Stop> {
+    pub(crate) fn fields_of(&mut self, list: &[Word]) -> Result<Vec<String>, Stop> {
         let mut fields = Vec::new();
         for word in list {
             if word.elements.is_some() {
@@ -82,7 +82,7 @@ impl Evaluator<'_> {
     }
 
     /// A text as in a here-document or in arithmetic.
-    pub(super) fn document(&mut self, text: &str) -> Result<String, Stop> {
+    pub(crate) fn document(&mut self, text: &str) -> Result<String, Stop> {
         if !text.contains(['$', '`', '\\']) {
             return Ok(text.to_owned());
         }

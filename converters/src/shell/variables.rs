@@ -297,7 +297,7 @@ impl Evaluator<'_> {
     }
 
     /// Carries out an assignment as it is written; an unknown value is stored as unknown.
-    pub(super) fn assign_word(&mut self, word: &Word) -> Result<(), Stop> {
+    pub(crate) fn assign_word(&mut self, word: &Word) -> Result<(), Stop> {
         self.line = word.line;
         self.budget.line = word.line;
         let Some(found) = assignment(&word.text) else { return Ok(()) };
