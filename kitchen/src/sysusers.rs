@@ -94,7 +94,8 @@ fn read(text: &str) -> Option<(Vec<HookUser>, Vec<HookGroup>)> {
     Some((users, groups))
 }
 
-/// A number where one is given; nothing if what is given is no number.
+/// A number where one is given; the outer nothing if what is given is no number.
+#[allow(clippy::option_option, reason = "not given and not understood are two things")]
 fn id(text: Option<&str>) -> Option<Option<u32>> {
     match text {
         None | Some("-") => Some(None),

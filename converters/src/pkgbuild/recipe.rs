@@ -207,6 +207,7 @@ package_second() {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table of every field")]
     fn everything_is_in_the_recipe_or_in_the_report() {
         let options = Options::default();
         let description = read(EVERYTHING.as_bytes(), None, &options).unwrap();

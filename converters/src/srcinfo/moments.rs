@@ -302,13 +302,11 @@ impl Reader<'_> {
     }
 
     fn fields(&mut self, words: &[Word]) -> Read<Vec<String>> {
-        match self.shell.fields_of(words) {
-            Ok(fields) => Ok(fields),
-            Err(_) => {
-                let word = words.iter().map(|word| word.text.as_str()).find(|text| text.contains(['$', '`', '*', '~']));
-                self.unclear(format!("`{}` is known only when it runs", word.unwrap_or_default()))
-            }
+        if let Ok(fields) = self.shell.fields_of(words) {
+            return Ok(fields);
         }
+        let word = words.iter().map(|word| word.text.as_str()).find(|text| text.contains(['$', '`', '*', '~']));
+        self.unclear(format!("`{}` is known only when it runs", word.unwrap_or_default()))
     }
 
     /// Refuses redirections that write a file or read one.
@@ -449,7 +447,7 @@ fn asked(fields: &[String]) -> Option<Guard> {
             let name = pattern.strip_prefix('^')?.strip_suffix(':')?;
             recipes::is_account_name(name).then(|| Guard::Account(name.to_owned()))
         }
-        ["which", _] | ["command", "-v", _] | ["type", "-p" | "-P" | "-t", _] | ["hash", _] => Some(Guard::Program),
+        ["which" | "hash", _] | ["command", "-v", _] | ["type", "-p" | "-P" | "-t", _] => Some(Guard::Program),
         _ => None,
     }
 }

@@ -29,6 +29,22 @@ const RULES: &[(&str, &str, &[&str], &str)] = &[
          update-mime-database \"$OUT/$dir\"\nrm -r \"$OUT/$dir/packages\"",
     ),
     (
+        "desktop",
+        "update-desktop-database",
+        &["/usr/share/applications/**.desktop"],
+        "dir=usr/share/applications\ncp -r \"/$dir\" \"$OUT/work\"\nupdate-desktop-database -q \"$OUT/work\"\n\
+         mkdir -p \"$OUT/$dir\"\nmv \"$OUT/work/mimeinfo.cache\" \"$OUT/$dir/\"\nrm -r \"$OUT/work\"",
+    ),
+    (
+        "icons",
+        "gtk-update-icon-cache",
+        &["/usr/share/icons/*/**.{png,svg,svgz,xpm}", "/usr/share/icons/*/index.theme"],
+        "for index in /usr/share/icons/*/index.theme; do\n[ -f \"$index\" ] || continue\ntheme=${index%/index.theme}\n\
+         cp -r \"$theme\" \"$OUT/work\"\ngtk-update-icon-cache -q -f \"$OUT/work\"\n\
+         if [ -f \"$OUT/work/icon-theme.cache\" ]; then\nmkdir -p \"$OUT$theme\"\n\
+         mv \"$OUT/work/icon-theme.cache\" \"$OUT$theme/\"\nfi\nrm -r \"$OUT/work\"\ndone",
+    ),
+    (
         "fonts",
         "fc-cache",
         &["/usr/share/fonts/**", "/etc/fonts/**"],
@@ -68,6 +84,12 @@ mod tests {
             ("mime", "usr/share/mime/packages/a.xml", true),
             ("mime", "usr/share/mime/mime.cache", false),
             ("glib-schemas", "usr/share/glib-2.0/schemas/org.a.gschema.xml", true),
+            ("desktop", "usr/share/applications/a.desktop", true),
+            ("desktop", "usr/share/applications/kde/a.desktop", true),
+            ("desktop", "usr/share/applications/mimeinfo.cache", false),
+            ("icons", "usr/share/icons/hicolor/48x48/apps/a.png", true),
+            ("icons", "usr/share/icons/hicolor/index.theme", true),
+            ("icons", "usr/share/icons/hicolor/icon-theme.cache", false),
             ("fonts", "usr/share/fonts/a/b.ttf", true),
         ] {
             let rule = all().into_iter().find(|trigger| trigger.rule.name == name).unwrap().rule;

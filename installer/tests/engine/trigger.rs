@@ -12,6 +12,11 @@ use crate::lab::*;
 
 /// A package with this machine's shell, some programs and what they are linked with.
 pub fn programs() -> Recipe {
+    programs_and(&[])
+}
+
+/// The same with further programs.
+fn programs_and(more: &[&str]) -> Recipe {
     let names = [
         "/bin/sh",
         "/bin/cat",
@@ -26,7 +31,7 @@ pub fn programs() -> Recipe {
     ];
     let mut recipe = package("programs", "1-1");
     let mut libraries: Vec<PathBuf> = Vec::new();
-    for name in names {
+    for name in names.iter().chain(more) {
         recipe = recipe.host_file(Path::new(name));
         let linked = Command::new("ldd").arg(name).output().unwrap();
         for word in String::from_utf8_lossy(&linked.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
@@ -161,6 +166,39 @@ fn the_linker_finds_new_libraries() {
     assert!(!cache().contains("libz.so.1"));
     lab.remove(&["programs"]);
     assert!(!lab.exists("etc"), "{:?}", lab.listing());
+}
+
+#[test]
+fn menus_and_icons_are_found() {
+    let tools = ["/usr/bin/update-desktop-database", "/usr/bin/gtk-update-icon-cache"];
+    if let Some(missing) = tools.iter().find(|tool| !Path::new(tool).exists()) {
+        skip(&format!("this machine has no {missing}"));
+        return;
+    }
+    if lab().is_none() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.install(&lab.cook(&programs_and(&tools)));
+    let theme = "[Icon Theme]\nName=Hicolor\nDirectories=48x48/apps\n[48x48/apps]\nSize=48\n";
+    let picture = Path::new("/usr/share/icons/hicolor/48x48/apps/viewer.png");
+    let viewer = package("viewer", "1-1")
+        .file(
+            "usr/share/applications/viewer.desktop",
+            "[Desktop Entry]\nType=Application\nName=V\nMimeType=image/x-own;\n",
+        )
+        .file("usr/share/icons/hicolor/index.theme", theme)
+        .file(&picture.to_string_lossy()[1..], "\u{89}PNG");
+    let (changeset, _) = lab.install(&lab.cook(&viewer));
+    assert_eq!(changeset.failed, []);
+    assert_eq!(lab.read("usr/share/applications/mimeinfo.cache"), "[MIME Cache]\nimage/x-own=viewer.desktop;\n");
+    let cache = fs::read(lab.root().join("usr/share/icons/hicolor/icon-theme.cache")).unwrap();
+    assert!(cache.windows(6).any(|bytes| bytes == b"viewer"), "the icon is in the cache");
+    assert!(!lab.exists("work"));
+    lab.remove(&["viewer"]);
+    for cache in ["usr/share/applications/mimeinfo.cache", "usr/share/icons/hicolor/icon-theme.cache"] {
+        assert!(!lab.exists(cache), "{cache} stays behind");
+    }
 }
 
 #[test]

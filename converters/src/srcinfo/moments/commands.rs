@@ -87,9 +87,7 @@ pub(super) fn acts(fields: &[String], document: Option<&str>) -> Result<Vec<Foun
         },
         "install" => directory(rest),
         "systemctl" => systemctl(rest),
-        "systemd-sysusers" if rest.iter().all(|word| word.ends_with(".conf") && !word.starts_with('-')) => {
-            Ok(vec![Act::Covered])
-        }
+        "systemd-sysusers" if rest.iter().all(|word| is_file(word)) => Ok(vec![Act::Covered]),
         "systemd-tmpfiles" if is_create(rest) => Ok(vec![Act::Idle { command: words.join(" "), why: AT_START }]),
         "udevadm" | "killall" | "pkill" if rest.first().is_some_and(|word| *word == "control" || *word == "-HUP") => {
             Ok(vec![Act::Idle { command: words.join(" "), why: RUNNING }])
@@ -250,9 +248,8 @@ fn useradd(words: &[&str]) -> Acts {
     let mut options = Options::new(words);
     while let Some((word, given)) = options.next() {
         match word {
-            "-r" | "--system" => system = true,
+            "-r" | "--system" | "-rM" | "-Mr" | "-rU" | "-Ur" => system = true,
             "-M" | "--no-create-home" | "-U" | "--user-group" | "-l" | "--no-log-init" => {}
-            "-rM" | "-Mr" | "-rU" | "-Ur" => system = true,
             "-u" | "--uid" | "-ru" => {
                 system |= word == "-ru";
                 user.id = Some(number(options.value(given)?)?);
@@ -336,10 +333,14 @@ fn directory(words: &[&str]) -> Acts {
     Ok(paths.into_iter().map(act).collect())
 }
 
+/// Whether a word names a file of settings.
+fn is_file(word: &str) -> bool {
+    word.strip_suffix(".conf").is_some_and(|stem| !stem.is_empty() && !stem.starts_with('-'))
+}
+
 /// Whether `systemd-tmpfiles` is told to create what its files say.
 fn is_create(words: &[&str]) -> bool {
-    words.first() == Some(&"--create")
-        && words[1..].iter().all(|word| word.ends_with(".conf") && !word.starts_with('-'))
+    words.first() == Some(&"--create") && words[1..].iter().all(|word| is_file(word))
 }
 
 fn systemctl(words: &[&str]) -> Acts {
