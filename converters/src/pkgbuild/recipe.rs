@@ -72,9 +72,9 @@ fn line_of(text: &str, entry: &str, version: &str) -> usize {
 
 /// Each attribute in which a description and a `.SRCINFO` differ, with the line of the latter.
 #[must_use]
-pub fn differences(description: &Description, theirs: &str) -> Vec<Note> {
-    let ours = String::from_utf8_lossy(&description.srcinfo()).into_owned();
-    let (ours, theirs) = (attributes(&ours), attributes(theirs));
+pub fn differences(description: &Description, theirs: &[u8]) -> Vec<Note> {
+    let (ours, theirs) = (description.srcinfo(), String::from_utf8_lossy(theirs));
+    let (ours, theirs) = (attributes(&String::from_utf8_lossy(&ours)), attributes(&theirs));
     let mut notes = Vec::new();
     for (place, (line, values)) in &theirs {
         match ours.get(place) {

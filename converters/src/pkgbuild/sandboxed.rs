@@ -17,10 +17,11 @@ use super::sections::{Answer, Asked};
 use super::{Description, Options, ReadError};
 use crate::shell::quoted;
 
-/// Reads the file, within a function as makepkg does.
+/// Reads the file, within a function as makepkg does. `BUILDENV` is as both Arch Linux and Debian have it.
 const SOURCE: &str = "exec 7>&1 1>/dev/null 2>/dev/null\n\
     cd /startdir || exit 1\n\
     startdir=/startdir\n\
+    BUILDENV=(!distcc color !ccache check !sign)\n\
     source_safe() { source ./PKGBUILD 7>&-; }\n\
     source_safe\n\
     unset -f source_safe\n";

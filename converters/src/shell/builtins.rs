@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::evaluate::{Evaluator, Stop, Substituted};
+use super::parse::parse;
 use super::quoting::{Escapes, single, unescape};
 use super::state::{Value, Variable};
 use super::syntax::Word;
@@ -153,9 +154,11 @@ impl Evaluator<'_> {
             "eval" => {
                 let text = arguments.join(" ");
                 let line = self.line;
-                self.status = Some(0);
-                self.deeper(|shell| shell.run(&text, line))?;
-                return Ok(());
+                let script = parse(&text, line)?;
+                if script.statements.is_empty() {
+                    self.status = Some(0);
+                }
+                return self.deeper(|shell| shell.list(&script.statements));
             }
             "set" => return self.set_positional(arguments),
             "shopt" => return self.shopt(arguments),

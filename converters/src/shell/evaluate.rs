@@ -615,12 +615,16 @@ impl<'n> Evaluator<'n> {
                 if text.is_empty() { Ok(1) } else { shell.arithmetic(text).map_err(Self::must_run) }
             };
             value(shell, start)?;
-            shell.status = Some(0);
+            let mut entered = false;
             while value(shell, test)? != 0 {
+                entered = true;
                 if !shell.round(body)? {
                     break;
                 }
                 value(shell, step)?;
+            }
+            if !entered {
+                shell.status = Some(0);
             }
             Ok(())
         })

@@ -88,6 +88,8 @@ impl Evaluator<'_> {
             Some(variable) => variable.value.first().unwrap_or_default().to_owned(),
             None => " \t\n".to_owned(),
         };
+        // Bash joins the elements of a list with the first separator and splits that: one that is no blank keeps empty elements.
+        let keeps_empty = separators.chars().next().is_some_and(|first| !" \t\n".contains(first));
         let mut done = Vec::new();
         let mut field = Field::default();
         for bit in bits {
@@ -95,7 +97,7 @@ impl Evaluator<'_> {
                 Bit::Quoted(text) => field.quoted(&text),
                 Bit::Bare(text) => field.open(&text),
                 Bit::Border(_) => {
-                    if field.exists {
+                    if field.exists || keeps_empty {
                         done.push(std::mem::take(&mut field));
                     }
                 }

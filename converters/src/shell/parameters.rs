@@ -20,6 +20,19 @@ enum Got {
     },
 }
 
+/// What stands behind `${name/`.
+struct Replacement {
+    /// `/` for all matches, `#` and `%` for one at the start or end, a blank for the first.
+    kind: char,
+    pattern: Pattern,
+    /// What is put there: `&` is the match, a backslash protects.
+    text: String,
+    /// What the whole text must match before anything is looked for.
+    first: Option<Pattern>,
+    /// Whether it may match nothing at the text's end: bash lets only a star do so.
+    at_end: bool,
+}
+
 impl Evaluator<'_> {
     /// Expands what stands between `${` and `}`.
     pub(super) fn parameter(&mut self, inner: &str, quoted: bool, out: &mut Vec<Bit>) -> Result<(), Stop> {
@@ -233,20 +246,29 @@ impl Evaluator<'_> {
             return self.alternative(name, subscript, operator, quoted, out);
         }
         let got = self.fetch(name, subscript)?;
-        let solid = quoted && matches!(got, Got::One(Some(_))) && (first == ':' || subscript.is_some());
+        let solid = quoted
+            && matches!(got, Got::One(Some(_)))
+            && (":/^,~@".contains(first) || subscript.is_some())
+            && operator != "@a";
         let got = match first {
             ':' => self.slice(got, name, &operator[1..])?,
             '#' | '%' => {
                 let longest = second == Some(first);
                 let pattern = self.pattern(&operator[if longest { 2 } else { 1 }..])?;
-                self.each(got, |shell, text| shell.cut(&text, &pattern, first == '#', longest))?
+                match self.each(got, |shell, text| shell.cut(&text, &pattern, first == '#', longest))? {
+                    // Without separators bash leaves such a list joined.
+                    Got::All { values, .. } if !quoted && subscript.is_some() && self.joint()?.is_empty() => {
+                        Got::One(Some(values.join(" ")))
+                    }
+                    got => got,
+                }
             }
             '/' => {
-                let (kind, pattern, replacement) = self.replacement(&operator[1..])?;
+                let replacement = self.replacement(&operator[1..])?;
                 if let Got::One(None) = got {
                     return self.emit(got, quoted, out);
                 }
-                self.each(got, |shell, text| shell.replace(&text, kind, &pattern, &replacement))?
+                self.each(got, |shell, text| shell.replace(&text, &replacement))?
             }
             '^' | ',' | '~' => {
                 let all = second == Some(first);
@@ -300,6 +322,9 @@ impl Evaluator<'_> {
                     Some(subscript) => self.assign_element(name, subscript, text.clone(), false)?,
                     None => self.assign_scalar(name, text.clone())?,
                 }
+                if quoted {
+                    out.push(Bit::Solid);
+                }
                 out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
                 Ok(())
             }
@@ -316,6 +341,9 @@ impl Evaluator<'_> {
             self.bits(word, Mode::Nested, out)?;
             if out.len() == before {
                 out.push(Bit::Quoted(String::new()));
+            } else if out[before..].contains(&Bit::Nothing) && out[before..].iter().all(|bit| bit.text().is_empty()) {
+                // A list without elements is a word of its own here.
+                out.push(Bit::Solid);
             }
             return Ok(());
         }
@@ -355,7 +383,7 @@ impl Evaluator<'_> {
     }
 
     /// Takes the text behind `${name/` apart.
-    fn replacement(&mut self, text: &str) -> Result<(char, Pattern, String), Stop> {
+    fn replacement(&mut self, text: &str) -> Result<Replacement, Stop> {
         let mut parser = Parser::new(text, self.line);
         // A slash in front says that all are replaced, and one behind it belongs to the pattern.
         if parser.peek() == Some(b'/') {
@@ -371,6 +399,15 @@ impl Evaluator<'_> {
             Some(c @ ('/' | '#' | '%')) if asks => (c, &pattern[1..]),
             _ => (' ', &pattern[..]),
         };
+        // Bash first asks whether the text matches with stars around the pattern, and a backslash at the pattern's end makes the star
+        // behind it a character. One backslash alone, which only a variable can give, is found nowhere.
+        let backslashes = pattern.len() - pattern.trim_end_matches('\\').len();
+        let first = (backslashes % 2 == 1 && (kind != '%' || pattern.len() == 1)).then(|| {
+            let start = if kind == '#' || pattern.starts_with('*') { "" } else { "*" };
+            let all = if pattern.len() == 1 { "!(*)".to_owned() } else { format!("{start}{pattern}*") };
+            Pattern::new(&all, self.extglob || pattern.len() == 1)
+        });
+        let at_end = pattern.is_empty() || pattern.starts_with('*');
         let pattern = Pattern::new(pattern, self.extglob);
         let replacement = text.get(parser.at + 1..).unwrap_or_default();
         let mut bits = Vec::new();
@@ -389,13 +426,20 @@ impl Evaluator<'_> {
                 bit => with_marks.push_str(bit.text()),
             }
         }
-        Ok((kind, pattern, with_marks))
+        Ok(Replacement { kind, pattern, text: with_marks, first, at_end })
     }
 
-    fn replace(&mut self, text: &str, kind: char, pattern: &Pattern, replacement: &str) -> Result<String, Stop> {
+    fn replace(&mut self, text: &str, by: &Replacement) -> Result<String, Stop> {
         let chars: Vec<char> = text.chars().collect();
         let mut out = String::new();
         let mut at = 0;
+        let Replacement { kind, pattern, text: replacement, first, at_end } = by;
+        let kind = *kind;
+        if let Some(first) = first
+            && !self.matches(first, &chars)?
+        {
+            return Ok(text.to_owned());
+        }
         if pattern.literal().is_some_and(|plain| plain.is_empty()) && !matches!(kind, '#' | '%') {
             return Ok(text.to_owned());
         }
@@ -410,7 +454,7 @@ impl Evaluator<'_> {
                 Err(Spent) => Err(self.budget.exhausted("a pattern takes too many steps")),
             };
         }
-        while at <= chars.len() {
+        while at < chars.len() || (at == chars.len() && *at_end) {
             let found = pattern.prefix(&chars[at..], true, &mut self.budget);
             let Ok(found) = found else {
                 return Err(self.budget.exhausted("a pattern takes too many steps"));
