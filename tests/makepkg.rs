@@ -5,6 +5,7 @@
 //! makepkg refuses to be root; both run as the same ordinary user. Times are the same by `SOURCE_DATE_EPOCH`, and flags by profile.
 
 mod pacman;
+mod real;
 
 use std::collections::BTreeMap;
 use std::fs;

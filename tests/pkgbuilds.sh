@@ -64,14 +64,22 @@ EOF
     if [ "$name" = bzip2 ]; then
         cat <<EOF
 build() { cd "$top"; make CFLAGS="\$CFLAGS -D_FILE_OFFSET_BITS=64"; }
-package() { cd "$top"; make PREFIX="\$pkgdir/usr" install; }
+package() {
+  cd "$top"
+  install -Dm755 bzip2 bzip2recover bzdiff bzgrep bzmore -t "\$pkgdir/usr/bin"
+  ln -s bzip2 "\$pkgdir/usr/bin/bunzip2"
+  install -Dm644 libbz2.a -t "\$pkgdir/usr/lib"
+  install -Dm644 bzlib.h -t "\$pkgdir/usr/include"
+  install -Dm644 bzip2.1 -t "\$pkgdir/usr/share/man/man1"
+}
 EOF
         return
     fi
     cat <<EOF
 build() {
   cd "$top"
-  ./configure --prefix=/usr --sysconfdir=/etc --disable-nls
+  # Debugging information holds the build's directory, and the build id is a digest of it.
+  ./configure --prefix=/usr --sysconfdir=/etc --disable-nls CFLAGS=-O2
   make
 }
 package() {

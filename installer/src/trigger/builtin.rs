@@ -31,14 +31,14 @@ const RULES: &[(&str, &str, &[&str], &str)] = &[
     (
         "desktop",
         "update-desktop-database",
-        &["/usr/share/applications/**.desktop"],
+        &["/usr/share/applications/**/*.desktop"],
         "dir=usr/share/applications\ncp -r \"/$dir\" \"$OUT/work\"\nupdate-desktop-database -q \"$OUT/work\"\n\
          mkdir -p \"$OUT/$dir\"\nmv \"$OUT/work/mimeinfo.cache\" \"$OUT/$dir/\"\nrm -r \"$OUT/work\"",
     ),
     (
         "icons",
         "gtk-update-icon-cache",
-        &["/usr/share/icons/*/**.{png,svg,svgz,xpm}", "/usr/share/icons/*/index.theme"],
+        &["/usr/share/icons/*/**/*.{png,svg,svgz,xpm}", "/usr/share/icons/*/index.theme"],
         "for index in /usr/share/icons/*/index.theme; do\n[ -f \"$index\" ] || continue\ntheme=${index%/index.theme}\n\
          cp -r \"$theme\" \"$OUT/work\"\ngtk-update-icon-cache -q -f \"$OUT/work\"\n\
          if [ -f \"$OUT/work/icon-theme.cache\" ]; then\nmkdir -p \"$OUT$theme\"\n\
