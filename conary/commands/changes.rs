@@ -1,6 +1,7 @@
 // conary/commands/changes.rs
 //! A changeset on the terminal: the plan, the question, the story. Install, remove and rollback share it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use clap::Args;
@@ -90,8 +91,13 @@ pub fn change(
     let options = PlanOptions { no_scripts: arguments.no_scripts, ..options };
     let plan = root.plan(requests, sources, &options)?;
     let story = Story::new(context.ui);
-    for warning in &plan.warnings {
+    let (unmet, others): (Vec<_>, Vec<_>) =
+        plan.warnings.iter().partition(|warning| matches!(warning, Warning::Unmet { .. }));
+    for warning in others {
         story.warn(warning);
+    }
+    for line in unmet_lines(&unmet, context.ui.is_verbose()) {
+        context.ui.warning(&line);
     }
     if arguments.dry_run {
         if arguments.json {
@@ -248,11 +254,43 @@ fn describe(plan: &Plan, number: Option<i64>) -> Value {
     })
 }
 
+/// How many requirements without anybody who gives them are told one by one, where nobody asks for all.
+const UNMET_TOLD: usize = 8;
+
+/// What is used and nobody gives, once for each thing and not for each of its users; only how many, where these are many.
+fn unmet_lines(warnings: &[&Warning], all: bool) -> Vec<String> {
+    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for warning in warnings {
+        if let Warning::Unmet { trove, requirement } = warning {
+            users.entry(requirement.clone()).or_default().push(trove.clone());
+        }
+    }
+    if users.len() > UNMET_TOLD && !all {
+        let most = users.iter().max_by_key(|(_, users)| users.len()).map_or("", |(requirement, _)| requirement);
+        return vec![format!(
+            "{} things that these packages use are not known to be here, first of all {most}; `-v` lists them",
+            users.len()
+        )];
+    }
+    users
+        .into_iter()
+        .map(|(requirement, users)| {
+            let first = &users[0];
+            let who = match users.len() {
+                1 => format!("{first} uses"),
+                2 => format!("{first} and another use"),
+                count => format!("{first} and {} others use", count - 1),
+            };
+            format!("nothing here is known to give {requirement}, which {who}")
+        })
+        .collect()
+}
+
 /// A warning in words.
 fn warning_words(warning: &Warning) -> String {
     match warning {
         Warning::Unmet { trove, requirement } => {
-            format!("{trove} uses {requirement}, which nothing here is known to give")
+            format!("nothing here is known to give {requirement}, which {trove} uses")
         }
         Warning::Recommended { trove, requirement } => {
             format!("{trove} recommends {requirement}, which is not installed")
@@ -345,5 +383,40 @@ impl<'a> Story<'a> {
 
     fn now(&self, task: Option<Task>) {
         *self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = task;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unmet(count: usize, users: usize) -> Vec<Warning> {
+        let of = |user| (0..count).map(move |thing| (user, thing));
+        (0..users)
+            .flat_map(of)
+            .map(|(user, thing)| Warning::Unmet {
+                trove: format!("t{user}=1-1"),
+                requirement: format!("soname({thing})"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_nobody_gives_is_told_once() {
+        let lines = |warnings: &[Warning], all| unmet_lines(&warnings.iter().collect::<Vec<_>>(), all);
+        assert_eq!(lines(&unmet(1, 1), false), ["nothing here is known to give soname(0), which t0=1-1 uses"]);
+        assert_eq!(
+            lines(&unmet(1, 2), false),
+            ["nothing here is known to give soname(0), which t0=1-1 and another use"]
+        );
+        assert_eq!(
+            lines(&unmet(1, 9), false),
+            ["nothing here is known to give soname(0), which t0=1-1 and 8 others use"]
+        );
+        assert_eq!(lines(&unmet(8, 3), false).len(), 8);
+        let many = lines(&unmet(9, 3), false);
+        assert_eq!(many.len(), 1, "{many:?}");
+        assert!(many[0].starts_with("9 things that these packages use are not known to be here"), "{many:?}");
+        assert_eq!(lines(&unmet(9, 3), true).len(), 9);
     }
 }
