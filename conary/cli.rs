@@ -69,6 +69,28 @@ pub struct RootArgs {
     pub store: Option<PathBuf>,
 }
 
+/// What lies under build roots.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GroundArgs {
+    /// Nothing of this host: the root is made of troves alone, those that the recipe requires and the seed
+    #[arg(long)]
+    pub hermetic: bool,
+    /// The seed that lies under a hermetic root, by name or by the beginning of its id
+    #[arg(long, value_name = "NAME", requires = "hermetic")]
+    pub seed: Option<String>,
+}
+
+impl GroundArgs {
+    /// What the kitchen calls it.
+    pub fn foundation(&self) -> kitchen::Foundation {
+        if self.hermetic {
+            kitchen::Foundation::Hermetic { seed: self.seed.clone() }
+        } else {
+            kitchen::Foundation::Host(PathBuf::from("/"))
+        }
+    }
+}
+
 /// Whether to print JSON.
 #[derive(Debug, Args)]
 pub struct JsonArg {
@@ -111,6 +133,7 @@ pub enum Command {
     Store(commands::store::Arguments),
     Trust(commands::trust::Arguments),
     Ccs(commands::ccs::Arguments),
+    Seed(commands::seed::Arguments),
     Mirror(commands::mirror::Arguments),
     Settings(commands::settings::Arguments),
     Sandbox(commands::sandbox::Arguments),
@@ -157,6 +180,7 @@ impl Command {
             Self::Store(arguments) => commands::store::run(&arguments, context),
             Self::Ccs(arguments) => commands::ccs::run(&arguments, context),
             Self::Trust(arguments) => commands::trust::run(&arguments, context),
+            Self::Seed(arguments) => commands::seed::run(&arguments, context),
             Self::Mirror(arguments) => commands::mirror::run(&arguments, context),
             Self::Settings(arguments) => commands::settings::run(&arguments, context),
             Self::Sandbox(arguments) => commands::sandbox::run(&arguments, context),

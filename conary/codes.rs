@@ -14,6 +14,7 @@ use kitchen::package::PackageError;
 use kitchen::phases::PhaseError;
 use kitchen::plan::PlanError;
 use kitchen::roots::RootError;
+use kitchen::seed::SeedError;
 use kitchen::sources::SourceError;
 use kitchen::tidy::TidyError;
 use sandbox::{SandboxError, Status};
@@ -110,6 +111,24 @@ impl Coded for PlanError {
             Self::Dependency(DependencyError::Missing { .. }) => Code::NotFound,
             Self::Dependency(DependencyError::Store(error)) | Self::Store(error) => error.code(),
             Self::Host(_) => Code::System,
+            Self::NoRoot { .. } => Code::Usage,
+            Self::Seed(error) => error.code(),
+            Self::Root(error) => of_build_root(error),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint()
+    }
+}
+
+impl Coded for SeedError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown { .. } => Code::NotFound,
+            Self::Empty { .. } | Self::Unpack(_) => Code::Source,
+            Self::Read { .. } | Self::Ingest(_) => Code::System,
+            Self::Store(error) => error.code(),
         }
     }
 

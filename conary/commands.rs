@@ -29,6 +29,7 @@ pub mod redo;
 pub mod remove;
 pub mod rollback;
 pub mod sandbox;
+pub mod seed;
 pub mod settings;
 pub mod show;
 pub mod source;
@@ -133,7 +134,7 @@ impl Context<'_> {
             keep_failed: false,
             allow_missing: false,
             fetch,
-            host: PathBuf::from("/"),
+            foundation: kitchen::Foundation::Host(PathBuf::from("/")),
             uid: self.environment.uid,
             now_unix_secs: environment::now_unix_secs(),
         }

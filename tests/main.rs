@@ -19,6 +19,7 @@ mod outputs;
 mod packages;
 mod power;
 mod recipes;
+mod seeds;
 mod sources;
 mod stores;
 mod support;

@@ -15,7 +15,7 @@ use sandbox::Level;
 use serde::Serialize;
 use store::Store;
 
-use crate::cli::{JsonArg, SourceArgs, StoreArgs};
+use crate::cli::{GroundArgs, JsonArg, SourceArgs, StoreArgs};
 use crate::commands::{Context, load, load_with};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
@@ -35,6 +35,7 @@ Examples:
   conary cook zlib bzip2 --jobs 4 --output /srv/packages
   conary cook --fetch-only gnu-hello
   conary cook gnu-hello --offline --distfiles /srv/distfiles
+  conary cook hello --hermetic --seed debian
   conary cook greeter/PKGBUILD --pin --profile debian";
 
 /// Build packages from recipes, in isolation
@@ -49,8 +50,10 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["force", "keep_failed", "no_check", "no_isolation", "jobs", "cpus"])]
     fetch_only: bool,
     /// UNSAFE: run the steps on the host, with all its files and its network, as the user who cooks
-    #[arg(long)]
+    #[arg(long, conflicts_with = "hermetic")]
     no_isolation: bool,
+    #[command(flatten)]
+    ground: GroundArgs,
     /// Where the packages go
     #[arg(long, value_name = "DIR", default_value = "dist")]
     output: PathBuf,
@@ -132,6 +135,7 @@ impl From<Converted> for Arguments {
             recipes: vec![converted.recipe],
             fetch_only: false,
             no_isolation: false,
+            ground: GroundArgs::default(),
             output: converted.dist,
             jobs: None,
             cpus: None,
@@ -207,6 +211,7 @@ fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Resul
     options.cpus = arguments.cpus;
     options.with_check = !arguments.no_check;
     options.level = if arguments.no_isolation { Level::None } else { Level::Full };
+    options.foundation = arguments.ground.foundation();
     options.force = arguments.force;
     options.keep_failed = arguments.keep_failed;
     options.allow_missing = arguments.nodeps;

@@ -1,11 +1,16 @@
 // conary/commands/show.rs
-//! `conary show`: everything about one installed trove.
+//! `conary show`: everything about one installed trove, or about the latest cook of a package.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use kitchen::phases::Usage;
+use kitchen::provenance::Statement;
 use serde_json::json;
 use store::Manifest;
 
-use crate::cli::{JsonArg, RootArgs};
+use crate::cli::{JsonArg, RootArgs, StoreArgs};
 use crate::commands::Context;
 use crate::commands::changes::{self, Access};
 use crate::commands::install;
@@ -16,24 +21,36 @@ use crate::ui::text;
 const EXAMPLES: &str = "\
 Examples:
   conary show hello --root /srv/root
-  conary show hello --root /srv/root --json";
+  conary show hello --root /srv/root --json
+  conary show hello --cooked";
 
 /// Show all about one installed package
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// An installed package
+    /// An installed package, or with --cooked the name of a recipe
     #[arg(value_name = "NAME")]
     name: String,
-    #[command(flatten)]
-    root: RootArgs,
+    /// The root directory that is looked at
+    #[arg(long, value_name = "DIR", required_unless_present = "cooked")]
+    root: Option<PathBuf>,
+    /// Show how it was cooked last: isolation, and what every step used
+    #[arg(long, conflicts_with = "root")]
+    cooked: bool,
+    /// A store that several roots share [default: var/lib/conary below the root]; with --cooked the store that it was cooked in
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
     #[command(flatten)]
     json: JsonArg,
 }
 
 /// Prints it.
 pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
-    let trove = changes::open(&arguments.root, Access::Read, context)?.show(&install::spec(&arguments.name)?)?;
+    let Some(root) = arguments.root.clone() else {
+        return cooked(arguments, context);
+    };
+    let root = RootArgs { root, store: arguments.store.clone() };
+    let trove = changes::open(&root, Access::Read, context)?.show(&install::spec(&arguments.name)?)?;
     if arguments.json.json {
         let mut document = manifest_json(&trove.manifest)?;
         document["trove"] = json!(trove.digest.to_string());
@@ -49,6 +66,54 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         rows.push(vec!["changeset".to_owned(), trove.changeset.to_string()]);
         context.ui.lines(&text::table(&rows))?;
     }
+    Ok(Code::Success)
+}
+
+/// Prints how something was cooked last.
+fn cooked(arguments: &Arguments, context: &Context<'_>) -> Outcome {
+    let store = context.read_store(&StoreArgs { store: arguments.store.clone() })?;
+    let row = store.latest_action(&arguments.name)?.ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("{} was never cooked with this store", arguments.name))
+            .hint("the name is that of the recipe; `--store` names another store")
+    })?;
+    let statement = Statement::from_json(&row.statement);
+    let steps = statement.as_ref().map(|statement| statement.steps.as_slice()).unwrap_or_default();
+    let troves: Vec<String> = row.troves.iter().map(ToString::to_string).collect();
+    if arguments.json.json {
+        context.ui.json(&json!({
+            "name": row.name, "version": row.version, "key": row.key.to_string(), "troves": troves,
+            "isolation": row.isolation, "made_by_uid": row.made_by_uid, "at_unix_secs": row.at_unix_secs,
+            "steps": steps,
+            "applied": statement.as_ref().map(|statement| &statement.applied),
+        }))?;
+        return Ok(Code::Success);
+    }
+    let pair = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        pair("name", row.name),
+        pair("version", row.version),
+        pair("key", row.key.to_string()),
+        pair("isolation", row.isolation),
+    ];
+    rows.extend(troves.into_iter().map(|trove| pair("trove", trove)));
+    if let Some(statement) = &statement {
+        let applied: Vec<String> = statement.applied.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        rows.push(pair("wall", applied.join(" ")));
+    }
+    context.ui.lines(&text::table(&rows))?;
+    let header = ["step", "time", "processor", "peak memory", "read", "written"].map(str::to_owned).to_vec();
+    let row = |step: &Usage| {
+        vec![
+            step.phase.clone(),
+            text::duration(Duration::from_millis(step.wall_ms)),
+            text::duration(Duration::from_millis(step.cpu_ms)),
+            text::size(step.peak_memory_bytes),
+            text::size(step.read_bytes),
+            text::size(step.written_bytes),
+        ]
+    };
+    context.ui.line("")?;
+    context.ui.lines(&text::table(&std::iter::once(header).chain(steps.iter().map(row)).collect::<Vec<_>>()))?;
     Ok(Code::Success)
 }
 

@@ -5,7 +5,7 @@ use clap::Args;
 use kitchen::why::{Difference, MissReason};
 use serde_json::json;
 
-use crate::cli::{JsonArg, StoreArgs};
+use crate::cli::{GroundArgs, JsonArg, StoreArgs};
 use crate::commands::{Context, load_with};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
@@ -32,6 +32,8 @@ pub struct Arguments {
     #[arg(long)]
     no_check: bool,
     #[command(flatten)]
+    ground: GroundArgs,
+    #[command(flatten)]
     profile: ProfileArg,
     #[command(flatten)]
     store: StoreArgs,
@@ -50,6 +52,7 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     let mut options =
         context.kitchen_options(kitchen::fetch::Options { offline: true, ..kitchen::fetch::Options::default() });
     options.with_check = !arguments.no_check;
+    options.foundation = arguments.ground.foundation();
     let title = format!("{}-{}", recipe.name(), recipe.version());
     let Some(plan) = kitchen::cook::plan_offline(&recipe, &directory, &store, &options)? else {
         let failure = Failure::new(Code::NotFound, format!("a source of {title} has never been in this store"));

@@ -20,7 +20,7 @@ use recipes::{Digest, Recipe, TroveSpec};
 use sandbox::{Level, RootView};
 use store::{ActionRow, Manifest, Store, StoreError};
 
-use crate::dependencies::Wanted;
+use crate::dependencies::{Dependency, Ground, Wanted};
 use crate::environment;
 use crate::event::{Event, Listener};
 use crate::fetch::{self, FetchError, Fetched};
@@ -33,6 +33,7 @@ use crate::plan::{self, CookPlan, Machine, PlanError};
 use crate::plate::Plating;
 use crate::provenance::{Material, Statement};
 use crate::roots::{self, RootError};
+use crate::seed;
 use crate::sources::{self, SourceError, SourceInput};
 use crate::why::{self, MissReason};
 use crate::workspace::{Workspace, WorkspaceError};
@@ -59,12 +60,24 @@ pub struct Options {
     pub allow_missing: bool,
     /// How sources are brought in.
     pub fetch: fetch::Options,
-    /// The root of the host's file system.
-    pub host: PathBuf,
+    /// What lies below the troves of build roots.
+    pub foundation: Foundation,
     /// Who cooks.
     pub uid: u32,
     /// The time that goes on the action row.
     pub now_unix_secs: i64,
+}
+
+/// What lies below the troves of a build root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foundation {
+    /// The host's `/usr`; this is the root of its file system.
+    Host(PathBuf),
+    /// Nothing of the host: a seed, by name or id, or nothing at all.
+    Hermetic {
+        /// The seed.
+        seed: Option<String>,
+    },
 }
 
 /// What a cook gives back.
@@ -285,7 +298,22 @@ impl Cook<'_> {
 
     fn plan(&self, expanded: Recipe, inputs: &[SourceInput]) -> Result<CookPlan, PlanError> {
         let wanted = Wanted { with_check: self.options.with_check, allow_missing: self.options.allow_missing };
-        plan::make(expanded, &self.machine, inputs, wanted, self.store, &self.options.host)
+        plan::make(expanded, &self.machine, inputs, wanted, self.store, self.ground()?)
+    }
+
+    /// What lies below the troves of the build root; a seed is checked out, if it is not yet.
+    fn ground(&self) -> Result<Ground, PlanError> {
+        Ok(match &self.options.foundation {
+            Foundation::Host(root) => Ground::Host(root.clone()),
+            Foundation::Hermetic { seed: None } => Ground::Nothing,
+            Foundation::Hermetic { seed: Some(name) } => {
+                let found = seed::find(self.store, name)?;
+                let spec = self.store.trove(&found.id)?.spec();
+                let seed = Dependency { spec, id: found.id };
+                let place = roots::layer(self.store, &seed, self.cancel)?;
+                Ground::Seed(seed, place)
+            }
+        })
     }
 
     fn fetch(&self, recipe: &Recipe) -> Result<Vec<Fetched>, CookError> {
@@ -356,7 +384,11 @@ impl Cook<'_> {
         let kitchen = Kitchen {
             recipe: &recipe,
             workspace: &workspace,
-            root: RootView::Host { overlays: layers },
+            root: match &plan.ground {
+                Ground::Host(_) => RootView::Host { overlays: layers },
+                Ground::Seed(_, place) => RootView::Layers { lowers: [layers, vec![place.clone()]].concat() },
+                Ground::Nothing => RootView::Layers { lowers: layers },
+            },
             environment,
             directory: laid_out.start_directory(&paths.build, &source_name),
             scripts: paths.scripts,

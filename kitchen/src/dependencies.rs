@@ -22,6 +22,34 @@ pub struct Dependency {
     pub id: Digest,
 }
 
+/// What lies below the troves of a build root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ground {
+    /// The host's `/usr`; the root of its file system.
+    Host(PathBuf),
+    /// A seed, and where it is checked out.
+    Seed(Dependency, PathBuf),
+    /// Nothing.
+    Nothing,
+}
+
+impl Ground {
+    fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Host(directory) | Self::Seed(_, directory) => Some(directory),
+            Self::Nothing => None,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Host(_) => "this host",
+            Self::Seed(..) => "the seed",
+            Self::Nothing => "a seed",
+        }
+    }
+}
+
 /// What answers the requirements of one recipe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dependencies {
@@ -35,12 +63,14 @@ pub struct Dependencies {
 #[derive(Debug, thiserror::Error)]
 pub enum DependencyError {
     /// Neither a trove of the store nor the host gives it.
-    #[error("{recipe} needs {requirement} to build, and neither the store nor this host has it")]
+    #[error("{recipe} needs {requirement} to build, and neither the store nor {ground} has it")]
     Missing {
         /// The recipe's package.
         recipe: Name,
         /// The requirement as written.
         requirement: String,
+        /// What lies below the troves.
+        ground: &'static str,
         /// A package to cook, when the requirement names one.
         cook: Option<Name>,
     },
@@ -72,11 +102,18 @@ pub struct Wanted {
     pub allow_missing: bool,
 }
 
-/// Finds what answers the requirements of `recipe`, those of its tests only if they run; `host` is the root of the host's file system.
+/// Finds what answers the requirements of `recipe`, those of its tests only if they run, by troves or by the files of what lies below
+/// them.
 ///
 /// # Errors
 /// [`DependencyError::Missing`] for a requirement that nothing answers, unless that is allowed.
-pub fn resolve(recipe: &Recipe, wanted: Wanted, store: &Store, host: &Path) -> Result<Dependencies, DependencyError> {
+pub fn resolve(
+    recipe: &Recipe,
+    wanted: Wanted,
+    store: &Store,
+    ground: &Ground,
+) -> Result<Dependencies, DependencyError> {
+    let has = |wanted: &Capability| ground.directory().is_some_and(|directory| host_has(directory, wanted));
     let own: Vec<&Name> = recipe.products().iter().map(|product| &product.package.name).collect();
     let of_check = wanted.with_check.then_some(&recipe.build.checkdepends).into_iter().flatten();
     let mut chosen: BTreeMap<Name, Dependency> = BTreeMap::new();
@@ -85,12 +122,13 @@ pub fn resolve(recipe: &Recipe, wanted: Wanted, store: &Store, host: &Path) -> R
     for requirement in recipe.build.requires.iter().chain(&recipe.build.makedepends).chain(of_check) {
         if let Some(found) = provider(store, &own, requirement)? {
             take(found, &mut chosen, &mut waiting);
-        } else if requirement.alternatives.iter().any(|wanted| host_has(host, wanted)) {
+        } else if requirement.alternatives.iter().any(has) {
             from_host.push(requirement.to_string());
         } else if !wanted.allow_missing {
             return Err(DependencyError::Missing {
                 recipe: recipe.name().clone(),
                 requirement: requirement.to_string(),
+                ground: ground.name(),
                 cook: requirement.alternatives.iter().find_map(|wanted| match wanted {
                     Capability::Package { name, .. } => Some(name.clone()),
                     _ => None,

@@ -12,7 +12,8 @@
 //! | `source` | `main` or the additional source's file name | digest of the file or of the tree |
 //! | `patch` | position and file name | digest of the file |
 //! | `dependency` | position and trove name | id of the trove in the build root |
-//! | `host` | `packages`, `links`, `alternatives`, `loader-cache` | digest of the listing that is kept as an object |
+//! | `dependency` | `seed` | id of the seed below them, in a hermetic root |
+//! | `host` | `packages`, `links`, `alternatives`, `loader-cache` | digest of the listing that is kept as an object; none in a hermetic root |
 //! | `environment` | variable | value, for the closed environment; `MAKEFLAGS` and `SOURCE_DATE_EPOCH` aside |
 //! | `target` | `arch`, `build`, `host`, `target` | architecture and triples |
 //! | `option` | `check` | `skipped` where `--no-check` was given |
@@ -31,6 +32,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this table. Raising it throws all old answers away.
 pub const SCHEMA: &str = "2";
+
+/// Name of the input that is a seed.
+pub const SEED: &str = "seed";
 
 /// What sort of input a line of the key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ pub mod plate;
 pub mod provenance;
 pub mod roots;
 pub mod scan;
+pub mod seed;
 mod shown;
 pub mod sources;
 pub mod step;
@@ -38,5 +39,5 @@ pub mod wanted;
 pub mod why;
 pub mod workspace;
 
-pub use cook::{Artifact, CookError, Options, Package, cook};
+pub use cook::{Artifact, CookError, Foundation, Options, Package, cook};
 pub use event::{Event, Listener};

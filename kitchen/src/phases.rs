@@ -71,6 +71,12 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Largest memory in bytes.
     pub peak_memory_bytes: u64,
+    /// Bytes read from disks.
+    #[serde(default)]
+    pub read_bytes: u64,
+    /// Bytes written to disks.
+    #[serde(default)]
+    pub written_bytes: u64,
 }
 
 /// What the steps of a build used, and what the sandbox applied.
@@ -208,6 +214,8 @@ pub fn run(
             wall_ms: millis(outcome.wall),
             cpu_ms: millis(cpu(&outcome)),
             peak_memory_bytes: outcome.peak_memory_bytes,
+            read_bytes: outcome.read_bytes,
+            written_bytes: outcome.written_bytes,
         });
     }
     Ok(ran)

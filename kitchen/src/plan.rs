@@ -1,15 +1,15 @@
 // kitchen/src/plan.rs
 //! What a cook is going to do, as plain data: names and digests, no descriptors and no host paths.
 
-use std::path::Path;
-
 use recipes::{Diagnostic, Digest, Facts, Recipe, TroveSpec};
 use store::{Store, StoreError};
 
-use crate::dependencies::{self, Dependencies, DependencyError, Wanted};
+use crate::dependencies::{self, Dependencies, DependencyError, Ground, Wanted};
 use crate::environment;
 use crate::host::{Host, HostError};
-use crate::key::{InputKind, Inputs, SCHEMA};
+use crate::key::{InputKind, Inputs, SCHEMA, SEED};
+use crate::roots::RootError;
+use crate::seed::SeedError;
 use crate::sources::SourceInput;
 
 /// The job count as it stands in the key: a name, so that no number can change a key.
@@ -22,7 +22,9 @@ pub struct CookPlan {
     pub spec: TroveSpec,
     /// The recipe with everything expanded but the number of jobs.
     pub recipe: Recipe,
-    /// What lies in the build root beside the host's `/usr`.
+    /// What lies at the bottom of the build root.
+    pub ground: Ground,
+    /// What lies above it.
     pub dependencies: Dependencies,
     /// Everything that the build can see.
     pub inputs: Inputs,
@@ -52,6 +54,18 @@ pub enum PlanError {
     /// The host's toolchain could not be fingerprinted.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// A root of troves alone would hold nothing.
+    #[error("the hermetic root of {name} holds nothing, not even a shell")]
+    NoRoot {
+        /// The recipe.
+        name: String,
+    },
+    /// The seed is not there.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// The seed could not be checked out.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +80,11 @@ impl PlanError {
             Self::Architecture { .. } => Some("cook it on one of those machines, or widen `package.arch`".to_owned()),
             Self::Dependency(error) => error.hint(),
             Self::Host(error) => error.hint(),
+            Self::NoRoot { .. } => Some(
+                "name what lies below the troves with `--seed NAME`; `conary seed list` shows what there is".to_owned(),
+            ),
+            Self::Seed(error) => error.hint(),
+            Self::Root(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }
@@ -129,7 +148,7 @@ pub fn expand_for_key(recipe: &Recipe, machine: &Machine) -> Result<Recipe, Plan
 
 /// Makes the plan of a cook from an expanded recipe and the contents of its sources.
 ///
-/// `host` is the root of the host's file system. Opens no sandbox and touches no network.
+/// `ground` is what lies below the troves of the build root. Opens no sandbox and touches no network.
 ///
 /// # Errors
 /// [`PlanError`]: a requirement without an answer, or a host or store that cannot be read.
@@ -139,10 +158,13 @@ pub fn make(
     sources: &[SourceInput],
     wanted: Wanted,
     store: &Store,
-    host: &Path,
+    ground: Ground,
 ) -> Result<CookPlan, PlanError> {
     let with_check = wanted.with_check;
-    let dependencies = dependencies::resolve(&recipe, wanted, store, host)?;
+    let dependencies = dependencies::resolve(&recipe, wanted, store, &ground)?;
+    if ground == Ground::Nothing && dependencies.troves.is_empty() {
+        return Err(PlanError::NoRoot { name: recipe.name().to_string() });
+    }
     let mut inputs = Inputs::default();
     inputs.add(InputKind::Policy, "key-schema", SCHEMA);
     inputs.add(InputKind::Policy, "sandbox", sandbox::POLICY_VERSION);
@@ -169,7 +191,11 @@ pub fn make(
     if !with_check && recipe.build.steps.contains_key(&recipes::Phase::Check) {
         inputs.add(InputKind::Option, "check", "skipped");
     }
-    Host::at(host).fingerprint(store, &mut inputs)?;
+    match &ground {
+        Ground::Host(root) => Host::at(root).fingerprint(store, &mut inputs)?,
+        Ground::Seed(seed, _) => inputs.add(InputKind::Dependency, SEED, seed.id.to_string()),
+        Ground::Nothing => {}
+    }
     let version = recipe.version();
     let spec = TroveSpec {
         name: recipe.name().clone(),
@@ -179,5 +205,5 @@ pub fn make(
         label: None,
     };
     let key = inputs.key();
-    Ok(CookPlan { spec, recipe, dependencies, inputs, key })
+    Ok(CookPlan { spec, recipe, ground, dependencies, inputs, key })
 }

@@ -54,7 +54,11 @@ pub fn layers(store: &Store, troves: &[Dependency], cancel: &AtomicBool) -> Resu
     troves.iter().map(|trove| layer(store, trove, cancel)).collect()
 }
 
-fn layer(store: &Store, trove: &Dependency, cancel: &AtomicBool) -> Result<PathBuf, RootError> {
+/// The directory of one trove.
+///
+/// # Errors
+/// As [`layers`].
+pub fn layer(store: &Store, trove: &Dependency, cancel: &AtomicBool) -> Result<PathBuf, RootError> {
     let name = trove.id.hex();
     let place = store.directory().join(ROOTS).join(&name);
     if place.is_dir() {

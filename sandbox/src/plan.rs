@@ -121,6 +121,10 @@ pub struct Outcome {
     /// Most memory at one time: of all processes together where a control group counted it, else of the
     /// largest process.
     pub peak_memory_bytes: u64,
+    /// Bytes that its processes had read from disks.
+    pub read_bytes: u64,
+    /// Bytes that its processes had written to disks.
+    pub written_bytes: u64,
     /// What the wall was really made of, as name and value: `("landlock", "7")`.
     pub applied: Vec<(String, String)>,
 }

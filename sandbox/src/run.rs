@@ -104,6 +104,8 @@ fn supervised(
         wall: started.elapsed(),
         cpu_user: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_utime)),
         cpu_system: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_stime)),
+        read_bytes: usage.map_or(0, |usage| blocks(usage.ru_inblock)),
+        written_bytes: usage.map_or(0, |usage| blocks(usage.ru_oublock)),
         peak_memory_bytes: group.and_then(Group::peak_bytes).unwrap_or(largest_bytes),
         applied: running.applied(plan, &host, &layout, &reports),
     })
@@ -393,6 +395,11 @@ const NAMESPACES: i32 =
 fn duration(time: libc::timeval) -> Duration {
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(secs) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+/// Bytes of so many blocks as the kernel counts.
+fn blocks(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0) * 512
 }
 
 fn exit_status(status: i32) -> Status {

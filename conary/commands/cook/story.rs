@@ -85,7 +85,7 @@ impl<'a> Story<'a> {
             Event::Miss { spec, reason: MissReason::First } => self.ui.detail("New", &title(spec)),
             Event::Miss { spec, reason } => self.ui.story("Stale", &format!("{}: {reason}", title(spec))),
             Event::FromHost { requirement } => {
-                self.ui.detail("Borrowed", &format!("{requirement} from this host's /usr"));
+                self.ui.detail("Borrowed", &format!("{requirement} from what lies under the troves"));
             }
             Event::Waiting { holder } => self.ui.story("Waiting", &format!("for {holder}")),
             Event::Unpacked { file, entries, bytes } => {

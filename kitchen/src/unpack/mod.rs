@@ -262,9 +262,40 @@ pub fn unpack(
     limits: &Limits,
     cancel: &AtomicBool,
 ) -> Result<Unpacked, UnpackError> {
+    unpack_kinds(archive, file_name, into, limits, false, cancel)
+}
+
+/// As [`unpack`], for the tarball of a whole root: its devices, FIFOs and sockets are passed over.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_root(
+    archive: File,
+    file_name: &str,
+    into: BorrowedFd,
+    limits: &Limits,
+    cancel: &AtomicBool,
+) -> Result<Unpacked, UnpackError> {
+    unpack_kinds(archive, file_name, into, limits, true, cancel)
+}
+
+fn unpack_kinds(
+    archive: File,
+    file_name: &str,
+    into: BorrowedFd,
+    limits: &Limits,
+    pass_special: bool,
+    cancel: &AtomicBool,
+) -> Result<Unpacked, UnpackError> {
     let file = shown(file_name.as_bytes());
-    let mut sink =
-        Sink { beneath: Beneath::new(into), limits, file, top_level: BTreeSet::new(), done: Unpacked::default() };
+    let mut sink = Sink {
+        beneath: Beneath::new(into),
+        limits,
+        pass_special,
+        file,
+        top_level: BTreeSet::new(),
+        done: Unpacked::default(),
+    };
     let format = decode::head(&archive).map(|head| decode::sniff(&head)).map_err(|error| sink.read_error(error))?;
     io::Seek::rewind(&mut &archive).map_err(|error| sink.read_error(error))?;
     match format {
@@ -378,6 +409,8 @@ pub fn set_times(directory: BorrowedFd, epoch_secs: i64) -> io::Result<()> {
 struct Sink<'a> {
     beneath: Beneath<'a>,
     limits: &'a Limits,
+    /// Devices, FIFOs and sockets are passed over.
+    pass_special: bool,
     /// The archive's name, made legible.
     file: String,
     top_level: BTreeSet<Vec<u8>>,
@@ -440,6 +473,7 @@ impl Sink<'_> {
                 let target = normalise(target, self.limits).map_err(refused)?;
                 self.beneath.hard_link(&path, &target)
             }
+            MemberKind::Special if self.pass_special => return Ok(()),
             MemberKind::Special => return Err(refused(Refusal::Special)),
         };
         made.map_err(|obstacle| self.obstacle(&member.path, obstacle))
