@@ -246,6 +246,7 @@ const EXIT_CODES: &[(&str, &[Code])] = &[
     ("convert", COOK),
     ("gc", &[Code::Damaged, Code::Busy, Code::System, Code::Interrupted]),
     ("store", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
+    ("seed", &[Code::Source, Code::Damaged, Code::Busy, Code::NotFound, Code::System, Code::Interrupted]),
     ("trust", &[Code::Damaged, Code::Busy, Code::NotFound, Code::System]),
     ("ccs", &[Code::Damaged, Code::NotFound, Code::System, Code::Limit, Code::Interrupted]),
     ("mirror", &[Code::NotFound, Code::System]),

@@ -311,7 +311,7 @@ impl Cook<'_> {
                 let spec = self.store.trove(&found.id)?.spec();
                 let seed = Dependency { spec, id: found.id };
                 let place = roots::layer(self.store, &seed, self.cancel)?;
-                Ground::Seed(seed, place)
+                Ground::Seed(found.id, place)
             }
         })
     }

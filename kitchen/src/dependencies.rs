@@ -27,8 +27,8 @@ pub struct Dependency {
 pub enum Ground {
     /// The host's `/usr`; the root of its file system.
     Host(PathBuf),
-    /// A seed, and where it is checked out.
-    Seed(Dependency, PathBuf),
+    /// A seed by its id, and where it is checked out.
+    Seed(Digest, PathBuf),
     /// Nothing.
     Nothing,
 }

@@ -193,7 +193,7 @@ pub fn make(
     }
     match &ground {
         Ground::Host(root) => Host::at(root).fingerprint(store, &mut inputs)?,
-        Ground::Seed(seed, _) => inputs.add(InputKind::Dependency, SEED, seed.id.to_string()),
+        Ground::Seed(seed, _) => inputs.add(InputKind::Dependency, SEED, seed.to_string()),
         Ground::Nothing => {}
     }
     let version = recipe.version();

@@ -134,8 +134,8 @@ fn understand(call: &libc::seccomp_notif) -> Option<(Named, Asked)> {
         }
         #[cfg(target_arch = "x86_64")]
         number => {
-            let here = libc::AT_FDCWD as u64;
-            let no_follow = libc::AT_SYMLINK_NOFOLLOW as u64;
+            let here = u64::from(libc::AT_FDCWD.cast_unsigned());
+            let no_follow = u64::from(libc::AT_SYMLINK_NOFOLLOW.cast_unsigned());
             match number {
                 libc::SYS_chown => (at(here, first, 0), chown(second, third)),
                 libc::SYS_lchown => (at(here, first, no_follow), chown(second, third)),
