@@ -1,7 +1,8 @@
 // converters/src/shell/braces.rs
 //! Brace expansion: `{a,b}`, `{1..9}`, `{a..e..2}`, on the text of a word before anything else.
 
-use super::evaluate::{Budget, Stop};
+use super::budget::Budget;
+use super::evaluate::Stop;
 use super::parse::Parser;
 
 /// Expands the braces of a word's text.

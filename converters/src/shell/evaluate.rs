@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::parse::{SyntaxError, parse};
 use super::pattern::Pattern;
 use super::state::{Value, Variable};
-use super::syntax::{ArmEnd, Command, Function, Kind, Link, Pipeline, Statement, Word};
+use super::syntax::{Command, Function, Kind, Link, Pipeline, Statement, Word};
 use super::words::assignment;
 
 /// Something that only running would tell.
@@ -58,63 +59,6 @@ pub(super) enum Substituted {
     With(Option<i32>),
 }
 
-/// A budget that is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent;
-
-/// How much may be done.
-#[derive(Debug, Clone)]
-pub struct Budget {
-    /// Steps that are left.
-    pub steps: u64,
-    /// Bytes that may still be made.
-    pub bytes: u64,
-    pub(crate) line: usize,
-    pub(crate) nesting: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { steps: 4_000_000, bytes: 64 << 20, line: 0, nesting: 0 }
-    }
-}
-
-impl Budget {
-    pub(crate) fn step(&mut self) -> Result<(), Stop> {
-        match self.steps.checked_sub(1) {
-            Some(left) => {
-                self.steps = left;
-                Ok(())
-            }
-            None => Err(self.exhausted("it takes more steps than a PKGBUILD may")),
-        }
-    }
-
-    /// One step of a match, which must not nest deeper than the stack.
-    pub(crate) fn deeper(&mut self) -> Option<()> {
-        const DEEPEST: usize = 3000;
-        self.nesting += 1;
-        if self.nesting > DEEPEST {
-            self.steps = 0;
-        }
-        self.step().ok()
-    }
-
-    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
-        match self.bytes.checked_sub(bytes as u64) {
-            Some(left) => {
-                self.bytes = left;
-                Ok(())
-            }
-            None => Err(self.exhausted("it makes more text than a PKGBUILD may")),
-        }
-    }
-
-    pub(crate) fn exhausted(&self, what: &str) -> Stop {
-        Stop::Budget(Need { line: self.line, what: what.to_owned() })
-    }
-}
-
 /// Deeper calls, substitutions and groups than this are no PKGBUILD's.
 const DEEPEST: usize = 64;
 
@@ -124,16 +68,6 @@ pub(super) type Names<'n> = &'n dyn Fn() -> Option<Vec<String>>;
 pub(super) struct Frame {
     pub saved: Vec<(String, Option<Variable>)>,
     pub name: String,
-}
-
-/// What a subshell may change without its parent seeing it.
-struct Kept {
-    variables: HashMap<String, Variable>,
-    functions: BTreeMap<String, Rc<Function>>,
-    positional: Vec<String>,
-    positional_known: bool,
-    extglob: bool,
-    nullglob: bool,
 }
 
 /// A shell that only computes.
@@ -272,26 +206,6 @@ impl<'n> Evaluator<'n> {
         }
     }
 
-    fn keep(&self) -> Kept {
-        Kept {
-            variables: self.variables.clone(),
-            functions: self.functions.clone(),
-            positional: self.positional.clone(),
-            positional_known: self.positional_known,
-            extglob: self.extglob,
-            nullglob: self.nullglob,
-        }
-    }
-
-    fn restore(&mut self, kept: Kept) {
-        self.variables = kept.variables;
-        self.functions = kept.functions;
-        self.positional = kept.positional;
-        self.positional_known = kept.positional_known;
-        self.extglob = kept.extglob;
-        self.nullglob = kept.nullglob;
-    }
-
     pub(super) fn need(&self, what: impl Into<String>) -> Need {
         Need { line: self.line, what: what.into() }
     }
@@ -373,102 +287,6 @@ impl<'n> Evaluator<'n> {
         Ok(())
     }
 
-    /// Commands that read what the one before them prints, each in a shell of its own.
-    fn joined(&mut self, commands: &[Command]) -> Result<(), Stop> {
-        let outer_input = self.input.take();
-        let mut passed: Option<super::redirects::Input> = outer_input.clone();
-        let last = commands.len() - 1;
-        let mut result = Ok(());
-        for (index, command) in commands.iter().enumerate() {
-            self.input = passed.take();
-            if index == last {
-                result = self.subshell(|shell| shell.command(command));
-                break;
-            }
-            let captured = self.captured(|shell| shell.command(command));
-            passed = Some(match captured {
-                Ok(text) => super::redirects::Input::new(text),
-                Err(Stop::Unknown(need) | Stop::Run(need)) => super::redirects::Input::unknown(need),
-                Err(Stop::Return(_) | Stop::Exit(_) | Stop::Break(_) | Stop::Continue(_)) => {
-                    super::redirects::Input::unknown(self.need("a pipeline that ends its shell"))
-                }
-                Err(stop) => {
-                    result = Err(stop);
-                    break;
-                }
-            });
-        }
-        self.input = outer_input;
-        match result {
-            Err(Stop::Unknown(_) | Stop::Run(_)) if self.output.is_none() => {
-                self.status = None;
-                Ok(())
-            }
-            Err(Stop::Run(need)) => Err(Stop::Unknown(need)),
-            Err(Stop::Return(status) | Stop::Exit(status)) => {
-                self.status = status;
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    /// Does something in a shell of its own.
-    pub(super) fn subshell<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
-        let size = self.variables.len() * 64 + self.functions.len() * 16;
-        self.budget.spend(size)?;
-        let kept = self.keep();
-        let frames = std::mem::take(&mut self.frames);
-        self.frames = frames.iter().map(|frame| Frame { saved: Vec::new(), name: frame.name.clone() }).collect();
-        let loops = std::mem::take(&mut self.loops);
-        let result = self.deeper(work);
-        self.restore(kept);
-        self.frames = frames;
-        self.loops = loops;
-        result
-    }
-
-    /// What something prints, done in a shell of its own.
-    pub(super) fn captured(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Stop>) -> Result<String, Stop> {
-        let outer = self.output.replace(String::new());
-        let result = self.subshell(work);
-        let text = std::mem::replace(&mut self.output, outer).unwrap_or_default();
-        match result {
-            Ok(()) => Ok(text),
-            Err(Stop::Return(status) | Stop::Exit(status)) => {
-                self.status = status;
-                Ok(text)
-            }
-            Err(stop) => Err(stop),
-        }
-    }
-
-    /// The output of commands in `$(...)`, without the newlines at its end.
-    pub(super) fn substitution(&mut self, text: &str) -> Result<String, Stop> {
-        let line = self.line;
-        let script = parse(text, line)?;
-        let result = self.captured(|shell| {
-            if script.statements.is_empty() {
-                shell.status = Some(0);
-            }
-            shell.list(&script.statements)
-        });
-        self.line = line;
-        match result {
-            Ok(mut text) => {
-                text.truncate(text.trim_end_matches('\n').len());
-                self.substituted = Substituted::With(self.status);
-                Ok(text)
-            }
-            Err(Stop::Run(mut need) | Stop::Unknown(mut need)) => {
-                need.line = line;
-                self.substituted = Substituted::With(None);
-                Err(Stop::Unknown(need))
-            }
-            Err(stop) => Err(stop),
-        }
-    }
-
     pub(super) fn print(&mut self, text: &str) -> Result<(), Stop> {
         self.budget.spend(text.len())?;
         if let Some(output) = &mut self.output {
@@ -534,130 +352,6 @@ impl<'n> Evaluator<'n> {
             Kind::Coprocess(_) => Err(Stop::Run(self.need("a coprocess"))),
             Kind::Function(_) => Ok(()),
         }
-    }
-
-    /// A list in parentheses: what it sets is gone behind it.
-    fn isolated(&mut self, list: &[Statement]) -> Result<(), Stop> {
-        match self.subshell(|shell| shell.list(list)) {
-            Err(Stop::Return(status) | Stop::Exit(status)) => {
-                self.status = status;
-                Ok(())
-            }
-            Err(Stop::Unknown(_) | Stop::Run(_)) if self.output.is_none() => {
-                self.status = None;
-                Ok(())
-            }
-            Err(Stop::Run(need)) => Err(Stop::Unknown(need)),
-            other => other,
-        }
-    }
-
-    /// Runs a loop's body; says whether the loop goes on.
-    fn round(&mut self, body: &[Statement]) -> Result<bool, Stop> {
-        self.budget.step()?;
-        match self.list(body) {
-            Ok(()) | Err(Stop::Continue(1)) => Ok(true),
-            Err(Stop::Break(1)) => Ok(false),
-            Err(Stop::Break(levels)) => Err(Stop::Break(levels - 1)),
-            Err(Stop::Continue(levels)) => Err(Stop::Continue(levels - 1)),
-            Err(stop) => Err(stop),
-        }
-    }
-
-    fn in_loop(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
-        self.loops += 1;
-        let result = self.deeper(work);
-        self.loops = self.loops.saturating_sub(1);
-        result
-    }
-
-    fn while_loop(&mut self, until: bool, condition: &[Statement], body: &[Statement]) -> Result<(), Stop> {
-        self.in_loop(|shell| {
-            let mut status = Some(0);
-            loop {
-                shell.list(condition)?;
-                if (shell.known_status()? == 0) == until {
-                    break;
-                }
-                let goes_on = shell.round(body)?;
-                status = shell.status;
-                if !goes_on {
-                    break;
-                }
-            }
-            shell.status = status;
-            Ok(())
-        })
-    }
-
-    fn for_loop(&mut self, name: &str, words: Option<&[Word]>, body: &[Statement]) -> Result<(), Stop> {
-        let values = match words {
-            Some(words) => self.fields_of(words).map_err(Self::must_run)?,
-            None => self.positionals().map_err(Self::must_run)?,
-        };
-        if values.is_empty() {
-            self.status = Some(0);
-        }
-        self.in_loop(|shell| {
-            for value in values {
-                shell.assign_scalar(name, value)?;
-                if !shell.round(body)? {
-                    break;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn count_loop(&mut self, start: &str, test: &str, step: &str, body: &[Statement]) -> Result<(), Stop> {
-        self.in_loop(|shell| {
-            let value = |shell: &mut Self, text: &str| {
-                if text.is_empty() { Ok(1) } else { shell.arithmetic(text).map_err(Self::must_run) }
-            };
-            value(shell, start)?;
-            let mut entered = false;
-            while value(shell, test)? != 0 {
-                entered = true;
-                if !shell.round(body)? {
-                    break;
-                }
-                value(shell, step)?;
-            }
-            if !entered {
-                shell.status = Some(0);
-            }
-            Ok(())
-        })
-    }
-
-    fn case(&mut self, word: &Word, arms: &[super::syntax::Arm]) -> Result<(), Stop> {
-        let text = self.string(&word.text).map_err(Self::must_run)?;
-        let chars: Vec<char> = text.chars().collect();
-        let (mut falls, mut ran) = (false, false);
-        for arm in arms {
-            let mut taken = falls;
-            for pattern in &arm.patterns {
-                if taken {
-                    break;
-                }
-                let pattern = self.pattern(&pattern.text).map_err(Self::must_run)?;
-                taken = self.matches(&pattern, &chars)?;
-            }
-            if !taken {
-                continue;
-            }
-            ran |= !arm.body.is_empty();
-            self.deeper(|shell| shell.list(&arm.body))?;
-            match arm.end {
-                ArmEnd::Break => break,
-                ArmEnd::Fall => falls = true,
-                ArmEnd::Test => falls = false,
-            }
-        }
-        if !ran {
-            self.status = Some(0);
-        }
-        Ok(())
     }
 
     pub(super) fn matches(&mut self, pattern: &Pattern, text: &[char]) -> Result<bool, Stop> {

@@ -431,7 +431,7 @@ impl Substitution {
         Some(Self { regex: Regex::new(&pattern)?, replacement: pieces(&replacement)?, global })
     }
 
-    fn apply(&self, chars: &[char], budget: &mut super::evaluate::Budget) -> Option<Vec<char>> {
+    fn apply(&self, chars: &[char], budget: &mut super::budget::Budget) -> Option<Vec<char>> {
         let mut out = Vec::new();
         let mut at = 0;
         let mut after_match = false;

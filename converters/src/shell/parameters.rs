@@ -1,7 +1,8 @@
 // converters/src/shell/parameters.rs
 //! `$name` and all of `${...}`.
 
-use super::evaluate::{Evaluator, Spent, Stop};
+use super::budget::Spent;
+use super::evaluate::{Evaluator, Stop};
 use super::expand::{Mode, leading_name};
 use super::fields::{Bit, joined};
 use super::parse::Parser;
@@ -10,7 +11,7 @@ use super::quoting::{Escapes, single, unescape};
 use super::state::{Value, Variable};
 
 /// What a parameter holds.
-enum Got {
+pub(super) enum Got {
     One(Option<String>),
     /// All of an array, with its first indices where it has any; `star` joins them in quotes.
     All {
@@ -18,19 +19,6 @@ enum Got {
         indices: Vec<i64>,
         star: bool,
     },
-}
-
-/// What stands behind `${name/`.
-struct Replacement {
-    /// `/` for all matches, `#` and `%` for one at the start or end, a blank for the first.
-    kind: char,
-    pattern: Pattern,
-    /// What is put there: `&` is the match, a backslash protects.
-    text: String,
-    /// What the whole text must match before anything is looked for.
-    first: Option<Pattern>,
-    /// Whether it may match nothing at the text's end: bash lets only a star do so.
-    at_end: bool,
 }
 
 impl Evaluator<'_> {
@@ -382,112 +370,6 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Takes the text behind `${name/` apart.
-    fn replacement(&mut self, text: &str) -> Result<Replacement, Stop> {
-        let mut parser = Parser::new(text, self.line);
-        // A slash in front says that all are replaced, and one behind it belongs to the pattern.
-        if parser.peek() == Some(b'/') {
-            parser.at += 1 + usize::from(text[1..].starts_with('/'));
-        }
-        while parser.at < text.len() && parser.peek() != Some(b'/') {
-            parser.skip_one(false)?;
-        }
-        let pattern = self.pattern_string(&text[..parser.at])?;
-        // What is quoted asks for nothing; what an expansion gave does.
-        let asks = !text.starts_with(['\'', '"', '\\']);
-        let (kind, pattern) = match pattern.chars().next() {
-            Some(c @ ('/' | '#' | '%')) if asks => (c, &pattern[1..]),
-            _ => (' ', &pattern[..]),
-        };
-        // Bash first asks whether the text matches with stars around the pattern, and a backslash at the pattern's end makes the star
-        // behind it a character. One backslash alone, which only a variable can give, is found nowhere.
-        let backslashes = pattern.len() - pattern.trim_end_matches('\\').len();
-        let first = (backslashes % 2 == 1 && (kind != '%' || pattern.len() == 1)).then(|| {
-            let start = if kind == '#' || pattern.starts_with('*') { "" } else { "*" };
-            let all = if pattern.len() == 1 { "!(*)".to_owned() } else { format!("{start}{pattern}*") };
-            Pattern::new(&all, self.extglob || pattern.len() == 1)
-        });
-        let at_end = pattern.is_empty() || pattern.starts_with('*');
-        let pattern = Pattern::new(pattern, self.extglob);
-        let replacement = text.get(parser.at + 1..).unwrap_or_default();
-        let mut bits = Vec::new();
-        self.bits(replacement, Mode::Word, &mut bits)?;
-        let mut with_marks = String::new();
-        for bit in bits {
-            match bit {
-                Bit::Quoted(text) => {
-                    for c in text.chars() {
-                        if c == '&' || c == '\\' {
-                            with_marks.push('\\');
-                        }
-                        with_marks.push(c);
-                    }
-                }
-                bit => with_marks.push_str(bit.text()),
-            }
-        }
-        Ok(Replacement { kind, pattern, text: with_marks, first, at_end })
-    }
-
-    fn replace(&mut self, text: &str, by: &Replacement) -> Result<String, Stop> {
-        let chars: Vec<char> = text.chars().collect();
-        let mut out = String::new();
-        let mut at = 0;
-        let Replacement { kind, pattern, text: replacement, first, at_end } = by;
-        let kind = *kind;
-        if let Some(first) = first
-            && !self.matches(first, &chars)?
-        {
-            return Ok(text.to_owned());
-        }
-        if pattern.literal().is_some_and(|plain| plain.is_empty()) && !matches!(kind, '#' | '%') {
-            return Ok(text.to_owned());
-        }
-        if kind == '%' {
-            return match pattern.suffix(&chars, true, &mut self.budget) {
-                Ok(Some(start)) => {
-                    out.extend(&chars[..start]);
-                    put_replacement(replacement, &chars[start..], &mut out);
-                    Ok(out)
-                }
-                Ok(None) => Ok(text.to_owned()),
-                Err(Spent) => Err(self.budget.exhausted("a pattern takes too many steps")),
-            };
-        }
-        while at < chars.len() || (at == chars.len() && *at_end) {
-            let found = pattern.prefix(&chars[at..], true, &mut self.budget);
-            let Ok(found) = found else {
-                return Err(self.budget.exhausted("a pattern takes too many steps"));
-            };
-            match found {
-                Some(length) => {
-                    put_replacement(replacement, &chars[at..at + length], &mut out);
-                    self.budget.spend(replacement.len() + length)?;
-                    at += length;
-                    if kind != '/' {
-                        break;
-                    }
-                    if length == 0 {
-                        // Behind an empty match the next character is passed over; the end has none.
-                        out.extend(chars.get(at));
-                        at += 1;
-                    }
-                    if at >= chars.len() {
-                        break;
-                    }
-                }
-                _ if kind == '#' => break,
-                _ => {
-                    let Some(c) = chars.get(at) else { break };
-                    out.push(*c);
-                    at += 1;
-                }
-            }
-        }
-        out.extend(chars.get(at..).unwrap_or_default());
-        Ok(out)
-    }
-
     fn recase(&mut self, text: &str, kind: char, all: bool, pattern: Option<&Pattern>) -> Result<String, Stop> {
         let mut out = String::new();
         for (index, c) in text.chars().enumerate() {
@@ -504,73 +386,6 @@ impl Evaluator<'_> {
             }
         }
         Ok(out)
-    }
-
-    fn slice(&mut self, got: Got, name: &str, text: &str) -> Result<Got, Stop> {
-        let negative = |shell: &Self| Stop::Run(shell.need("a part that ends before it begins"));
-        // A colon in a conditional expression belongs to it.
-        let mut parser = Parser::new(text, self.line);
-        let mut conditions = 0_usize;
-        while parser.at < text.len() {
-            match parser.peek() {
-                Some(b'?') => {
-                    conditions += 1;
-                    parser.at += 1;
-                }
-                Some(b':') if conditions == 0 => break,
-                Some(b':') => {
-                    conditions -= 1;
-                    parser.at += 1;
-                }
-                _ => parser.skip_one(false)?,
-            }
-        }
-        let offset = self.arithmetic(&text[..parser.at])?;
-        let length = |shell: &mut Self| text.get(parser.at + 1..).map(|length| shell.arithmetic(length)).transpose();
-        match got {
-            Got::One(value) => {
-                let chars: Vec<char> = value.unwrap_or_default().chars().collect();
-                let Some((from, _)) = range(chars.len(), offset, None) else { return Ok(Got::One(None)) };
-                let length = length(self)?;
-                let range = range(chars.len(), offset, length);
-                if range.is_none() && length.is_some_and(|length| length < 0) && from <= chars.len() {
-                    return Err(negative(self));
-                }
-                Ok(Got::One(Some(range.map_or_else(String::new, |(from, to)| chars[from..to].iter().collect()))))
-            }
-            Got::All { mut values, mut indices, star } => {
-                let mut offset = offset;
-                if name == "@" || name == "*" {
-                    // $0 is the first of them.
-                    if offset < 0 {
-                        offset += i64::try_from(values.len()).unwrap_or(i64::MAX - 1) + 1;
-                    }
-                    if offset == 0 {
-                        return Err(Stop::Unknown(self.need("$0 is not in the text")));
-                    }
-                    if offset < 0 {
-                        return Ok(Got::All { values: Vec::new(), indices: Vec::new(), star });
-                    }
-                    offset -= 1;
-                } else if !indices.is_empty() {
-                    if offset < 0 {
-                        offset += indices.last().map_or(0, |last| last + 1);
-                    }
-                    if offset < 0 {
-                        return Ok(Got::All { values: Vec::new(), indices: Vec::new(), star });
-                    }
-                    offset = i64::try_from(indices.iter().take_while(|index| **index < offset).count()).unwrap_or(0);
-                }
-                let length = length(self)?;
-                if length.is_some_and(|length| length < 0) {
-                    return Err(negative(self));
-                }
-                let (from, to) = range(values.len(), offset, length).unwrap_or((0, 0));
-                values = values[from..to].to_vec();
-                indices.clear();
-                Ok(Got::All { values, indices, star })
-            }
-        }
     }
 
     fn transform(&mut self, got: Got, name: &str, subscript: Option<&str>, kind: &str) -> Result<Got, Stop> {
@@ -601,43 +416,6 @@ impl Evaluator<'_> {
             _ => return Err(not_understood(self)),
         };
         self.each(got, |_, text| Ok(change(text)))
-    }
-}
-
-/// The part of a text or list that an offset and a length choose.
-fn range(size: usize, offset: i64, length: Option<i64>) -> Option<(usize, usize)> {
-    let size = i64::try_from(size).ok()?;
-    let from = if offset < 0 { offset.checked_add(size)? } else { offset };
-    if from < 0 || from > size {
-        return None;
-    }
-    let to = match length {
-        Some(length) if length < 0 => size.checked_add(length)?,
-        Some(length) => from.saturating_add(length).min(size),
-        None => size,
-    };
-    if to < from {
-        return None;
-    }
-    Some((usize::try_from(from).ok()?, usize::try_from(to).ok()?))
-}
-
-/// Puts a replacement in place of a match: `&` is the match, a backslash protects.
-fn put_replacement(replacement: &str, matched: &[char], out: &mut String) {
-    let mut chars = replacement.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some(next @ ('&' | '\\')) => out.push(next),
-                Some(next) => {
-                    out.push('\\');
-                    out.push(next);
-                }
-                None => out.push('\\'),
-            },
-            '&' => out.extend(matched),
-            c => out.push(c),
-        }
     }
 }
 

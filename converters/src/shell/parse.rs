@@ -7,9 +7,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::syntax::{
-    Arm, ArmEnd, Command, Condition, Function, Kind, Link, List, Pipeline, Redirect, Script, Statement, Word,
-};
+use super::syntax::{Arm, ArmEnd, Command, Function, Kind, Link, List, Pipeline, Redirect, Script, Statement, Word};
 
 /// Nested deeper than this is no PKGBUILD.
 const DEEPEST: usize = 48;
@@ -100,7 +98,7 @@ impl<'t> Parser<'t> {
         Err(SyntaxError { line: self.line(), what: what.into() })
     }
 
-    fn unexpected(&self) -> SyntaxError {
+    pub(super) fn unexpected(&self) -> SyntaxError {
         let rest: String =
             self.text.get(self.at..).unwrap_or_default().chars().take_while(|c| !c.is_whitespace()).take(20).collect();
         let what = if self.at >= self.bytes.len() {
@@ -151,7 +149,7 @@ impl<'t> Parser<'t> {
     }
 
     /// The plain word at this place, for reserved words.
-    fn plain(&self) -> &'t str {
+    pub(super) fn plain(&self) -> &'t str {
         let length = self.bytes[self.at..]
             .iter()
             .take_while(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'{' | b'}' | b'!' | b'[' | b']'))
@@ -175,7 +173,7 @@ impl<'t> Parser<'t> {
         if self.eat(word) { Ok(()) } else { Err(self.unexpected()) }
     }
 
-    fn expect_byte(&mut self, byte: u8) -> Parsed<()> {
+    pub(super) fn expect_byte(&mut self, byte: u8) -> Parsed<()> {
         self.skip_blanks();
         if self.peek() == Some(byte) {
             self.at += 1;
@@ -575,71 +573,5 @@ impl<'t> Parser<'t> {
             _ => None,
         };
         Ok(Some(Redirect { left, operator: (*operator).to_owned(), target, document }))
-    }
-
-    fn condition(&mut self) -> Parsed<Condition> {
-        let mut left = self.condition_and()?;
-        loop {
-            self.skip_newlines()?;
-            if !self.starts("||") {
-                return Ok(left);
-            }
-            self.at += 2;
-            left = Condition::Or(Box::new(left), Box::new(self.condition_and()?));
-        }
-    }
-
-    fn condition_and(&mut self) -> Parsed<Condition> {
-        let mut left = self.condition_one()?;
-        loop {
-            self.skip_newlines()?;
-            if !self.starts("&&") {
-                return Ok(left);
-            }
-            self.at += 2;
-            left = Condition::And(Box::new(left), Box::new(self.condition_one()?));
-        }
-    }
-
-    fn condition_one(&mut self) -> Parsed<Condition> {
-        self.skip_newlines()?;
-        if self.peek() == Some(b'!') && matches!(self.byte(1), Some(b' ' | b'\t' | b'\n' | b'(')) {
-            self.at += 1;
-            return Ok(Condition::Not(Box::new(self.deeper(Self::condition_one)?)));
-        }
-        if self.peek() == Some(b'(') {
-            self.at += 1;
-            let inner = self.deeper(Self::condition)?;
-            self.skip_newlines()?;
-            self.expect_byte(b')')?;
-            return Ok(Condition::Group(Box::new(inner)));
-        }
-        let Some(first) = self.word()? else { return Err(self.unexpected()) };
-        self.skip_newlines()?;
-        let unary = matches!(first.text.as_bytes(), [b'-', letter] if b"abcdefghknoprstuvwxzGLNORS".contains(letter));
-        if unary && !self.condition_ends() {
-            let Some(word) = self.word()? else { return Err(self.unexpected()) };
-            return Ok(Condition::Unary(first.text, word));
-        }
-        if self.condition_ends() {
-            return Ok(Condition::Unary("-n".to_owned(), first));
-        }
-        let operator = if matches!(self.peek(), Some(b'<' | b'>')) {
-            self.at += 1;
-            self.text[self.at - 1..self.at].to_owned()
-        } else {
-            match self.word()? {
-                Some(word) => word.text,
-                None => return Err(self.unexpected()),
-            }
-        };
-        self.skip_newlines()?;
-        let right = if operator == "=~" { self.regex_word()? } else { self.word()? };
-        let Some(right) = right else { return Err(self.unexpected()) };
-        Ok(Condition::Binary(first, operator, right))
-    }
-
-    fn condition_ends(&self) -> bool {
-        self.starts("&&") || self.starts("||") || self.peek() == Some(b')') || self.plain() == "]]"
     }
 }

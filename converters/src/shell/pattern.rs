@@ -1,7 +1,7 @@
 // converters/src/shell/pattern.rs
 //! Patterns: `*`, `?`, brackets and, where asked for, the extended ones such as `+([0-9])`.
 
-use super::evaluate::{Budget, Spent};
+use super::budget::{Budget, Spent};
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 //!
 //! The match is the leftmost and, among those, the longest one; the groups are those of the first way to it.
 
-use super::evaluate::{Budget, Spent};
+use super::budget::{Budget, Spent};
 use super::pattern::in_class;
 
 /// A compiled expression.

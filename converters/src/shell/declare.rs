@@ -1,0 +1,252 @@
+// converters/src/shell/declare.rs
+//! `declare`, `local`, `export`, `readonly` and `typeset`.
+
+use std::collections::BTreeMap;
+
+use super::evaluate::{Evaluator, Stop, Substituted};
+use super::quoting::single;
+use super::state::{Value, Variable};
+use super::syntax::Word;
+use super::words::{assignment, is_name};
+
+impl Evaluator<'_> {
+    /// `declare` and its kind: their arguments are assignments, expanded as such.
+    pub(super) fn declaration(&mut self, name: &str, words: &[Word]) -> Result<(), Stop> {
+        let mut flags = String::new();
+        let mut off = String::new();
+        let mut rest = words;
+        let mut expanded = Vec::new();
+        while let Some((word, behind)) = rest.split_first() {
+            let text = word.text.as_str();
+            if text == "--" {
+                rest = behind;
+                break;
+            }
+            if let Some(letters) = text.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                flags.push_str(letters);
+            } else if let Some(letters) = text.strip_prefix('+').filter(|letters| !letters.is_empty()) {
+                off.push_str(letters);
+            } else {
+                break;
+            }
+            rest = behind;
+        }
+        if flags.contains(['f', 'F', 'p']) || (rest.is_empty() && name != "local") {
+            let names = self.fields_of(rest).map_err(Self::must_run)?;
+            return self.show(name, &flags, &names);
+        }
+        self.substituted = Substituted::No;
+        for word in rest {
+            if assignment(&word.text).is_some() {
+                if word.elements.is_some() {
+                    expanded.push(word.clone());
+                    continue;
+                }
+                let parts = super::braces::expand(&word.text, &mut self.budget)?;
+                if let [text] = &parts[..] {
+                    expanded.push(Word { text: text.clone(), ..word.clone() });
+                } else {
+                    // Where braces were expanded, it is a word like any other.
+                    for text in parts {
+                        self.declared_words(&flags, &Word { text, ..word.clone() }, &mut expanded)?;
+                    }
+                }
+                continue;
+            }
+            self.declared_words(&flags, word, &mut expanded)?;
+        }
+        // Arrays get their values first; all texts are expanded before one of them is assigned.
+        let mut prepared = Vec::with_capacity(expanded.len());
+        for word in expanded {
+            if word.elements.is_some() {
+                self.declare(name, &flags, &off, &word, None)?;
+            } else {
+                let value = self.prepared(&word)?;
+                prepared.push((word, value));
+            }
+        }
+        for (word, value) in prepared {
+            self.declare(name, &flags, &off, &word, value)?;
+        }
+        self.status = Some(0);
+        Ok(())
+    }
+
+    /// The assignments that a word becomes which is none as it is written.
+    fn declared_words(&mut self, flags: &str, word: &Word, expanded: &mut Vec<Word>) -> Result<(), Stop> {
+        for text in self.fields(&word.text).map_err(Self::must_run)? {
+            // A list in parentheses is one even if it was quoted.
+            if flags.contains(['a', 'A'])
+                && assignment(&text).is_some_and(|found| found.value.starts_with('(') && found.value.ends_with(')'))
+                && let Some(list) = super::parse::assignment_word(&text, word.line)
+            {
+                expanded.push(list);
+                continue;
+            }
+            // What an expansion gave is not expanded again.
+            let text = match assignment(&text) {
+                Some(found) if found.subscript.is_none() => {
+                    let length = text.len() - found.value.len();
+                    format!("{}{}", &text[..length], quoted(found.value))
+                }
+                _ => text,
+            };
+            expanded.push(Word { text, ..word.clone() });
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, builtin: &str, flags: &str, off: &str, word: &Word, value: Option<Word>) -> Result<(), Stop> {
+        let found = assignment(&word.text);
+        let name = match &found {
+            Some(found) => found.name.to_owned(),
+            None => word.text.split('[').next().unwrap_or_default().to_owned(),
+        };
+        if !is_name(&name) {
+            return Err(Stop::Run(self.need(format!("`{name}` is no name"))));
+        }
+        let local = builtin == "local"
+            || (matches!(builtin, "declare" | "typeset") && !self.frames.is_empty() && !flags.contains('g'));
+        if builtin == "local" && self.frames.is_empty() {
+            return Ok(());
+        }
+        // The value is expanded before the new variable hides the old one.
+        let prepared = if word.elements.is_some() { self.prepared(word)? } else { value };
+        if local && let Some(frame) = self.frames.last_mut() {
+            let old = self.variables.get(&name).cloned();
+            if !frame.saved.iter().any(|(saved, _)| *saved == name) {
+                frame.saved.push((name.clone(), old));
+                self.variables.insert(name.clone(), Variable::new(Value::Unset));
+            }
+        }
+        let entry = self.variables.entry(name.clone()).or_insert_with(|| Variable::new(Value::Unset));
+        for (letter, on) in flags.chars().map(|flag| (flag, true)).chain(off.chars().map(|flag| (flag, false))) {
+            match letter {
+                'i' => entry.integer = on,
+                'l' => (entry.lower, entry.upper) = (on, entry.upper && !on),
+                'u' => (entry.upper, entry.lower) = (on, entry.lower && !on),
+                'x' => entry.exported = on,
+                'n' if builtin != "export" => entry.reference = on,
+                'a' if on => {
+                    entry.value = match std::mem::replace(&mut entry.value, Value::Unset) {
+                        Value::Unset if word.elements.is_none() => Value::Indexed(BTreeMap::new()),
+                        Value::Scalar(text) => Value::Indexed(BTreeMap::from([(0, text)])),
+                        value => value,
+                    };
+                }
+                'A' if on && !matches!(entry.value, Value::Assoc(_)) => {
+                    entry.value = Value::Assoc(super::assoc::Assoc::default());
+                }
+                _ => {}
+            }
+        }
+        if builtin == "export" {
+            entry.exported = !flags.contains('n');
+        }
+        let reference = entry.reference;
+        if let Some(prepared) = prepared {
+            if reference {
+                let target = assignment(&prepared.text).map(|found| found.value.to_owned()).unwrap_or_default();
+                let target = self.string(&target)?;
+                if let Some(variable) = self.variables.get_mut(&name) {
+                    variable.value = Value::Scalar(target);
+                }
+            } else {
+                self.assign_word(&prepared)?;
+            }
+        }
+        if (builtin == "readonly" || flags.contains('r'))
+            && let Some(variable) = self.variables.get_mut(&name)
+        {
+            variable.readonly = true;
+        }
+        Ok(())
+    }
+
+    /// A declaration's assignment with its text expanded already; nothing where there is none.
+    fn prepared(&mut self, word: &Word) -> Result<Option<Word>, Stop> {
+        let Some(found) = assignment(&word.text) else { return Ok(None) };
+        if word.elements.is_some() {
+            let mut elements = Vec::new();
+            for element in word.elements.iter().flatten() {
+                if element.text.starts_with('[') {
+                    elements.push(element.clone());
+                    continue;
+                }
+                match self.fields(&element.text) {
+                    Ok(fields) => elements.extend(fields.into_iter().map(|field| Word {
+                        text: quoted(&field),
+                        line: element.line,
+                        elements: None,
+                    })),
+                    Err(Stop::Unknown(_)) => return Ok(Some(word.clone())),
+                    Err(stop) => return Err(stop),
+                }
+            }
+            return Ok(Some(Word { text: word.text.clone(), line: word.line, elements: Some(elements) }));
+        }
+        match self.assigned_string(found.value) {
+            Ok(value) => {
+                let start = &word.text[..word.text.len() - found.value.len()];
+                Ok(Some(Word { text: format!("{start}{}", quoted(&value)), line: word.line, elements: None }))
+            }
+            Err(Stop::Unknown(_)) => Ok(Some(word.clone())),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// `declare -p` and `declare -f`.
+    fn show(&mut self, builtin: &str, flags: &str, names: &[String]) -> Result<(), Stop> {
+        if names.is_empty() {
+            return if self.output.is_some() { self.unknown_command(builtin) } else { Ok(()) };
+        }
+        let mut status = 0;
+        for name in names {
+            if flags.contains('F') {
+                if self.functions.contains_key(name) {
+                    self.print(&format!("{name}\n"))?;
+                } else {
+                    status = 1;
+                }
+            } else if flags.contains('f') {
+                match self.functions.get(name).map(|function| super::print::function(function)) {
+                    Some(text) => self.print(&text)?,
+                    None => status = 1,
+                }
+            } else {
+                match self.variables.get(name) {
+                    None => {
+                        self.lookup(name).map_err(Self::must_run)?;
+                        status = 1;
+                    }
+                    Some(Variable { value: Value::Scalar(text), .. }) if self.output.is_some() => {
+                        let flags = self.variables.get(name).map(Variable::attributes).unwrap_or_default();
+                        let flags = if flags.is_empty() { "-".to_owned() } else { flags };
+                        let quoted = if text.chars().any(char::is_control) {
+                            single(text)
+                        } else {
+                            let mut out = String::from("\"");
+                            for c in text.chars() {
+                                if "\\\"$`".contains(c) {
+                                    out.push('\\');
+                                }
+                                out.push(c);
+                            }
+                            out + "\""
+                        };
+                        self.print(&format!("declare -{flags} {name}={quoted}\n"))?;
+                    }
+                    Some(_) if self.output.is_some() => return self.unknown_command("declare -p"),
+                    Some(_) => {}
+                }
+            }
+        }
+        self.status = Some(status);
+        Ok(())
+    }
+}
+
+/// Quotes a text so that expanding it gives the text.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,115 @@
+// converters/src/shell/loops.rs
+//! Loops and `case`.
+
+use super::evaluate::{Evaluator, Stop};
+use super::syntax::{Arm, ArmEnd, Statement, Word};
+
+impl Evaluator<'_> {
+    /// Runs a loop's body; says whether the loop goes on.
+    fn round(&mut self, body: &[Statement]) -> Result<bool, Stop> {
+        self.budget.step()?;
+        match self.list(body) {
+            Ok(()) | Err(Stop::Continue(1)) => Ok(true),
+            Err(Stop::Break(1)) => Ok(false),
+            Err(Stop::Break(levels)) => Err(Stop::Break(levels - 1)),
+            Err(Stop::Continue(levels)) => Err(Stop::Continue(levels - 1)),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn in_loop(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+        self.loops += 1;
+        let result = self.deeper(work);
+        self.loops = self.loops.saturating_sub(1);
+        result
+    }
+
+    pub(super) fn while_loop(&mut self, until: bool, condition: &[Statement], body: &[Statement]) -> Result<(), Stop> {
+        self.in_loop(|shell| {
+            let mut status = Some(0);
+            loop {
+                shell.list(condition)?;
+                if (shell.known_status()? == 0) == until {
+                    break;
+                }
+                let goes_on = shell.round(body)?;
+                status = shell.status;
+                if !goes_on {
+                    break;
+                }
+            }
+            shell.status = status;
+            Ok(())
+        })
+    }
+
+    pub(super) fn for_loop(&mut self, name: &str, words: Option<&[Word]>, body: &[Statement]) -> Result<(), Stop> {
+        let values = match words {
+            Some(words) => self.fields_of(words).map_err(Self::must_run)?,
+            None => self.positionals().map_err(Self::must_run)?,
+        };
+        if values.is_empty() {
+            self.status = Some(0);
+        }
+        self.in_loop(|shell| {
+            for value in values {
+                shell.assign_scalar(name, value)?;
+                if !shell.round(body)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn count_loop(&mut self, start: &str, test: &str, step: &str, body: &[Statement]) -> Result<(), Stop> {
+        self.in_loop(|shell| {
+            let value = |shell: &mut Self, text: &str| {
+                if text.is_empty() { Ok(1) } else { shell.arithmetic(text).map_err(Self::must_run) }
+            };
+            value(shell, start)?;
+            let mut entered = false;
+            while value(shell, test)? != 0 {
+                entered = true;
+                if !shell.round(body)? {
+                    break;
+                }
+                value(shell, step)?;
+            }
+            if !entered {
+                shell.status = Some(0);
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn case(&mut self, word: &Word, arms: &[Arm]) -> Result<(), Stop> {
+        let text = self.string(&word.text).map_err(Self::must_run)?;
+        let chars: Vec<char> = text.chars().collect();
+        let (mut falls, mut ran) = (false, false);
+        for arm in arms {
+            let mut taken = falls;
+            for pattern in &arm.patterns {
+                if taken {
+                    break;
+                }
+                let pattern = self.pattern(&pattern.text).map_err(Self::must_run)?;
+                taken = self.matches(&pattern, &chars)?;
+            }
+            if !taken {
+                continue;
+            }
+            ran |= !arm.body.is_empty();
+            self.deeper(|shell| shell.list(&arm.body))?;
+            match arm.end {
+                ArmEnd::Break => break,
+                ArmEnd::Fall => falls = true,
+                ArmEnd::Test => falls = false,
+            }
+        }
+        if !ran {
+            self.status = Some(0);
+        }
+        Ok(())
+    }
+}
