@@ -358,7 +358,8 @@ fn walk(root: &Path, directory: &Path, lines: &mut Vec<String>) {
         let what = if kind.is_symlink() {
             fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii().to_string()
         } else if kind.is_file() {
-            fs::read(&path).unwrap().escape_ascii().to_string()
+            let content = fs::read(&path).unwrap();
+            if content.len() > 4096 { blake3::hash(&content).to_string() } else { content.escape_ascii().to_string() }
         } else {
             String::new()
         };

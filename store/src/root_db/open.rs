@@ -183,7 +183,11 @@ fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
     transaction.commit()?;
-    // The last connection writes the log back and removes it.
+    // Closing writes the log back too, but says nothing when that fails, and the log does not come along under the new name.
+    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        return Err(io(path, rustix::io::Errno::BUSY.into()));
+    }
     connection.close().map_err(|(_, error)| error)?;
     durable::rename(&open, temporary.as_str(), &open, FILE_NAME)
         .and_then(|()| durable::sync_directory(&open))
