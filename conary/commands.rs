@@ -12,6 +12,7 @@ pub mod config;
 pub mod convert;
 pub mod cook;
 pub mod doctor;
+pub mod enter;
 pub mod fetch;
 pub mod files;
 pub mod gc;

@@ -404,6 +404,12 @@ impl Cook<'_> {
             Err(error) => {
                 self.store.finish_log(&log_row, false)?;
                 if self.options.keep_failed && !self.cancel.load(Ordering::Relaxed) {
+                    if let (CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) =
+                        (&error, self.options.level)
+                    {
+                        kitchen.write_room(plan.spec.name.as_str(), step)?;
+                    }
+                    drop(kitchen);
                     (self.listener)(Event::Kept { path: workspace.keep()? });
                 }
                 return Err(error);

@@ -86,7 +86,9 @@ impl Kept {
                 continue;
             }
             // A tree that was kept without isolation has no room, and one may be removed at any time.
-            let (Ok(kept), Ok(made)) = (Self::read(&entry.path()), entry.path().join(FILE).metadata()) else { continue };
+            let (Ok(kept), Ok(made)) = (Self::read(&entry.path()), entry.path().join(FILE).metadata()) else {
+                continue;
+            };
             let made = made.modified()?;
             if kept.name == name && newest.as_ref().is_none_or(|(time, _)| *time < made) {
                 newest = Some((made, kept));
@@ -99,7 +101,10 @@ impl Kept {
         let text = fs::read_to_string(place.join(FILE))?;
         let kept: Self = serde_json::from_str(&text).map_err(io::Error::other)?;
         if kept.format != FORMAT {
-            return Err(io::Error::other(format!("{FILE} has format {}, and this version reads {FORMAT}", kept.format)));
+            return Err(io::Error::other(format!(
+                "{FILE} has format {}, and this version reads {FORMAT}",
+                kept.format
+            )));
         }
         Ok(Self { place: place.to_owned(), ..kept })
     }

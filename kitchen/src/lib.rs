@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod harvest;
 mod hooks;
 pub mod host;
+pub mod kept;
 pub mod key;
 mod lint;
 mod log;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{OUTPUTS, STRIP};
 use crate::event::{Event, Listener};
+use crate::kept::Kept;
 use crate::lint::Lint;
 use crate::log::Log;
 use crate::shown::shown;
@@ -178,7 +179,9 @@ impl PhaseError {
             Self::Failed { status: Status::OutOfMemory, .. } => {
                 Some("raise `build.memory` in the recipe, or cook with fewer `--jobs`".to_owned())
             }
-            Self::Failed { .. } => Some("cook with `--keep-failed` to look at the tree that the step left".to_owned()),
+            Self::Failed { .. } => {
+                Some("cook with `--keep-failed`, and look at what the step left with `conary enter NAME`".to_owned())
+            }
             Self::Sandbox(error) => error.hint(),
             Self::Workspace(error) => error.hint(),
         }
@@ -301,15 +304,13 @@ impl Kitchen<'_> {
         }
     }
 
-    /// The sandbox's plan for one step.
-    fn plan(&self, step: &Step, script: &str) -> Result<Plan, WorkspaceError> {
-        self.workspace.write_step(&step.file_name(), script)?;
-        let script = format!("{}/{}", self.scripts, step.file_name());
+    /// What a step sees, but its command and its directory of a further output.
+    fn room(&self, step: &Step) -> Room {
         let mut environment = self.environment.clone();
         if let Step::Output(name) = step {
             environment.insert("DESTDIR".to_owned(), format!("{}/{name}", self.outputs));
         }
-        let room = Room {
+        Room {
             root: self.root.clone(),
             build: self.workspace.build(),
             dest: self.workspace.dest(),
@@ -324,7 +325,22 @@ impl Kitchen<'_> {
                 ..Limits::default()
             },
             level: self.level,
-        };
+        }
+    }
+
+    /// Writes beside the tree what somebody needs to go back into the room of a step.
+    pub(crate) fn write_room(&self, name: &str, step: &Step) -> Result<(), WorkspaceError> {
+        match Kept::new(name, &step.to_string(), &self.room(step)) {
+            Some(kept) => self.workspace.write_room(&kept),
+            None => Ok(()),
+        }
+    }
+
+    /// The sandbox's plan for one step.
+    fn plan(&self, step: &Step, script: &str) -> Result<Plan, WorkspaceError> {
+        self.workspace.write_step(&step.file_name(), script)?;
+        let script = format!("{}/{}", self.scripts, step.file_name());
+        let room = self.room(step);
         let mut plan = room.plan(["/bin/sh", "-eu", &script].iter().map(OsString::from).collect());
         let further = match step {
             Step::Phase(_) => None,

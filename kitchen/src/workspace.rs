@@ -10,6 +10,7 @@
 //!   outputs/<name>/   bound to /outputs, writable: one for each output with an install of its own
 //!   strip/            bound to /strip, writable, when files are stripped
 //!   steps/            bound to /steps, read-only
+//!   room.json         the room of a step that failed (`kept`)
 //! ```
 //!
 //! When a build is started by root, everything that a step sees of it belongs to the sandbox's build id,
@@ -25,6 +26,8 @@ use std::path::{Path, PathBuf};
 
 use recipes::Name;
 use store::{Store, StoreError, Work};
+
+use crate::kept::{self, Kept};
 
 /// A directory of the workspace could not be made, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +157,16 @@ impl Workspace {
             .and_then(|()| fchown(&file, Some(uid), Some(gid)))
             .and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o444)))
             .map_err(|source| WorkspaceError::Io { act: "write", path, source })
+    }
+
+    /// Writes the room of a failed step into the workspace, where no step sees it.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`] if it cannot be written.
+    pub fn write_room(&self, kept: &Kept) -> Result<(), WorkspaceError> {
+        let path = self.work.path().join(kept::FILE);
+        let text = kept.to_json().map_err(io::Error::other);
+        text.and_then(|text| fs::write(&path, text)).map_err(|source| WorkspaceError::Io { act: "write", path, source })
     }
 
     /// Opens one of the workspace's directories.

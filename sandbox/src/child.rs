@@ -35,6 +35,8 @@ pub(crate) const INNER_ID: u32 = 1000;
 /// Everything that is needed from here on, made before the clone.
 pub(crate) struct Prepared<'a> {
     pub level: Level,
+    /// The output is a terminal, which is to be the command's own.
+    pub has_terminal: bool,
     pub descriptors: Descriptors,
     /// Ranges of descriptors that pid 1 closes first.
     pub close: &'a [(u32, u32)],

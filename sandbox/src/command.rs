@@ -48,6 +48,9 @@ fn execute(prepared: &Prepared<'_>) -> Failure {
 /// Sheds what needs no root: session, limits, network.
 fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     sys::new_session().at(Stage::Session)?;
+    if prepared.has_terminal {
+        sys::take_terminal(1).at(Stage::Session)?;
+    }
     sys::umask(0o022);
     for (resource, soft, hard) in prepared.limits {
         sys::limit(*resource, *soft, *hard).at(Stage::Limits)?;
@@ -76,7 +79,11 @@ fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
         step_aside().at(Stage::Aside)?;
     }
     sys::chdir(prepared.directory).at(Stage::Directory)?;
-    open_null().at(Stage::Input)?;
+    if prepared.has_terminal {
+        sys::duplicate(1, 0, 0).at(Stage::Input)?;
+    } else {
+        open_null().at(Stage::Input)?;
+    }
     if full {
         sys::drop_capabilities().at(Stage::Capabilities)?;
     }

@@ -16,6 +16,7 @@
 //!      ├ idmap, cgroup
 //!      ├ owners      and ownership: who owns what, where that is recorded
 //!      └ hint        refusals
+//! terminal  a command that somebody types to
 //! answers   which calls answer, for the leak test
 //! ```
 
@@ -45,6 +46,7 @@ mod run;
 mod show;
 mod supervisor;
 mod sys;
+mod terminal;
 
 pub use answers::answers;
 pub use error::SandboxError;
@@ -54,6 +56,7 @@ pub use owners::Owners;
 pub use plan::{Bind, Level, Limits, Outcome, Plan, RootView, Status};
 pub use probe::{Probe, probe};
 pub use run::{run, run_recording};
+pub use terminal::run_on_terminal;
 
 /// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
 /// could change with it.

@@ -42,7 +42,12 @@ const PIECE: usize = 64 << 10;
 /// # Errors
 /// [`SandboxError`] if the command could not be started as planned. One that ran and failed is an outcome.
 pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
-    supervised(plan, None, output, cancel)
+    carry_out(plan, None, None, output, cancel)
+}
+
+/// The same as [`run`], for a command whose input, output and controlling terminal is `terminal`.
+pub(crate) fn run_attached(plan: &Plan, terminal: &OwnedFd, cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
+    carry_out(plan, None, Some(terminal), &mut |_| {}, cancel)
 }
 
 /// The same as [`run`], for a command that may give its files away: what it asks for is recorded in `owners`, and answered
@@ -56,12 +61,13 @@ pub fn run_recording(
     output: &mut dyn FnMut(&[u8]),
     cancel: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
-    supervised(plan, Some(owners), output, cancel)
+    carry_out(plan, Some(owners), None, output, cancel)
 }
 
-fn supervised(
+fn carry_out(
     plan: &Plan,
     owners: Option<&mut Owners>,
+    terminal: Option<&OwnedFd>,
     output: &mut dyn FnMut(&[u8]),
     cancel: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
@@ -72,7 +78,7 @@ fn supervised(
         Level::Full => layout::of(plan, host.processors, host.scratch_bytes, owners.as_deref())?,
         Level::None => Layout::default(),
     };
-    let (mut running, caller_ends) = Sandbox::start(plan, &owner, &host, &layout, owners)?;
+    let (mut running, caller_ends) = Sandbox::start(plan, &owner, &host, &layout, owners, terminal)?;
     if let Err(error) = running.release(&owner, &caller_ends.go) {
         running.bury();
         // Its own reason, where it gave one, is nearer to the cause than ours.
@@ -138,13 +144,14 @@ impl<'o> Sandbox<'o> {
         host: &Host,
         layout: &Layout,
         owners: Option<&'o mut Owners>,
+        terminal: Option<&OwnedFd>,
     ) -> Result<(Self, CallerEnds), SandboxError> {
         let (go_inner, go) = pipe()?;
         let (output, output_inner) = pipe()?;
         let (report, report_inner) = pipe()?;
         let (socket, socket_inner) = socket_pair()?;
         let (line_first, line_command) = socket_pair()?;
-        let output_inner = out_of_the_way(&output_inner)?;
+        let output_inner = out_of_the_way(terminal.unwrap_or(&output_inner))?;
         let report_inner = out_of_the_way(&report_inner)?;
         let socket_inner = out_of_the_way(&socket_inner)?;
         let line_command = out_of_the_way(&line_command)?;
@@ -185,14 +192,12 @@ impl<'o> Sandbox<'o> {
         let directory = layout::text(&plan.directory)?;
         let limits = resource_limits(&plan.limits, group.as_ref());
         let rules = filter::rules();
-        let mut supervised = filter::FACTS.to_vec();
-        if owners.is_some() {
-            supervised.extend(filter::OWNERSHIP);
-        }
+        let supervised = filter::supervised(owners.is_some());
         let (filter, supervised_filter) = (filter::program(&rules, &[]), filter::program(&rules, &supervised));
         let foothold = foothold()?;
         let mut prepared = Prepared {
             level: plan.level,
+            has_terminal: terminal.is_some(),
             descriptors,
             close: &close,
             drop_groups: owner.privileged,

@@ -424,6 +424,12 @@ pub fn new_session() -> Result<()> {
     check(unsafe { libc::setsid() }.into()).map(drop)
 }
 
+/// Makes an open terminal the controlling one of this session, which has none.
+pub fn take_terminal(fd: RawFd) -> Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, fd, libc::TIOCSCTTY, 0) }).map(drop)
+}
+
 /// Joins a new, empty session keyring.
 pub fn new_keyring() -> Result<()> {
     const JOIN_SESSION_KEYRING: c_int = 1;

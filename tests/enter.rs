@@ -1,0 +1,39 @@
+// tests/enter.rs
+//! `conary enter`: back into the sandbox of a failed build, with a command or on a terminal.
+
+use crate::support::each_identity;
+
+const RECIPE: &str = "[package]\nname = \"x\"\nversion = \"1.0\"\n\n[build]\nenvironment = { OWN = \"value\" }\n\
+    make = '''\necho made > made\nexit 3\n'''\ninstall = 'true'\n\n[source]\npath = \"src\"\n";
+
+#[test]
+fn a_failed_sandbox_can_be_entered() {
+    each_identity(|env| {
+        env.write("x/recipe.toml", RECIPE);
+        env.write("x/src/file", "source\n");
+        let store = env.store();
+        let store = store.to_str().unwrap();
+        let enter = |words: &[&str]| env.conary(["enter", "x", "--store", store, "--"].iter().chain(words).copied());
+        env.cook(["fetch", "x"]).success();
+        enter(&["true"]).exits(10).says(&["nothing is kept", "conary cook x --keep-failed"]);
+        env.cook(["cook", "x", "--keep-failed"]).exits(5).says(&["conary enter"]);
+        let look =
+            "cat made file; echo $OWN $USER; id -u; cat /steps/make; uname -r; ls /dest; echo more > more; exit 7";
+        let run = enter(&["sh", "-c", look]).exits(7);
+        assert_eq!(run.stdout, "made\nsource\nvalue builder\n1000\necho made > made\nexit 3\n6.1.0\n");
+        assert_eq!(enter(&["cat", "more"]).success().stdout, "more\n");
+        // It is the wall of a build.
+        enter(&["sh", "-c", "echo > /usr/file"]).exits(2);
+        env.cook(["enter", "x"]).exits(2).says(&["a shell wants a terminal", "conary enter x -- ls"]);
+        // A terminal of its own, not the caller's.
+        let typed = "(echo 'echo $((6 * 7)) $OWN; stty size; test -t 0 && echo own; exit 9'; sleep 1) | \
+            script -qefc \"stty cols 77 rows 33; exec conary enter x --store $0\" /dev/null";
+        let mut command = env.shell(typed);
+        command.arg(store).env("SHELL", "/bin/sh");
+        let run = env.run(command).exits(9);
+        let shown = run.stdout.replace('\r', "");
+        for line in ["42 value\n", "33 77\n", "own\n"] {
+            assert!(shown.contains(line), "{line:?} is not in {shown:?}");
+        }
+    });
+}
