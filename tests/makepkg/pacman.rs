@@ -136,7 +136,7 @@ fn state(root: &Path, accounts: &[&str]) -> BTreeMap<String, String> {
 /// Builds the package with makepkg, and cooks it; returns both files.
 fn both(env: &TestEnv, version: &str) -> (PathBuf, PathBuf) {
     let place = format!("v{version}");
-    env.write(&format!("{place}/make"), DAEMON.replace("VERSION", version));
+    env.write(format!("{place}/make"), DAEMON.replace("VERSION", version));
     env.run(env.shell(&format!("mkdir -p out && cd {place} && bash -eu make && rm make"))).success();
     let script =
         format!("cp -r {place} mk{version} && cd mk{version} && ulimit -n 1024 && exec makepkg --nodeps --noconfirm");
@@ -147,7 +147,7 @@ fn both(env: &TestEnv, version: &str) -> (PathBuf, PathBuf) {
         .success()
         .says(&["what post_install() prints is a comment", "`systemctl daemon-reload` is left out"])
         .never_says("stays a scriptlet");
-    (env.path(&format!("out/svcd-{version}-1-any.pkg.tar")), env.path(&format!("dist/svcd-{version}-1.any.ccs")))
+    (env.path(format!("out/svcd-{version}-1-any.pkg.tar")), env.path(format!("dist/svcd-{version}-1.any.ccs")))
 }
 
 #[test]
