@@ -467,3 +467,37 @@ impl<'n> Evaluator<'n> {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{Budget, Evaluator, Stop};
+    use crate::shell::state::Value;
+
+    /// What a variable holds behind a text.
+    pub fn held(text: &str, name: &str) -> Vec<String> {
+        let names = || Some(Vec::new());
+        let mut shell = Evaluator::new(Budget::default(), &names);
+        shell.run(text, 1).unwrap_or_else(|stop| panic!("{text}: {stop:?}"));
+        shell.variable(name).map_or_else(Vec::new, |variable| variable.value.elements())
+    }
+
+    #[test]
+    fn what_has_to_be_run_is_unknown_until_somebody_asks() {
+        let names = || Some(Vec::new());
+        let mut shell = Evaluator::new(Budget::default(), &names);
+        shell.run("a=$(git describe)\nb=\"v$a\"\nmake -j4\nc=1", 7).unwrap();
+        assert!(matches!(&shell.variable("b").unwrap().value, Value::Unknown(need) if need.line == 7));
+        assert_eq!(shell.variable("c").unwrap().value.elements(), ["1"]);
+        let asked = shell.run("[[ $b == v1 ]] && c=2", 12);
+        assert!(matches!(&asked, Err(Stop::Run(need)) if need.line == 12), "{asked:?}");
+    }
+
+    #[test]
+    fn every_step_and_byte_is_counted() {
+        let names = || Some(Vec::new());
+        for text in ["while :; do :; done", "x=ab; while :; do x=$x$x; done"] {
+            let mut shell = Evaluator::new(Budget { steps: 10_000, bytes: 10_000, ..Budget::default() }, &names);
+            assert!(matches!(shell.run(text, 1), Err(Stop::Budget(_))), "{text}");
+        }
+    }
+}

@@ -113,3 +113,25 @@ impl Evaluator<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::tests::held;
+
+    #[test]
+    fn loops_and_cases_go_where_bash_goes() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("for i in a b c; do [[ $i == b ]] && continue; x+=($i); done", &["a", "c"]),
+            ("for i in 1 2; do for j in 1 2; do ((i==2)) && break 2; x+=($i$j); done; done", &["11", "12"]),
+            ("for ((i=0; i<3; i++)); do x+=($i); done", &["0", "1", "2"]),
+            // The body sees the status of what stood before the loop.
+            ("false; for ((i=0; i<2; i++)); do x+=($?); done", &["1", "0"]),
+            ("i=3; until ((i==1)); do x+=($((i--))); done", &["3", "2"]),
+            ("case abc in a*) x+=(1) ;;& *c) x+=(2) ;& z) x+=(3) ;; *) x+=(4) ;; esac", &["1", "2", "3"]),
+            ("false; eval 'x=$?'", &["1"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
+    }
+}

@@ -147,3 +147,30 @@ fn put_replacement(replacement: &str, matched: &[char], out: &mut String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::tests::held;
+
+    #[test]
+    fn replacements_are_those_of_bash() {
+        let cases = [
+            ("a=a.b.c; x=${a/./_}", "a_b.c"),
+            ("a=a.b.c; x=${a//./}", "abc"),
+            ("a=aXbX; x=${a/%X/-}", "aXb-"),
+            ("a=XaX; x=${a/#X/-}", "-aX"),
+            ("a=abc; x=${a/b/[&]}", "a[b]c"),
+            ("a=abc; x=${a/b/\\&}", "a&c"),
+            ("a=abc; x=${a/'b'/\"&\"}", "a&c"),
+            ("a=/usr/lib; x=${a//\\//:}", ":usr:lib"),
+            ("a=; x=${a/#/p}", "p"),
+            ("shopt -s extglob; a=; x=[${a/#!(b)/p}]", "[]"),
+            // A backslash alone, from a variable, is found nowhere; one that is quoted is.
+            ("b='\\'; a='c\\d'; x=${a/$b/_}", "c\\d"),
+            ("b='\\'; a='c\\d'; x=${a/\"$b\"/_}", "c_d"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), [expected], "{text}");
+        }
+    }
+}

@@ -91,3 +91,25 @@ fn range(size: usize, offset: i64, length: Option<i64>) -> Option<(usize, usize)
     }
     Some((usize::try_from(from).ok()?, usize::try_from(to).ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::tests::held;
+
+    #[test]
+    fn parts_of_texts_and_lists_are_those_of_bash() {
+        let cases: [(&str, &[&str]); 8] = [
+            ("a=abcdef; x=${a:2}", &["cdef"]),
+            ("a=abcdef; x=${a:1:3}", &["bcd"]),
+            ("a=abcdef; x=${a: -2}", &["ef"]),
+            ("a=abcdef; x=${a:0:-2}", &["abcd"]),
+            ("a=abcdef; x=${a:(1>0?2:3):1}", &["c"]),
+            ("a=(k l m n); x=(\"${a[@]:1:2}\")", &["l", "m"]),
+            ("a=([3]=k [7]=l); x=(\"${a[@]:4}\")", &["l"]),
+            ("set -- k l m; x=(\"${@:2}\")", &["l", "m"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
+    }
+}
