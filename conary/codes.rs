@@ -94,6 +94,7 @@ impl Coded for CookError {
             Self::Harvest(error) => of_harvest(error),
             Self::Package(error) => of_package(error),
             Self::Store(error) => error.code(),
+            Self::Answer { .. } => Code::Recipe,
             Self::Workspace(_) | Self::Log(_) => Code::System,
             Self::Cancelled => Code::Interrupted,
         }

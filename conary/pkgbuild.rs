@@ -3,6 +3,8 @@
 //!
 //! `conary convert` writes what comes of it, `conary cook` cooks it: one way, so that both make the same recipe.
 
+pub mod version;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -67,6 +69,7 @@ pub fn known(name: &str) -> Result<Profile, Failure> {
 }
 
 /// A PKGBUILD that was read.
+#[derive(Debug)]
 pub struct Reading {
     /// What it says.
     pub description: Description,
@@ -156,6 +159,23 @@ pub fn pin(
     options: &fetch::Options,
     context: &Context<'_>,
 ) -> Result<Pinned, Failure> {
+    let pinned = pin_quietly(recipe, shown, directory, store, options, context)?;
+    for source in &pinned.sources {
+        let size = source.size_bytes.map(|bytes| format!(" ({})", text::size(bytes))).unwrap_or_default();
+        context.ui.story("Pinned", &format!("{}{size} from {}", source.url, source.origin));
+    }
+    Ok(pinned)
+}
+
+/// The same, and tells nothing of what was pinned.
+fn pin_quietly(
+    recipe: &str,
+    shown: &str,
+    directory: &Path,
+    store: &Store,
+    options: &fetch::Options,
+    context: &Context<'_>,
+) -> Result<Pinned, Failure> {
     let machine = Machine::this();
     let facts = Facts {
         jobs: "1".to_owned(),
@@ -168,16 +188,11 @@ pub fn pin(
     let told = |event| story.tell(event);
     let pinned = fetch::pin(recipe, shown, directory, &facts, store, options, context.cancel, &told);
     story.end();
-    let pinned = match pinned {
-        Ok(pinned) => pinned,
-        Err(PinError::Recipe(diagnostics)) => return Err(crate::commands::diagnosed(&diagnostics, context)),
-        Err(error) => return Err(error.into()),
-    };
-    for source in &pinned.sources {
-        let size = source.size_bytes.map(|bytes| format!(" ({})", text::size(bytes))).unwrap_or_default();
-        context.ui.story("Pinned", &format!("{}{size} from {}", source.url, source.origin));
+    match pinned {
+        Ok(pinned) => Ok(pinned),
+        Err(PinError::Recipe(diagnostics)) => Err(crate::commands::diagnosed(&diagnostics, context)),
+        Err(error) => Err(error.into()),
     }
-    Ok(pinned)
 }
 
 /// Shows findings, each with its place.
@@ -207,19 +222,22 @@ pub fn load(
         let failure = Failure::new(Code::Recipe, format!("{} is not cooked: {error}", shown.display()));
         Failure { hint, ..failure }
     };
-    let read = read(file, &options, false, context).map_err(failed)?;
-    let converted = convert(&read, file, &options).map_err(failed)?;
+    let mut read = read(file, &options, false, context).map_err(failed)?;
+    let mut converted = convert(&read, file, &options).map_err(failed)?;
     let pins = pinning.is_some();
+    let name = format!("{} (as a recipe)", shown.display());
+    let mut pinned = None;
+    if let Some((store, fetch)) = pinning {
+        let directory = directory_of(file).unwrap_or(Path::new("/"));
+        let pinning = version::Pinning { shown: &name, directory, store, fetch };
+        pinned = Some(version::pinned(&mut read, &mut converted, file, &options, &pinning, context)?.text);
+    }
     let notes = converted.findings.iter().filter(|note| !(pins && is_about_pins(&note.what)));
     tell(notes.map(|note| (note.line, note.what.as_str())), shown, context);
-    let mut text = converted.recipe;
-    let name = format!("{} (as a recipe)", shown.display());
-    if let Some((store, how)) = pinning {
-        let directory = directory_of(file).unwrap_or(Path::new("/"));
-        text = pin(&text, &name, directory, store, how, context)?.text;
-    }
+    let text = pinned.unwrap_or(converted.recipe);
     recipes::parse(&text, &name).map_err(|diagnostics| {
-        if converted.findings.iter().any(|note| is_about_pins(&note.what)) && !pins {
+        let unpinned = |what: &str| is_about_pins(what) && !what.starts_with("pkgver()");
+        if converted.findings.iter().any(|note| unpinned(&note.what)) && !pins {
             let message = format!("{} names sources that nothing pins", shown.display());
             return Failure::new(Code::Recipe, message).hint(
                 "run it again with `--pin`: it brings them in, holds the weak checksums against them, and cooks what came",

@@ -6,6 +6,7 @@
 
 mod pacman;
 mod real;
+mod version;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -385,7 +386,7 @@ EOF
     compare(&env, &Case { script, packages: &["tool-git"], ..DEBIAN });
     // Without a pin it is refused, and says what to do.
     let refused = env.cook(["cook", "p", "--nodeps"]).exits(3);
-    refused.says(&["refs/tags/v3.0 can move", "refs/heads/main can move", "pkgver() is left out", "--pin"]);
+    refused.says(&["refs/tags/v3.0 can move", "refs/heads/main can move", "pkgver() is asked", "--pin"]);
 }
 
 #[test]

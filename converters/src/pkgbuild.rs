@@ -27,8 +27,9 @@ use std::path::Path;
 use crate::shell::{Budget, Evaluator, Need, Stop, SyntaxError, Value, text_of};
 pub use profile::{PROFILES, Profile};
 pub(crate) use profile::{is_followed, own_policies};
-pub use recipe::{Converted, convert, differences};
+pub use recipe::{Converted, convert, differences, version_step, with_version};
 pub use schema::{SCALARS, is_array};
+pub use steps::VERSION_FILE;
 
 /// A PKGBUILD longer than this is refused.
 const LARGEST_BYTES: usize = 8 << 20;

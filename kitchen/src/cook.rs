@@ -9,21 +9,23 @@
 //! moment and leaves garbage at most; the row is written last and makes the result true.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use recipes::{Digest, Recipe, TroveSpec};
+use recipes::{AdditionalFrom, Digest, Phase, Recipe, TroveSpec};
+use rustix::fs::{Mode, OFlags};
 use sandbox::{Level, RootView};
 use store::{ActionRow, Manifest, Store, StoreError};
 
 use crate::dependencies::{Dependency, Ground, Wanted};
 use crate::environment;
 use crate::event::{Event, Listener};
-use crate::fetch::{self, FetchError, Fetched};
+use crate::fetch::{self, FetchError, Fetched, History};
 use crate::harvest::{HarvestError, Plated};
 use crate::key;
 use crate::log::Log;
@@ -34,9 +36,12 @@ use crate::plate::Plating;
 use crate::provenance::{Material, Statement};
 use crate::roots::{self, RootError};
 use crate::seed;
-use crate::sources::{self, SourceError, SourceInput};
+use crate::sources::{self, LaidOut, SourceError, SourceInput};
 use crate::why::{self, MissReason};
 use crate::workspace::{Workspace, WorkspaceError};
+
+/// The most that is read of what [`ask`] asks for.
+const LARGEST_ANSWER: u64 = 64 << 10;
 
 /// How a cook is done. Nothing here changes what comes out, but `with_check` and `level`.
 #[derive(Debug, Clone)]
@@ -139,6 +144,14 @@ pub enum CookError {
     /// The log could not be written.
     #[error("cannot write the log of this cook")]
     Log(#[source] io::Error),
+    /// What was asked for cannot be read.
+    #[error("the step made no file {file}")]
+    Answer {
+        /// Which.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The user stopped it.
     #[error("interrupted")]
     Cancelled,
@@ -169,7 +182,7 @@ impl CookError {
             Self::Package(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Log(_) => Some("make room on the store's file system".to_owned()),
-            Self::Cancelled => None,
+            Self::Answer { .. } | Self::Cancelled => None,
         }
     }
 }
@@ -213,6 +226,25 @@ pub fn fetch_only(
     let cook = Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener };
     let expanded = plan::expand_for_key(recipe, &cook.machine)?;
     cook.fetch(&expanded)
+}
+
+/// Runs `setup` of a recipe and then one step of its own, with the whole history of its repositories at hand, and returns one file of
+/// the output. Nothing is recorded.
+///
+/// This is how a version is found before a recipe is written; what a recipe builds never sees a history.
+///
+/// # Errors
+/// [`CookError`], by what failed; [`CookError::Answer`] when the step made no such file.
+pub fn ask(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &Options,
+    cancel: &AtomicBool,
+    listener: Listener<'_>,
+    (step, file): (&str, &str),
+) -> Result<Vec<u8>, CookError> {
+    Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener }.ask(step, file)
 }
 
 /// The plan of a cook as far as it can be made without the network, for `conary why`: `options` forbid it.
@@ -358,7 +390,15 @@ impl Cook<'_> {
         Ok((package, file))
     }
 
-    fn build(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
+    /// Lays out a build and does something with it; what lies there is given back with the result.
+    fn in_kitchen<T>(
+        &self,
+        plan: &CookPlan,
+        fetched: &[Fetched],
+        between: impl FnOnce(&Workspace) -> Result<(), CookError>,
+        alter: impl FnOnce(&mut Recipe),
+        work: impl FnOnce(&Kitchen<'_>, &LaidOut) -> Result<T, CookError>,
+    ) -> Result<(Workspace, Result<T, CookError>), CookError> {
         let layers = roots::layers(self.store, &plan.dependencies.troves, self.cancel)?;
         let source_name = format!("{}-{}", plan.recipe.name(), plan.recipe.version().version);
         let workspace = Workspace::create(self.store, &source_name)?;
@@ -374,11 +414,13 @@ impl Cook<'_> {
             self.cancel,
             self.listener,
         )?;
+        between(&workspace)?;
         workspace.give_to_build()?;
 
         let paths = SeenPaths::of(&workspace, self.options.level);
         let jobs = self.jobs();
-        let recipe = plan::expand(self.recipe, &self.machine, &jobs.to_string(), &paths.destdir, &paths.outputs)?;
+        let mut recipe = plan::expand(self.recipe, &self.machine, &jobs.to_string(), &paths.destdir, &paths.outputs)?;
+        alter(&mut recipe);
         let mut environment = environment::full(&recipe, jobs, laid_out.epoch_secs);
         paths.apply(&mut environment);
         let kitchen = Kitchen {
@@ -397,12 +439,73 @@ impl Cook<'_> {
             cpus: self.options.cpus.map(NonZeroU32::get),
             owners: Mutex::new(phases::owners(&recipe)),
         };
-        let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
-        (self.listener)(Event::LogOpened { path: log_row.path.clone() });
-        let (ran, plated) = match self.run_and_plate(&kitchen, Log::new(log_row.path.clone(), log_file)) {
+        let made = work(&kitchen, &laid_out);
+        Ok((workspace, made))
+    }
+
+    /// Runs `setup` and one step with the history of all repositories at hand, and returns one file of the output.
+    fn ask(&self, step: &str, file: &str) -> Result<Vec<u8>, CookError> {
+        let _hold = self.store.hold()?;
+        let expanded = plan::expand_for_key(self.recipe, &self.machine)?;
+        let fetched = self.fetch(&expanded)?;
+        let plan = self.plan(expanded, &sources::inputs(&fetched))?;
+        let with_history = |workspace: &Workspace| {
+            let arch = &self.machine.arch;
+            for additional in plan.recipe.additional.iter().filter(|one| one.is_for(arch)) {
+                let AdditionalFrom::Git { url, commit, .. } = &additional.from else { continue };
+                let below = additional.extract_to.as_deref().unwrap_or_default();
+                let into = workspace.source().join(below).join(additional.laid_out_as());
+                let wanted = History { url, commit, into: &into };
+                let listener = |event: fetch::Event| (self.listener)(Event::Fetch(event));
+                fetch::history(&wanted, self.directory, self.store, &self.options.fetch, self.cancel, &listener)?;
+            }
+            Ok(())
+        };
+        let only = |recipe: &mut Recipe| {
+            recipe.outputs.clear();
+            recipe.build.steps.retain(|phase, _| *phase == Phase::Setup);
+            recipe.build.steps.insert(Phase::Make, step.to_owned());
+        };
+        let (workspace, ran) = self.in_kitchen(&plan, &fetched, with_history, only, |kitchen, _| {
+            let path = kitchen.workspace.steps().join("log");
+            let log = File::create(&path).map_err(CookError::Log)?;
+            let mut log = Log::new(path, log);
+            phases::run(kitchen, false, &mut log, self.cancel, self.listener)?;
+            Ok(())
+        })?;
+        ran?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(workspace.dest().join(file), flags, Mode::empty());
+        let mut content = Vec::new();
+        let read = opened
+            .map_err(io::Error::from)
+            .and_then(|opened| File::from(opened).take(LARGEST_ANSWER).read_to_end(&mut content));
+        read.map_err(|source| CookError::Answer { file: file.to_owned(), source })?;
+        Ok(content)
+    }
+
+    fn build(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
+        let built = self.in_kitchen(
+            plan,
+            fetched,
+            |_| Ok(()),
+            |_| {},
+            |kitchen, laid_out| {
+                let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
+                (self.listener)(Event::LogOpened { path: log_row.path.clone() });
+                match self.run_and_plate(kitchen, Log::new(log_row.path.clone(), log_file)) {
+                    Ok((ran, plated)) => Ok((log_row, ran, plated, laid_out.epoch_secs)),
+                    Err(error) => {
+                        self.store.finish_log(&log_row, false)?;
+                        Err(error)
+                    }
+                }
+            },
+        );
+        let (workspace, made) = built?;
+        let (log_row, ran, plated, epoch_secs) = match made {
             Ok(made) => made,
             Err(error) => {
-                self.store.finish_log(&log_row, false)?;
                 if self.options.keep_failed && !self.cancel.load(Ordering::Relaxed) {
                     if let (CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) =
                         (&error, self.options.level)
@@ -420,8 +523,8 @@ impl Cook<'_> {
         phases::level_name(self.options.level).clone_into(&mut statement.isolation);
         statement.applied = ran.applied;
         statement.steps = ran.steps;
-        statement.source_date_epoch = laid_out.epoch_secs;
-        statement.jobs = jobs;
+        statement.source_date_epoch = epoch_secs;
+        statement.jobs = self.jobs();
         let packages = self.record(plan, &plated, statement)?;
         self.store.finish_log(&log_row, true)?;
         for package in &packages {

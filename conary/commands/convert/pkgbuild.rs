@@ -7,13 +7,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use clap::Args;
-use converters::pkgbuild::{Description, Note, Section};
+use converters::pkgbuild::{Converted, Description, Note, Section};
 use serde::Serialize;
 
 use crate::cli::{JsonArg, SourceArgs, StoreArgs};
 use crate::commands::{Context, cook, settings};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
+use crate::pkgbuild::version::{self, Pinning};
 use crate::pkgbuild::{self, PinArg, ProfileArg, Said};
 
 const EXAMPLES: &str = "\
@@ -88,6 +89,9 @@ struct Report {
     differs: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recipe: Option<String>,
+    /// What it came from.
+    #[serde(skip)]
+    made: Option<(pkgbuild::Reading, Converted)>,
 }
 
 /// A base or a package.
@@ -135,16 +139,20 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         return cook(file.to_string_lossy().into_owned(), arguments, context);
     }
     let mut report = one(&file, output.as_deref(), &job, context);
-    if let (true, Some(recipe)) = (arguments.pin.pin && report.error.is_none(), &report.recipe) {
+    if let (true, None, Some((mut reading, mut converted))) = (arguments.pin.pin, &report.error, report.made.take()) {
         let store = context.store(&arguments.store)?;
-        let how = context.fetch_options(&arguments.sources, &store)?;
+        let fetch = context.fetch_options(&arguments.sources, &store)?;
         let directory = pkgbuild::directory_of(&file).unwrap_or(&context.environment.directory).to_owned();
-        let pinned = pkgbuild::pin(recipe, "the recipe", &directory, &store, &how, context)?;
+        let pinning = Pinning { shown: "the recipe", directory: &directory, store: &store, fetch: &fetch };
+        let pinned = version::pinned(&mut reading, &mut converted, &file, &job.options, &pinning, context)?;
         if let Some(output) = &output {
             let place = output.join("recipe.toml");
             fs::write(&place, &pinned.text).map_err(|error| unwritten(&place, &error))?;
         }
         report.recipe = Some(pinned.text);
+        report.findings.retain(|finding| finding.what.ends_with("is not beside the PKGBUILD"));
+        report.findings.extend(findings(converted.findings));
+        describe(&mut report, &reading.description);
         report.findings.retain(|finding| !pkgbuild::is_about_pins(&finding.what));
     }
     let failed = report.error.is_some();
@@ -253,6 +261,7 @@ fn tree(directory: &Path, job: &Job<'_>, context: &Context<'_>) -> Outcome {
                         report.packages.clear();
                     }
                     report.recipe = None;
+                    report.made = None;
                     bar.position(done.fetch_add(1, Ordering::Relaxed) + 1);
                     reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(report);
                 }
@@ -324,6 +333,7 @@ fn one(file: &Path, output: Option<&Path>, job: &Job<'_>, context: &Context<'_>)
         findings: Vec::new(),
         differs: false,
         recipe: None,
+        made: None,
     };
     if let Err((error, hint)) = fill(&mut report, output, job, context) {
         report.error = Some(error);
@@ -357,7 +367,7 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
         }
     }
     let converted = pkgbuild::convert(&reading, &file, &job.options)?;
-    report.findings = findings(converted.findings);
+    report.findings = findings(converted.findings.clone());
     describe(report, description);
     if let Some(output) = output {
         fs::create_dir_all(output).map_err(|error| said(&error))?;
@@ -373,7 +383,8 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
             made.map_err(|error| said(&error))?;
         }
     }
-    report.recipe = Some(converted.recipe);
+    report.recipe = Some(converted.recipe.clone());
+    report.made = Some((reading, converted));
     Ok(())
 }
 

@@ -179,7 +179,7 @@ fn strange(attribute: &str, text: &str, also: &str) -> Option<String> {
     (!left.is_empty()).then(|| format!("{attribute} contains invalid characters: '{left}'"))
 }
 
-fn version(attribute: &str, text: &str) -> Option<String> {
+pub(super) fn version(attribute: &str, text: &str) -> Option<String> {
     if text.is_empty() {
         return Some(format!("{attribute} is not allowed to be empty."));
     }

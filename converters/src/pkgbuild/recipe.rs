@@ -52,6 +52,33 @@ pub fn convert(
     Ok(Converted { recipe: conversion.recipe, findings, files })
 }
 
+/// The step that asks a PKGBUILD's `pkgver()` for the version, behind `setup`; nothing if it has none. What it prints goes into the file
+/// [`steps::VERSION_FILE`] of the output.
+#[must_use]
+pub fn version_step(description: &Description, options: &Options) -> Option<String> {
+    steps::version(description, options)
+}
+
+/// The text of a PKGBUILD with another version, written as makepkg writes it: every line that begins with `pkgver=`, and the release 1.
+///
+/// # Errors
+/// What makepkg says of a version that is none.
+pub fn with_version(text: &str, version: &str) -> Result<String, String> {
+    if let Some(what) = super::lint::version("pkgver", version) {
+        return Err(format!("pkgver() generated an invalid version: {version} ({what})"));
+    }
+    let replaced = |line: &str| {
+        for (key, value) in [("pkgver=", version), ("pkgrel=", "1")] {
+            if let Some(rest) = line.strip_prefix(key) {
+                let word = rest.find(' ').unwrap_or(rest.len());
+                return format!("{key}{value}{}", &rest[word..]);
+            }
+        }
+        line.to_owned()
+    };
+    Ok(text.split('\n').map(replaced).collect::<Vec<_>>().join("\n"))
+}
+
 /// The line where an entry of the `.SRCINFO` comes from, as near as its value or its name tells.
 fn line_of(text: &str, entry: &str, version: &str) -> usize {
     let (key, value) = entry.trim().split_once('=').unwrap_or((entry, ""));
@@ -299,7 +326,7 @@ package_second() {
             (44, "`_later` is not set"),
             (46, "verify() is left out"),
             (47, "prepare() calls git"),
-            (48, "pkgver() is left out"),
+            (48, "pkgver() is asked with `--pin` only"),
             (49, "build() uses $startdir"),
             (55, "package_first() calls chown"),
             (63, "second.install"),

@@ -15,6 +15,9 @@ use crate::srcinfo::Steps;
 /// Where the surroundings are written: beside the source, in the build's own directory.
 const SURROUNDINGS: &str = "../surroundings.bash";
 
+/// Where the step that asks for the version writes it.
+pub const VERSION_FILE: &str = "version";
+
 /// What makepkg has for functions to print with.
 const MESSAGES: [(&str, &str); 5] = [
     ("msg", "msg() { local format=$1; shift; printf \"==> $format\\n\" \"$@\"; }"),
@@ -49,8 +52,11 @@ struct Spoken<'d> {
 }
 
 impl<'d> Spoken<'d> {
-    fn of(description: &'d Description) -> Self {
-        let runs = |function: &&Written| !matches!(function.name.as_str(), "pkgver" | "verify");
+    fn of(description: &'d Description, with_version: bool) -> Self {
+        let runs = |function: &&Written| match function.name.as_str() {
+            "pkgver" => with_version,
+            name => name != "verify",
+        };
         let texts: Vec<&str> =
             description.functions.iter().filter(runs).map(|function| function.text.as_str()).collect();
         let any = texts.iter().any(|text| text.contains("${!") || has_word(text, "eval") || has_word(text, "declare"));
@@ -66,7 +72,7 @@ impl Description {
     /// Variables that a function speaks of and whose value is known only when something runs.
     #[must_use]
     pub fn missing(&self) -> Vec<&Note> {
-        let spoken = Spoken::of(self);
+        let spoken = Spoken::of(self, false);
         self.unknown.iter().filter(|note| spoken.of_word(&note.what)).collect()
     }
 }
@@ -75,7 +81,7 @@ impl Description {
 pub(super) fn steps(description: &Description, options: &Options) -> Steps {
     let find = |name: &str| description.functions.iter().find(|function| function.name == name);
     let prepare = find("prepare").map(|prepare| call(prepare, "")).unwrap_or_default();
-    let mut steps = Steps { setup: (surroundings(description, options), prepare), ..Steps::default() };
+    let mut steps = Steps { setup: (surroundings(description, options, false), prepare), ..Steps::default() };
     for (key, name) in [("make", "build"), ("check", "check")] {
         if let Some(function) = find(name) {
             steps.common.push((key, call(function, "")));
@@ -97,6 +103,15 @@ pub(super) fn steps(description: &Description, options: &Options) -> Steps {
     steps
 }
 
+/// A step that calls `pkgver()` behind `setup`, as makepkg does behind `prepare()`, and writes what it prints into the file
+/// [`VERSION_FILE`] of the output.
+pub(super) fn version(description: &Description, options: &Options) -> Option<String> {
+    let function = description.functions.iter().find(|function| function.name == "pkgver")?;
+    let call = call(function, "");
+    let (first, rest) = call.split_once('\n')?;
+    Some(format!("{}\n{first} > \"$DESTDIR/{VERSION_FILE}\"\n{rest}", surroundings(description, options, true)))
+}
+
 /// What about the functions cannot be as it is under makepkg.
 pub(super) fn notes(description: &Description) -> Vec<Note> {
     let mut notes = Vec::new();
@@ -113,10 +128,7 @@ pub(super) fn notes(description: &Description) -> Vec<Note> {
         match name.as_str() {
             "pkgver" => {
                 let version = base.value("pkgver").unwrap_or_default();
-                note(
-                    *line,
-                    format!("pkgver() is left out: the version stays {version}, and a recipe's is written by hand"),
-                );
+                note(*line, format!("pkgver() is asked with `--pin` only: the version stays {version}"));
                 continue;
             }
             "verify" => {
@@ -173,9 +185,9 @@ fn delimiter(text: &str) -> String {
 }
 
 /// The step that writes what makepkg sets before it calls a function.
-fn surroundings(description: &Description, options: &Options) -> String {
+fn surroundings(description: &Description, options: &Options, with_version: bool) -> String {
     let base = &description.base;
-    let spoken = Spoken::of(description);
+    let spoken = Spoken::of(description, with_version);
     let mut out = String::new();
     let _ = writeln!(out, "set -e\nshopt -s extglob\numask 022");
     let _ = writeln!(out, "srcdir=$PWD startdir=${{PWD%/*}} pkgdir=$DESTDIR\nunset DESTDIR");

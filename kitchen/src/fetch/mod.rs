@@ -28,7 +28,7 @@ use store::{MirrorRow, Store};
 
 pub use error::{FetchError, Tried};
 pub use file::{Added, add, is_known_from};
-pub use git::{GitError, git_claim};
+pub use git::{GitError, History, git_claim, history};
 pub use http::{HttpError, LowSpeed};
 pub use local::{LocalTree, local_tree};
 pub use package::RemotePackage;

@@ -9,6 +9,7 @@
 //! credential helper has a part in it. A repository on this machine is read in place.
 
 mod export;
+mod history;
 mod reference;
 mod transport;
 mod wire;
@@ -32,6 +33,8 @@ use super::{Event, Fetching, How};
 use export::{Export, Objects, commit_of, submodules};
 use transport::{connect, locate, redacted};
 use wire::Want;
+
+pub use history::{History, history};
 
 /// How deep submodules may be within submodules.
 const NESTING: usize = 16;

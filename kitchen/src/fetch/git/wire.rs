@@ -208,6 +208,14 @@ pub(super) fn resolve(talk: &mut dyn Talk, reference: &str) -> Result<Id, GitErr
     find(&peeled).or_else(|| find(reference)).ok_or_else(|| GitError::NoReference { reference: reference.to_owned() })
 }
 
+/// Asks for all branches and tags.
+pub(super) fn references(talk: &mut dyn Talk) -> Result<Vec<(Id, Vec<u8>)>, GitError> {
+    match greet(talk)? {
+        Server::Two { .. } => list(talk, "ref-prefix refs/heads/\nref-prefix refs/tags/\n"),
+        Server::Zero { references, .. } => Ok(references),
+    }
+}
+
 /// Whether the tag names the commit, itself or by a tag object.
 pub(super) fn check_tag(references: &[(Id, Vec<u8>)], tag: &str, commit: Id) -> Result<(), GitError> {
     let full = format!("refs/tags/{tag}");
