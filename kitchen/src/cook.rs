@@ -497,6 +497,11 @@ impl Cook<'_> {
                     Ok((ran, plated)) => Ok((log_row, ran, plated, laid_out.epoch_secs)),
                     Err(error) => {
                         self.store.finish_log(&log_row, false)?;
+                        if let (true, CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) =
+                            (self.keeps(), &error, self.options.level)
+                        {
+                            kitchen.write_room(plan.spec.name.as_str(), step)?;
+                        }
                         Err(error)
                     }
                 }
@@ -506,13 +511,7 @@ impl Cook<'_> {
         let (log_row, ran, plated, epoch_secs) = match made {
             Ok(made) => made,
             Err(error) => {
-                if self.options.keep_failed && !self.cancel.load(Ordering::Relaxed) {
-                    if let (CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) =
-                        (&error, self.options.level)
-                    {
-                        kitchen.write_room(plan.spec.name.as_str(), step)?;
-                    }
-                    drop(kitchen);
+                if self.keeps() {
                     (self.listener)(Event::Kept { path: workspace.keep()? });
                 }
                 return Err(error);
@@ -531,6 +530,11 @@ impl Cook<'_> {
             (self.listener)(Event::Written { path: package.path.clone() });
         }
         Ok(Artifact { spec: plan.spec.clone(), packages, key: plan.key, fresh: false, log: Some(log_row.path) })
+    }
+
+    /// Whether the tree of a build that failed stays.
+    fn keeps(&self) -> bool {
+        self.options.keep_failed && !self.cancel.load(Ordering::Relaxed)
     }
 
     /// Runs the steps and takes what they made into the store.
