@@ -22,6 +22,7 @@ mod packages;
 mod power;
 mod recipes;
 mod seeds;
+mod signals;
 mod sources;
 mod stores;
 mod support;
