@@ -28,6 +28,9 @@ use crate::ownership::{self, Answer};
 const RECEIVE: c_ulong = 0xc050_2100;
 const SEND: c_ulong = 0xc018_2101;
 const STILL_WAITING: c_ulong = 0x4008_2102;
+const SET_FLAGS: c_ulong = 0x4008_2104;
+/// A caller and its answerer take turns, so the one that is woken runs where the other goes to sleep.
+const SYNC_WAKE_UP: u64 = 1;
 /// The kernel carries the call out.
 const CONTINUE: u32 = 1;
 
@@ -91,6 +94,10 @@ impl<'o> Supervisor<'o> {
             }
         } else if let Some(socket) = self.socket.take() {
             self.listener = receive(&socket);
+            if let Some(listener) = &self.listener {
+                // SAFETY: the flags go by value. A kernel before 6.6 refuses them, and wakes up as it always did.
+                unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as _, SYNC_WAKE_UP) };
+            }
         }
     }
 

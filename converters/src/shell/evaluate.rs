@@ -468,18 +468,19 @@ impl<'n> Evaluator<'n> {
     }
 }
 
+/// What a variable holds behind a text, for tests.
 #[cfg(test)]
-pub(super) mod tests {
+pub(super) fn held(text: &str, name: &str) -> Vec<String> {
+    let names = || Some(Vec::new());
+    let mut shell = Evaluator::new(Budget::default(), &names);
+    shell.run(text, 1).unwrap_or_else(|stop| panic!("{text}: {stop:?}"));
+    shell.variable(name).map_or_else(Vec::new, |variable| variable.value.elements())
+}
+
+#[cfg(test)]
+mod tests {
     use super::{Budget, Evaluator, Stop};
     use crate::shell::state::Value;
-
-    /// What a variable holds behind a text.
-    pub fn held(text: &str, name: &str) -> Vec<String> {
-        let names = || Some(Vec::new());
-        let mut shell = Evaluator::new(Budget::default(), &names);
-        shell.run(text, 1).unwrap_or_else(|stop| panic!("{text}: {stop:?}"));
-        shell.variable(name).map_or_else(Vec::new, |variable| variable.value.elements())
-    }
 
     #[test]
     fn what_has_to_be_run_is_unknown_until_somebody_asks() {

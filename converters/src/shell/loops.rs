@@ -116,7 +116,7 @@ impl Evaluator<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::tests::held;
+    use crate::shell::evaluate::held;
 
     #[test]
     fn loops_and_cases_go_where_bash_goes() {

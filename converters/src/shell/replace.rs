@@ -150,7 +150,7 @@ fn put_replacement(replacement: &str, matched: &[char], out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::tests::held;
+    use crate::shell::evaluate::held;
 
     #[test]
     fn replacements_are_those_of_bash() {

@@ -94,7 +94,7 @@ fn range(size: usize, offset: i64, length: Option<i64>) -> Option<(usize, usize)
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::tests::held;
+    use crate::shell::evaluate::held;
 
     #[test]
     fn parts_of_texts_and_lists_are_those_of_bash() {
