@@ -440,6 +440,8 @@ package() {
   install -dm700 "$pkgdir/var/lib/app"
   install -dm1777 "$pkgdir/var/tmp/app"
   chown -R root:root "$pkgdir/var"
+  chown daemon:mail "$pkgdir/var/lib/app"
+  install -o games -g games -m 640 inside "$pkgdir/var/lib/app/inside"
   chmod 4755 "$pkgdir/usr/bin/app"
 }
 EOF

@@ -27,9 +27,6 @@ const MESSAGES: [(&str, &str); 5] = [
     ("error", "error() { local format=$1; shift; printf \"==> ERROR: $format\\n\" \"$@\" >&2; }"),
 ];
 
-/// What stands in for programs that only root may run: makepkg has fakeroot, and here every file is root's in the end.
-const OWNERS: [&str; 2] = ["chown", "chgrp"];
-
 /// The functions that makepkg calls.
 fn is_step(name: &str) -> bool {
     matches!(name, "pkgver" | "prepare" | "build" | "check" | "package" | "verify") || name.starts_with("package_")
@@ -145,18 +142,6 @@ pub(super) fn notes(description: &Description) -> Vec<Note> {
         if has_word(body, "startdir") {
             note(at("startdir"), format!("{name}() uses $startdir, where here nothing lies but the sources"));
         }
-        for word in OWNERS.iter().filter(|word| has_word(body, word)) {
-            note(at(word), format!("{name}() calls {word}: every file of a package belongs to root here"));
-        }
-        let gives_owner = |line: &str| {
-            has_word(line, "install") && [" -o", " -g", "--owner", "--group"].iter().any(|part| line.contains(part))
-        };
-        if let Some(at) = body.lines().position(gives_owner) {
-            note(
-                line + at,
-                format!("{name}() installs with an owner, which fails: every file of a package belongs to root here"),
-            );
-        }
     }
     for missing in description.missing() {
         note(
@@ -216,9 +201,6 @@ fn surroundings(description: &Description, options: &Options, with_version: bool
         if !description.functions.iter().any(|function| function.name == *name) {
             let _ = writeln!(out, "{text}");
         }
-    }
-    for name in OWNERS.iter().filter(|name| spoken.texts.iter().any(|text| has_word(text, name))) {
-        let _ = writeln!(out, "{name}() {{ echo \"{name} $*: every file belongs to root\" >&2; }}");
     }
     for function in description.functions.iter().filter(|function| !is_step(&function.name)) {
         let _ = writeln!(out, "{}", function.text);
