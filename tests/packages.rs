@@ -2,7 +2,7 @@
 //! Package files through the command line: compared, taken apart, signed, and what a policy makes of signatures.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::support::recipe::plain;
@@ -66,6 +66,33 @@ fn a_package_is_taken_apart_without_a_root() {
         assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".conary")), "{left:?}");
         env.conary(["ccs", "extract", &package, "out"]).exits(2).says(&["is there already"]);
         env.conary(["ccs", "extract", &package, "some", "--component", "none"]).exits(10).says(&["it has"]);
+    });
+}
+
+#[test]
+fn holes_come_out_as_holes() {
+    each_identity(|env| {
+        // Two holes with something between, in a file that goes through memory and in one that does not.
+        let script = "mkdir -p \"$DESTDIR/srv\"\n\
+                      for size in 2 64; do\n\
+                      truncate -s ${size}M \"$DESTDIR/srv/$size\"\n\
+                      echo middle | dd of=\"$DESTDIR/srv/$size\" bs=1M seek=1 conv=notrunc status=none\n\
+                      done";
+        let package = text(&cooked(env, "two.ccs", script));
+        assert!(fs::metadata(&package).unwrap().len() < 64 << 10);
+        env.conary(["ccs", "extract", &package, "out"]).success();
+        env.root_command(["install", "--yes", &package]).success();
+        env.root_command(["verify"]).success();
+        for top in [env.work().join("out"), env.root()] {
+            for megabytes in [2_u64, 64] {
+                let file = top.join(format!("srv/{megabytes}"));
+                let content = fs::read(&file).unwrap();
+                assert_eq!(content.len() as u64, megabytes << 20);
+                assert_eq!(&content[1 << 20..][..8], b"middle\n\0");
+                let room = fs::metadata(&file).unwrap().blocks() * 512;
+                assert!(room <= 256 << 10, "{}: {room} bytes", file.display());
+            }
+        }
     });
 }
 

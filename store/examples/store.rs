@@ -1,10 +1,10 @@
 // store/examples/store.rs
-//! The store called directly, without a recipe or a root: what `tests/bench/store.sh` measures.
+//! The store called directly, without a recipe or a root: what `tests/bench/store.sh` and `packages.sh` measure.
 //!
 //! ```text
 //! store ingest   STORE DIRECTORY           puts a directory in as a trove, synced; prints its id
 //! store checkout STORE ID TARGET link|copy lays a trove out in a new directory
-//! store write    STORE ID FILE LEVEL       writes its package
+//! store write    STORE ID FILE LEVEL       writes its package, prints its size
 //! store import   STORE FILE                imports a package, synced
 //! store verify   STORE                     compares every object with its name
 //! store hash     DIRECTORY                 hashes every file below a directory, and that is all
@@ -38,8 +38,11 @@ fn main() -> Outcome<()> {
             let store = open(store)?;
             let manifest = store.trove(&id.parse()?)?;
             let mut out = BufWriter::with_capacity(1 << 20, File::create(file)?);
-            ccs::write(&store, &manifest, &mut out, &WriteOptions { level: level.parse()? }, &GO_ON)?;
-            Ok(out.flush()?)
+            let written = ccs::write(&store, &manifest, &mut out, &WriteOptions { level: level.parse()? }, &GO_ON)?;
+            out.flush()?;
+            let (content, stored) = Package::open(File::open(file)?)?.payload_bytes();
+            println!("{} bytes, payload {stored} of {content} bytes", written.size_bytes);
+            Ok(())
         }
         ["import", store, file] => {
             let package = Package::open(File::open(file)?)?;
@@ -56,7 +59,7 @@ fn main() -> Outcome<()> {
             walk(Path::new(directory), &mut files)?;
             let hash = |path: &PathBuf| -> Outcome<u64> {
                 let mut hasher = blake3::Hasher::new();
-                Ok(std::io::copy(&mut File::open(path)?, &mut hasher)?)
+                Ok(hasher.update_reader(File::open(path)?)?.count())
             };
             let bytes: u64 = files.par_iter().map(hash).sum::<Outcome<u64>>()?;
             println!("{bytes} bytes");

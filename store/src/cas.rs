@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
@@ -328,8 +328,7 @@ impl Store {
             }
         }
         let bytes = self.read(object)?;
-        let mut writer = to;
-        writer.write_all(&bytes).map_err(StoreError::io("write a copy of", object.to_string()))
+        copy::write_all(to, &bytes).map_err(StoreError::io("write a copy of", object.to_string()))
     }
 
     fn copy_variant(

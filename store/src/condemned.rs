@@ -134,7 +134,7 @@ impl Store {
 }
 
 /// Says whether anything is condemned.
-fn any(connection: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn any(connection: &Connection) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM condemned) OR EXISTS (SELECT 1 FROM condemned_troves)")?
         .query_row([], |row| row.get(0))

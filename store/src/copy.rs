@@ -21,6 +21,9 @@ pub(crate) const EPOCH: Timestamps = Timestamps {
     last_modification: Timespec { tv_sec: EPOCH_SECS, tv_nsec: 0 },
 };
 
+/// How much of a file must be zero, from a multiple of this on, to become a hole.
+const HOLE_BYTES: usize = 64 << 10;
+
 /// How a copy may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
@@ -62,8 +65,47 @@ pub(crate) fn contents(from: &File, to: &File, size: u64, how: How) -> io::Resul
     to.set_len(size)
 }
 
+/// Writes bytes at an offset of a new file, and leaves out pieces of nothing but zeros: they are holes. Whoever has written all
+/// sets the file's length, because a hole at the end has none.
+pub(crate) fn write_at(to: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut begin = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        // Pieces begin at multiples of their size in the file, whatever the caller's pieces are.
+        let inside = usize::try_from((offset + at as u64) % HOLE_BYTES as u64).unwrap_or(0);
+        let end = bytes.len().min(at + HOLE_BYTES - inside);
+        if is_zero(&bytes[at..end]) {
+            if let Some(begin) = begin.take() {
+                to.write_all_at(&bytes[begin..at], offset + begin as u64)?;
+            }
+        } else {
+            begin = begin.or(Some(at));
+        }
+        at = end;
+    }
+    match begin {
+        Some(begin) => to.write_all_at(&bytes[begin..], offset + begin as u64),
+        None => Ok(()),
+    }
+}
+
+/// Writes a whole content to a new file, with holes where it has long runs of zeros.
+pub(crate) fn write_all(to: &File, bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() < HOLE_BYTES {
+        return to.write_all_at(bytes, 0);
+    }
+    write_at(to, bytes, 0)?;
+    if is_zero(&bytes[(bytes.len() - 1) / HOLE_BYTES * HOLE_BYTES..]) { to.set_len(bytes.len() as u64) } else { Ok(()) }
+}
+
+/// Says whether all bytes are zero; looks at no more than it must.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (lines, rest) = bytes.as_chunks::<64>();
+    lines.iter().all(|line| line.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// Says whether a file has holes worth keeping.
-pub(crate) fn is_sparse(stat: &Stat) -> bool {
+fn is_sparse(stat: &Stat) -> bool {
     u64::try_from(stat.st_blocks).unwrap_or(0) * 512 + 4096 < u64::try_from(stat.st_size).unwrap_or(0)
 }
 
@@ -119,4 +161,43 @@ pub(crate) fn finish(
         set(name, value)?;
     }
     Ok(rustix::fs::futimens(file, &EPOCH)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn long_zeros_become_holes_however_the_bytes_come() {
+        const PIECE: usize = HOLE_BYTES;
+        let mut content = vec![0_u8; 40 * PIECE + 77];
+        content[3] = 1;
+        content[5 * PIECE..6 * PIECE].fill(7);
+        content[20 * PIECE - 1] = 1;
+        let directory = tempfile::tempdir().unwrap();
+        for (name, pieces) in [("whole", content.len()), ("even", 4 * PIECE), ("odd", 100_003), ("small", 513)] {
+            let path = directory.path().join(name);
+            let file = File::create_new(&path).unwrap();
+            let mut offset = 0;
+            for piece in content.chunks(pieces) {
+                write_at(&file, piece, offset).unwrap();
+                offset += piece.len() as u64;
+            }
+            file.set_len(offset).unwrap();
+            assert!(std::fs::read(&path).unwrap() == content, "{name}");
+            assert!(file.metadata().unwrap().blocks() * 512 <= 4 * PIECE as u64, "{name}");
+        }
+        for size in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+            for last in [0, 1] {
+                let mut content = vec![0; size];
+                if let Some(byte) = content.last_mut() {
+                    *byte = last;
+                }
+                let path = directory.path().join(format!("{size}-{last}"));
+                write_all(&File::create_new(&path).unwrap(), &content).unwrap();
+                assert!(std::fs::read(&path).unwrap() == content, "{size} {last}");
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ use recipes::Digest;
 
 use crate::batch::{Batch, Temporary};
 use crate::cas::Variant;
+use crate::copy;
 use crate::error::StoreError;
 
 /// How much of a content in pieces is gathered before it is hashed and written.
@@ -23,13 +24,15 @@ pub struct ObjectWriter<'b, 's> {
     buffer: Vec<u8>,
     /// Where everything hashed so far is, once there is any.
     temporary: Option<Temporary<'b, 's>>,
+    /// How much of it was hashed and written.
+    spilled: u64,
     size: u64,
 }
 
 impl<'b, 's> ObjectWriter<'b, 's> {
     /// Begins a content; `mode` as in [`Batch::add_bytes`].
     pub(crate) fn new(batch: &'b Batch<'s>, mode: u32) -> Self {
-        Self { batch, mode, hasher: blake3::Hasher::new(), buffer: Vec::new(), temporary: None, size: 0 }
+        Self { batch, mode, hasher: blake3::Hasher::new(), buffer: Vec::new(), temporary: None, spilled: 0, size: 0 }
     }
 
     /// Ends the content and adds it to the batch; returns its digest and size.
@@ -39,12 +42,14 @@ impl<'b, 's> ObjectWriter<'b, 's> {
     pub fn finish(mut self) -> Result<(Digest, u64), StoreError> {
         self.hasher.update(&self.buffer);
         let object = Digest::blake3(*self.hasher.finalize().as_bytes());
-        let Some(mut temporary) = self.temporary.take() else {
+        let Some(temporary) = self.temporary.take() else {
             self.batch.add_hashed(&object, &self.buffer, self.mode)?;
             return Ok((object, self.size));
         };
         if !self.batch.is_here(&object, self.size)? {
-            temporary.file.write_all(&self.buffer).map_err(self.batch.failed("write"))?;
+            copy::write_at(&temporary.file, &self.buffer, self.spilled)
+                .and_then(|()| temporary.file.set_len(self.size))
+                .map_err(self.batch.failed("write"))?;
             let variant = Variant::of_mode(self.mode);
             self.batch.keep(temporary, object, variant, self.size, &BTreeMap::new())?;
         }
@@ -71,11 +76,12 @@ impl<'b, 's> ObjectWriter<'b, 's> {
     /// Hashes and writes what was gathered.
     fn spill(&mut self) -> Result<(), StoreError> {
         self.hasher.update(&self.buffer);
-        let temporary = match &mut self.temporary {
+        let temporary = match &self.temporary {
             Some(temporary) => temporary,
-            empty => empty.insert(self.batch.temporary()?),
+            None => self.temporary.insert(self.batch.temporary()?),
         };
-        temporary.file.write_all(&self.buffer).map_err(self.batch.failed("write"))?;
+        copy::write_at(&temporary.file, &self.buffer, self.spilled).map_err(self.batch.failed("write"))?;
+        self.spilled += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }

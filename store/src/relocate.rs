@@ -72,14 +72,21 @@ impl Store {
         let lease = self.nobody_else(timeout_secs, waiting, cancel)?;
         match durable::rename_noreplace(&from.parent, from.name.as_os_str(), &to.parent, to.name.as_os_str()) {
             Ok(()) => {
-                to.sync()?;
-                rustix::fs::symlinkat(target, &from.parent, from.name.as_os_str())
-                    .map_err(|error| StoreError::io("leave a link at", self.directory())(error.into()))?;
+                let linked = to.sync().and_then(|()| {
+                    rustix::fs::symlinkat(target, &from.parent, from.name.as_os_str())
+                        .map_err(|error| StoreError::io("leave a link at", self.directory())(error.into()))
+                });
+                if linked.is_err() {
+                    // With nothing at the old place the next command would begin an empty store there.
+                    let (back, name) = (&from.parent, from.name.as_os_str());
+                    let _ = durable::rename_noreplace(&to.parent, to.name.as_os_str(), back, name);
+                }
+                linked?;
                 from.sync()
             }
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.copy_whole(&to, cancel)?;
-                self.give_way(&from, target)?;
+                self.give_way(&from, &to, target)?;
                 drop(lease);
                 Ok(())
             }
@@ -198,14 +205,24 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a link to the new place where the old store is, and removes that one.
-    fn give_way(&self, from: &Place, target: &Path) -> Result<(), StoreError> {
+    /// Puts a link to the new place where the old store is, and removes that one; where that fails the copy goes.
+    fn give_way(&self, from: &Place, to: &Place, target: &Path) -> Result<(), StoreError> {
         let aside = from.beside("moved");
         let failed = |action| StoreError::io(action, self.directory());
-        rustix::fs::symlinkat(target, &from.parent, &*aside)
-            .map_err(|error| failed("leave a link at")(error.into()))?;
-        durable::exchange(&from.parent, &*aside, &from.parent, from.name.as_os_str())
-            .map_err(failed("put a link in the place of"))?;
+        // What a move that was interrupted left: a link, or the store of before it.
+        let _ = work::remove_all(from.parent.as_fd(), aside.as_encoded_bytes());
+        let linked = rustix::fs::symlinkat(target, &from.parent, &*aside)
+            .map_err(|error| failed("leave a link at")(error.into()))
+            .and_then(|()| {
+                durable::exchange(&from.parent, &*aside, &from.parent, from.name.as_os_str())
+                    .map_err(failed("put a link in the place of"))
+            });
+        if linked.is_err() {
+            // Nobody knows the copy yet, and in its place it would be in the way of the next move.
+            let _ = work::remove_all(from.parent.as_fd(), aside.as_encoded_bytes());
+            let _ = work::remove_all(to.parent.as_fd(), to.name.as_encoded_bytes());
+        }
+        linked?;
         from.sync()?;
         self.database().retire()?;
         work::remove_all(from.parent.as_fd(), aside.as_encoded_bytes())

@@ -3,7 +3,7 @@
 //!
 //! This is the only scan of the store there is; gc, verify and stats share it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
 use recipes::Digest;
@@ -96,7 +96,7 @@ impl Store {
     pub(crate) fn shard_with_files(&self, byte: u8) -> Result<Shard, StoreError> {
         let name = format!("{byte:02x}");
         let path = self.directory().join("objects").join(&name);
-        let mut names = Vec::new();
+        let mut names: HashMap<Vec<u8>, u64> = HashMap::new();
         let directory = match durable::open_directory(self.objects(), &name) {
             Ok(directory) => Some(directory),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -108,15 +108,22 @@ impl Store {
                 let entry = entry.map_err(failed)?;
                 let name = entry.file_name().to_bytes();
                 if name != b"." && name != b".." {
-                    names.push(name.to_vec());
+                    names.insert(name.to_vec(), entry.ino());
                 }
             }
         }
         let rows = self.rows_of_shard(byte)?;
         let condemned = self.condemned_of_shard(byte)?;
-        let known = rows.iter().chain(condemned.iter().map(|(row, _)| row));
-        let known: HashSet<Vec<u8>> = known.map(|row| row.file_name().into_bytes()).collect();
-        let strays = names.into_iter().filter(|name| !known.contains(name)).collect();
+        let mut take = |row: &ObjectRow| names.remove(row.file_name().as_bytes());
+        // In order of inodes, which is that of the disk where it has one.
+        let mut rows: Vec<_> = rows.into_iter().map(|row| (take(&row), row)).collect();
+        rows.sort_by_key(|(inode, _)| *inode);
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        for (row, _) in &condemned {
+            take(row);
+        }
+        let mut strays: Vec<_> = names.into_keys().collect();
+        strays.sort_unstable();
         Ok(Shard { byte, directory, rows, condemned, strays })
     }
 

@@ -6,23 +6,20 @@
 //! content goes too, because whoever adds the content again must not be told that it is here; the
 //! troves that needed it go with it and are named.
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod shard;
 
-use rayon::prelude::*;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
 use recipes::Digest;
-use rusqlite::params;
 use rustix::io::Errno;
 
+use self::shard::Shard;
 use crate::Store;
-use crate::copy;
-use crate::durable;
 use crate::error::StoreError;
-use crate::event::{Event, Listener, nobody};
+use crate::event::{Listener, nobody};
 use crate::lock::Patience;
-use crate::shards::{ObjectRow, Shard};
 use crate::work;
 
 /// Finds a content somewhere else, where somebody still has it.
@@ -175,17 +172,16 @@ impl Store {
     ) -> Result<VerifyReport, StoreError> {
         let mut report = VerifyReport::default();
         self.verify_database(&mut report)?;
-        let shards: Vec<VerifyReport> = (0..=255_u8)
-            .into_par_iter()
-            .map(|byte| self.verify_shard(byte, options, alone, cancel))
-            .collect::<Result<_, _>>()?;
-        for shard in shards {
+        let shards = self.verify_shards(options, alone, cancel)?;
+        let mut whole = HashSet::new();
+        for Shard { report: shard, whole: objects } in shards {
             report.files += shard.files;
             report.bytes += shard.bytes;
             report.repaired += shard.repaired;
             report.rescued += shard.rescued;
             report.problems.extend(shard.problems);
             report.lost.extend(shard.lost);
+            whole.extend(objects);
         }
         for name in self.strays_beside_shards()? {
             let path = self.directory().join("objects").join(crate::ingest::shown(&name));
@@ -194,7 +190,7 @@ impl Store {
                 report.repaired += 1;
             }
         }
-        self.verify_troves(options, &mut report)?;
+        self.verify_troves(options, &whole, &mut report)?;
         report.problems.sort_unstable();
         report.lost.sort_unstable();
         Ok(report)
@@ -210,157 +206,14 @@ impl Store {
         Ok(())
     }
 
-    fn verify_shard(
-        &self,
-        byte: u8,
-        options: &VerifyOptions<'_>,
-        alone: bool,
-        cancel: &AtomicBool,
-    ) -> Result<VerifyReport, StoreError> {
-        let shard = self.shard_with_files(byte)?;
-        let mut report = VerifyReport::default();
-        let found: Vec<Option<Problem>> = shard
-            .rows
-            .par_iter()
-            .map(|row| {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(StoreError::Interrupted);
-                }
-                (options.events)(Event::Verified { bytes: row.size });
-                Ok(self.verify_file(&shard, row))
-            })
-            .collect::<Result<_, _>>()?;
-        let mut whole: HashMap<Digest, bool> = HashMap::new();
-        for (row, problem) in shard.rows.iter().zip(&found) {
-            report.files += 1;
-            report.bytes += row.size;
-            let sound = matches!(problem, None | Some(Problem::Touched { .. }));
-            *whole.entry(row.object).or_default() |= sound;
-        }
-        report.lost = whole.iter().filter(|(_, whole)| !**whole).map(|(object, _)| *object).collect();
-        if options.repair {
-            let mut back: HashMap<Digest, Vec<u8>> = HashMap::new();
-            for object in &report.lost {
-                let bytes = (options.rescue)(object);
-                // A reader of other places is believed no more than the disk.
-                let bytes = bytes.filter(|bytes| Digest::blake3(*blake3::hash(bytes).as_bytes()) == *object);
-                back.extend(bytes.map(|bytes| (*object, bytes)));
-            }
-            let mut rescued = std::collections::HashSet::new();
-            for (row, problem) in shard.rows.iter().zip(&found) {
-                let Some(problem) = problem else { continue };
-                if let Some(bytes) = back.get(&row.object)
-                    && self.rewrite(row, bytes)?
-                {
-                    rescued.insert(row.object);
-                    report.repaired += 1;
-                    continue;
-                }
-                report.repaired += u64::from(self.repair_file(&shard, row, problem)?);
-            }
-            report.rescued = rescued.len() as u64;
-            report.lost.retain(|object| !rescued.contains(object));
-        }
-        for stray in shard.strays.iter().filter(|_| alone) {
-            let path = shard.path(self).join(crate::ingest::shown(stray));
-            report.problems.push(Problem::Stray { path });
-            if options.repair {
-                shard.remove(self, stray)?;
-                report.repaired += 1;
-            }
-        }
-        report.problems.extend(found.into_iter().flatten());
-        Ok(report)
-    }
-
-    /// Compares one file with its row.
-    fn verify_file(&self, shard: &Shard, row: &ObjectRow) -> Option<Problem> {
-        let object = row.object;
-        let path = self.row_path(row);
-        let Some(variant) = row.variant() else {
-            return Some(Problem::BadRow { object, variant: row.variant.clone() });
-        };
-        let name = row.file_name();
-        let stat = shard.stat(name.as_bytes());
-        let Some(stat) = stat.filter(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()) else {
-            return Some(Problem::Lost { object, path });
-        };
-        match self.hash_file(row, &variant) {
-            Err(error) => Some(Problem::Unreadable { object, path, reason: error }),
-            Ok(actual) if actual != object => Some(Problem::Damaged { object, actual, path }),
-            Ok(_) if !variant.fits(&stat, row.size, self.owner()) => Some(Problem::Touched { object, path }),
-            Ok(_) => None,
-        }
-    }
-
-    fn hash_file(&self, row: &ObjectRow, variant: &crate::cas::Variant) -> Result<Digest, String> {
-        let mut file = self.open_variant(&row.object, variant).map_err(|error| {
-            std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
-        })?;
-        let mut hasher = blake3::Hasher::new();
-        // Most files are small, and clearing a large buffer costs more than reading one.
-        let mut buffer = vec![0; usize::try_from(row.size).unwrap_or(usize::MAX).clamp(1 << 10, 256 << 10)];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(Digest::blake3(*hasher.finalize().as_bytes())),
-                Ok(read) => drop(hasher.update(&buffer[..read])),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
-
-    /// Puts the file of a row anew; not one with attributes, whose values are gone with it.
-    fn rewrite(&self, row: &ObjectRow, bytes: &[u8]) -> Result<bool, StoreError> {
-        let Some(variant) = row.variant().filter(|_| !row.variant.contains('x') && row.size == bytes.len() as u64)
-        else {
-            return Ok(false);
-        };
-        let work = work::Work::make(self)?;
-        let failed = |action| StoreError::io(action, self.row_path(row));
-        let mut file = durable::create(work.directory(), "0").map_err(failed("make"))?;
-        file.write_all(bytes).map_err(failed("write"))?;
-        let owner = variant.owner.or((self.owner() == (0, 0)).then_some((0, 0)));
-        copy::finish(&file, variant.mode, owner, &std::collections::BTreeMap::new()).map_err(failed("finish"))?;
-        durable::sync_file(&file).map_err(failed("sync"))?;
-        let (directory, _) = self.shard(row.object.as_bytes()[0])?;
-        // Whatever stands there instead, a directory too, makes room.
-        let name = row.file_name();
-        match work::remove_all(std::os::fd::AsFd::as_fd(&directory), name.as_bytes()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(failed("remove")(error.into())),
-        }
-        durable::rename(work.directory(), "0", &directory, name.as_str()).map_err(failed("name"))?;
-        durable::sync_directory(&directory).map_err(failed("sync"))?;
-        Ok(true)
-    }
-
-    /// Mends one file; says whether nothing is wrong any more.
-    fn repair_file(&self, shard: &Shard, row: &ObjectRow, problem: &Problem) -> Result<bool, StoreError> {
-        if let (Problem::Touched { path, .. }, Some(variant)) = (problem, row.variant()) {
-            let file = self.open_variant(&row.object, &variant)?;
-            let actual = u64::try_from(rustix::fs::fstat(&file).map_or(0, |stat| stat.st_size));
-            if actual == Ok(row.size) {
-                let owner = variant.owner.or((self.owner() == (0, 0)).then_some((0, 0)));
-                let mended = copy::finish(&file, variant.mode, owner, &std::collections::BTreeMap::new());
-                mended.map_err(StoreError::io("mend", path))?;
-                return Ok(true);
-            }
-        }
-        // The row first: a row without a file is damage, a file without a row is garbage.
-        self.database().write("drop a damaged object", |transaction| {
-            transaction
-                .prepare_cached("DELETE FROM objects WHERE digest = ? AND variant = ?")?
-                .execute(params![row.object.as_bytes(), row.variant])
-        })?;
-        if row.variant().is_some() {
-            shard.remove(self, row.file_name().as_bytes())?;
-        }
-        Ok(true)
-    }
-
     /// Compares troves with what they name.
-    fn verify_troves(&self, options: &VerifyOptions<'_>, report: &mut VerifyReport) -> Result<(), StoreError> {
+    fn verify_troves(
+        &self,
+        options: &VerifyOptions<'_>,
+        whole: &HashSet<Digest>,
+        report: &mut VerifyReport,
+    ) -> Result<(), StoreError> {
+        let lost: HashSet<Digest> = report.lost.iter().copied().collect();
         let ids: Vec<Digest> = self.database().read("list troves", |connection| {
             connection
                 .prepare("SELECT id FROM troves ORDER BY id")?
@@ -372,8 +225,10 @@ impl Store {
                 Err(StoreError::Row { .. } | StoreError::Manifest { .. }) => Some(Problem::BadTrove { id }),
                 Err(error) => return Err(error),
                 Ok(manifest) => {
-                    let lost = |object: &Digest| report.lost.contains(object);
-                    let absent = self.absent_object(&manifest, &lost)?;
+                    // What is in neither is condemned, or came while the files were compared.
+                    let is_here =
+                        |object: &Digest| Ok(!lost.contains(object) && (whole.contains(object) || self.has(object)?));
+                    let absent = self.absent_object(&manifest, &is_here)?;
                     absent.map(|object| Problem::Incomplete { trove: manifest.spec().to_string(), id, object })
                 }
             };
@@ -389,20 +244,20 @@ impl Store {
         Ok(())
     }
 
-    /// Finds an object that a trove needs and that is not here, or is lost.
+    /// Finds an object that a trove needs and that is not here.
     fn absent_object(
         &self,
         manifest: &crate::Manifest,
-        lost: &dyn Fn(&Digest) -> bool,
+        is_here: &dyn Fn(&Digest) -> Result<bool, StoreError>,
     ) -> Result<Option<Digest>, StoreError> {
         for component in manifest.components.values() {
             let id = component.tree;
-            if lost(&id) || !self.has(&id)? {
+            if !is_here(&id)? {
                 return Ok(Some(id));
             }
             let Ok(tree) = self.tree(&id) else { return Ok(Some(id)) };
             for object in tree.objects() {
-                if lost(&object) || !self.has(&object)? {
+                if !is_here(&object)? {
                     return Ok(Some(object));
                 }
             }

@@ -5,15 +5,15 @@
 #
 #   tests/bench/packages.sh [TREE]...    without a name: 5,000 files with 100 MB, picked from /usr
 #
-# Builds `store/examples/packages.rs` unless $PACKAGES names the program. Everything is written below one temporary directory
+# Builds `store/examples/store.rs` unless $STORE names the program. Everything is written below one temporary directory
 # on the file system of $TMPDIR. Writing: nobody syncs. Import: Conary syncs what it does, and behind tar comes
 # `sync -f`. Sizes: payload against a solid tar at the same level.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 pairs="$PWD/tests/bench/pairs.py"
-if [ -z "${PACKAGES:-}" ]; then
-  cargo build --quiet --release -p conary-store --example packages
-  PACKAGES=$(realpath "${CARGO_TARGET_DIR:-target}/release/examples/packages")
+if [ -z "${STORE:-}" ]; then
+  cargo build --quiet --release -p conary-store --example store
+  STORE=$(realpath "${CARGO_TARGET_DIR:-target}/release/examples/store")
 fi
 count=${PAIRS:-11}
 level=${LEVEL:-3}
@@ -55,24 +55,24 @@ compare() {
   local tree=$1
   rm -rf "$work/store"
   local id
-  id=$("$PACKAGES" ingest "$work/store" "$tree")
+  id=$("$STORE" ingest "$work/store" "$tree")
   say "size at level $level: package, then a solid tar"
-  "$PACKAGES" write "$work/store" "$id" "$work/p.ccs" "$level" 2
+  "$STORE" write "$work/store" "$id" "$work/p.ccs" "$level"
   tar -C "$tree" --sort=name -cf - . | zstd -q -T0 "-$level" >"$work/p.tar.zst"
   stat -c '%s bytes solid' "$work/p.tar.zst"
   say "write: A = package, B = tar | zstd -T0 -$level; nobody syncs"
-  "$pairs" -n "$count" "$PACKAGES write $work/store $id $work/a.ccs $level 2" \
+  "$pairs" -n "$count" "$STORE write $work/store $id $work/a.ccs $level" \
     "tar -C $tree --sort=name -cf - . | zstd -q -f -T0 -$level -o $work/b.tar.zst"
   local threads
   for threads in 2 1; do
     say "import, $threads threads: A = package into an empty store, which syncs; B = tar -I zstd -x, then sync -f"
     "$pairs" -n "$count" --prepare-a "$aside $work/into; sync" --prepare-b "$aside $work/plain; mkdir $work/plain; sync" \
-      "$PACKAGES import $work/into $work/p.ccs $threads" \
+      "env RAYON_NUM_THREADS=$threads $STORE import $work/into $work/p.ccs" \
       "tar -C $work/plain -I zstd -xf $work/p.tar.zst && sync -f $work/plain"
   done
   say "import of what is there already (B is nothing)"
-  "$PACKAGES" import "$work/into" "$work/p.ccs" 2 >/dev/null
-  "$pairs" -n "$count" "$PACKAGES import $work/into $work/p.ccs 2" "true"
+  "$STORE" import "$work/into" "$work/p.ccs" >/dev/null
+  "$pairs" -n "$count" "$STORE import $work/into $work/p.ccs" "true"
 }
 
 if [ $# = 0 ]; then

@@ -6,8 +6,8 @@
 #   tests/bench/store.sh [import|checkout|packages|million|verify|sizes]...      all of them without a name
 #
 # Builds `store/examples/store.rs` unless $STORE names the program; `million` and `sizes` want a release build ($CONARY, default
-# target/release/conary). The tree has about 9,500 entries, at most 420 MB, picked from /usr, or is
-# $TREE. `nix-store` (Debian package nix-bin) and `ostree` are compared where they are installed. Everything is written below one
+# target/release/conary). The tree is $TREE, or 9,500
+# entries with 420 MB picked from /usr, which must hold that much. `nix-store` (Debian package nix-bin) and `ostree` are compared where they are installed. Everything is written below one
 # temporary directory on the file system of $TMPDIR. Import: Conary syncs what it does, and behind `cp -a` and `nix-store --add` comes
 # `sync -f`; `ostree commit` syncs by itself. Nobody syncs a checkout, or a package that is written. `sizes` takes a directory of
 # packages ($PACKAGES_DIR, default dist).
@@ -33,27 +33,40 @@ say() { printf '\n== %s\n' "$*"; }
 tree=${TREE:-$work/tree}
 [ -n "${TREE:-}" ] || python3 - "$tree" <<'P'
 import hashlib, os, shutil, sys
-found = []
+ENTRIES, BYTES, LARGEST = 9_500, 420_000_000, 40_000_000
+units = {}
 for top in ("/usr/bin", "/usr/include", "/usr/lib", "/usr/share"):
-    for directory, _, names in os.walk(top):
-        found += [os.path.join(directory, name) for name in names if os.path.isfile(os.path.join(directory, name))]
-found.sort(key=lambda path: hashlib.sha256(os.fsencode(path)).digest())
-made, total, directories = 0, 0, set()
-for path in found:
-    size = os.lstat(path).st_size
-    if total + size > 44_000 * (made + 1) + 40_000_000:
-        continue
+    for directory, below, names in os.walk(top):
+        paths = sorted(os.path.join(directory, name) for name in names + below)
+        paths = [path for path in paths if os.path.islink(path) or os.path.isfile(path)]
+        if 0 < len(paths) <= 2_000:
+            units[directory] = [path for path in paths if os.lstat(path).st_size <= LARGEST]
+size = lambda path: os.lstat(path).st_size
+picked, directories, total = [], set(), 0
+def above(directory):
+    while directory not in directories and directory != "/":
+        yield directory
+        directory = os.path.dirname(directory)
+# Whole directories by the digest of their names, few enough that there is room for large files; then the largest that fit.
+for directory in sorted(units, key=lambda path: hashlib.sha256(os.fsencode(path)).digest()):
+    new = list(above(directory))
+    entries = len(picked) + len(directories) + len(units[directory]) + len(new)
+    then = total + sum(map(size, units[directory]))
+    if entries <= ENTRIES - 200 and then <= min(entries * BYTES // ENTRIES + 30_000_000, BYTES):
+        picked, total = picked + units[directory], then
+        directories.update(new)
+taken = set(picked)
+rest = [path for paths in units.values() for path in paths if path not in taken and not os.path.islink(path)]
+for path in sorted(rest, key=lambda path: (-size(path), path)):
+    new = list(above(os.path.dirname(path)))
+    if len(new) < ENTRIES - len(picked) - len(directories) and total + size(path) <= BYTES:
+        picked, total = picked + [path], total + size(path)
+        directories.update(new)
+for path in picked:
     target = sys.argv[1] + path
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    above = os.path.dirname(path)
-    while above not in directories and above != "/":
-        directories.add(above)
-        above = os.path.dirname(above)
     shutil.copy(path, target, follow_symlinks=False)
-    made, total = made + 1, total + size
-    if made + len(directories) >= 9500 or total > 420_000_000:
-        break
-print(f"{made} files and links, {len(directories)} directories, {total} bytes")
+print(f"{len(picked)} files and links, {len(directories)} directories, {total} bytes")
 P
 
 into_ostree() { ostree --repo="$work/bare" init --mode=bare; }

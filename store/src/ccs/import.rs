@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,12 +23,14 @@ use super::contents::{self, Object};
 use super::index::Index;
 use super::layout::Run;
 use super::limits::FRAME_BYTES;
-use super::pool::Pool;
 use super::reader::Package;
 use super::{CcsError, frame, pieces};
 use crate::Store;
 use crate::batch::Batch;
 use crate::cas::Variant;
+use crate::copy;
+use crate::need::Need;
+use crate::pool::Pool;
 use crate::tree::{Node, Tree};
 
 /// Hears how many bytes of how many are done.
@@ -123,9 +124,8 @@ impl Payload<'_> {
             Run::Packed { frame, objects } if objects.clone().any(wanted) => {
                 work.packed(*frame, objects.clone(), wanted, |place, object, content| {
                     for variant in variants(object) {
-                        let mut file = batch.begin_as(&object.digest, &variant, need(place) == Need::Replacement)?;
-                        file.file.write_all(content).map_err(batch.failed("write"))?;
-                        batch.keep(file, object.digest, variant, object.size_bytes, &NONE)?;
+                        let file = batch.begin_as(&object.digest, &variant, need(place) == Need::Replacement)?;
+                        batch.fill_new(file, &object.digest, variant, content)?;
                     }
                     Ok(())
                 })
@@ -138,13 +138,14 @@ impl Payload<'_> {
                 let files = files.collect::<Result<Vec<_>, _>>()?;
                 work.large(frames.clone(), *object, |offset, content| {
                     for file in &files {
-                        let written = file.file.write_all_at(content, offset);
+                        let written = copy::write_at(&file.file, content, offset);
                         written.map_err(batch.failed("write"))?;
                     }
                     Ok(())
                 })?;
                 let object = work.object(*object);
                 for (file, variant) in files.into_iter().zip(variants) {
+                    file.file.set_len(object.size_bytes).map_err(batch.failed("write"))?;
                     batch.keep(file, object.digest, variant, object.size_bytes, &NONE)?;
                 }
                 Ok(())
@@ -168,40 +169,10 @@ impl Payload<'_> {
     }
 }
 
-/// What a store needs of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Nothing: it has it.
-    Nothing,
-    /// Its content.
-    Content,
-    /// Its content, in the place of a file that somebody touched, or that is condemned.
-    Replacement,
-}
-
 /// Says what a store needs of each object.
 pub(super) fn needs(store: &Store, objects: &[Object<'_>]) -> Result<Vec<Need>, CcsError> {
-    let found = store.database().read("find objects", |connection| {
-        let mut find = connection.prepare_cached("SELECT variant FROM objects WHERE digest = ? AND size_bytes = ?")?;
-        let mut found: Vec<Vec<String>> = Vec::with_capacity(objects.len());
-        for object in objects {
-            // A size that the database cannot hold is one that no object has.
-            let size = i64::try_from(object.size_bytes).unwrap_or(-1);
-            let rows = find.query_map((object.digest.as_bytes(), size), |row| row.get(0))?;
-            found.push(rows.collect::<Result<_, _>>()?);
-        }
-        Ok(found)
-    })?;
-    let condemned = store.any_condemned()?;
-    let need = |(object, variants): (&Object<'_>, &Vec<String>)| {
-        let whole = |variant| store.fits(&object.digest, &variant, object.size_bytes);
-        match variants.iter().filter_map(|text| Variant::parse(text)).any(whole) {
-            true => Need::Nothing,
-            false if variants.is_empty() && !condemned => Need::Content,
-            false => Need::Replacement,
-        }
-    };
-    Ok(objects.par_iter().zip(&found).map(need).collect())
+    let objects: Vec<_> = objects.iter().map(|object| (object.digest, object.size_bytes)).collect();
+    Ok(store.needs(&objects)?)
 }
 
 /// No attributes.

@@ -28,7 +28,6 @@ mod layout;
 pub mod limits;
 mod object;
 mod pieces;
-mod pool;
 mod reader;
 mod remote;
 mod signature;

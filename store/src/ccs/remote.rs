@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use recipes::Digest;
 
 use super::archive::{self, BLOCK};
-use super::import::{Need, needs};
+use super::import::needs;
 use super::index::Index;
 use super::layout::Run;
 use super::reader::read_manifest;
@@ -28,6 +28,7 @@ use super::signature::{self, Signature};
 use super::{CcsError, Package, limits, signed};
 use crate::Store;
 use crate::manifest::Manifest;
+use crate::need::Need;
 
 /// Bytes that the first request asks for.
 const FIRST_BYTES: u64 = 32 << 10;

@@ -7,6 +7,7 @@ mod damage;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -604,6 +605,10 @@ fn a_large_hole_needs_little_room() {
     let mut content = Vec::new();
     let to = store();
     import(&bytes, &to.store).unwrap();
-    to.store.open_object(&object).unwrap().read_to_end(&mut content).unwrap();
+    let mut imported = to.store.open_object(&object).unwrap();
+    imported.read_to_end(&mut content).unwrap();
     assert!(content.len() as u64 == size && content.iter().all(|byte| *byte == 0));
+    for file in [&kept.store.open_object(&object).unwrap(), &imported] {
+        assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20, "the hole is one again");
+    }
 }

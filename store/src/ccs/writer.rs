@@ -20,11 +20,11 @@ use super::contents::{self, Object};
 use super::index::{Frame, Index};
 use super::layout::{self, Run};
 use super::limits::{self, FRAME_BYTES};
-use super::pool::Pool;
 use super::spool::{Spool, Spooled};
 use super::{CcsError, archive, frame, pieces};
 use crate::Store;
 use crate::manifest::Manifest;
+use crate::pool::Pool;
 use crate::tree::Tree;
 
 /// How to write a package.

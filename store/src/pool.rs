@@ -1,19 +1,17 @@
-// store/src/ccs/pool.rs
+// store/src/pool.rs
 //! Buffers and codecs that threads use in turn: made when none is free, at most one for each thread at work.
 
 use std::sync::{Mutex, PoisonError};
 
-use super::CcsError;
-
 /// Things to work with.
-pub struct Pool<T, F> {
+pub(crate) struct Pool<T, F> {
     free: Mutex<Vec<T>>,
     make: F,
 }
 
-impl<T, F: Fn() -> Result<T, CcsError>> Pool<T, F> {
+impl<T, F> Pool<T, F> {
     /// Makes an empty pool.
-    pub fn new(make: F) -> Self {
+    pub(crate) fn new(make: F) -> Self {
         Self { free: Mutex::new(Vec::new()), make }
     }
 
@@ -21,7 +19,10 @@ impl<T, F: Fn() -> Result<T, CcsError>> Pool<T, F> {
     ///
     /// # Errors
     /// What making or working gives.
-    pub fn with<R>(&self, work: impl FnOnce(&mut T) -> Result<R, CcsError>) -> Result<R, CcsError> {
+    pub(crate) fn with<R, E>(&self, work: impl FnOnce(&mut T) -> Result<R, E>) -> Result<R, E>
+    where
+        F: Fn() -> Result<T, E>,
+    {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut thing = match free {
             Some(thing) => thing,
