@@ -109,7 +109,7 @@ packages() {
     rm -r "$tree/DEBIAN"
   done
   printf '[options]\nArchitecture = auto\nSigLevel = Never\n[none]\nServer = file:///none\n' >"$work/pacman.conf"
-  du -sbc "$work"/{ccs,deb,pacman} | head -3 | sed "s|$work/||"
+  du -sb "$work"/{ccs,deb,pacman} | sed "s|$work/||"
   names=$(cd "$work/trees" && echo *)
 }
 
