@@ -68,6 +68,17 @@ impl Evaluator<'_> {
         self.string(text)
     }
 
+    /// The value of `[index]=value` in an array: without separators, blanks join a list that has no quotes.
+    pub(super) fn element_string(&mut self, text: &str) -> Result<String, Stop> {
+        if text.starts_with('~') || text.contains(":~") {
+            return self.assigned_string(text);
+        }
+        let mut bits = Vec::new();
+        self.bits(text, Mode::Word, &mut bits)?;
+        let blank = |bit: &Bit| matches!(bit, Bit::Border(joint) if joint.is_empty());
+        Ok(bits.iter().map(|bit| if blank(bit) { " " } else { bit.text() }).collect())
+    }
+
     /// A word as a pattern.
     pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Stop> {
         let text = self.pattern_string(text)?;

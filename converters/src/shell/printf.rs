@@ -13,8 +13,11 @@ struct Conversion {
     kind: char,
 }
 
-/// The number that a text is, as C reads it; what begins it is the error where it is none.
+/// The number that a text is, as C reads it; what begins it is the error where it is none. An empty text is zero, blanks are an error.
 fn integer(text: &str) -> Result<i64, i64> {
+    if text.is_empty() {
+        return Ok(0);
+    }
     let text = text.trim_start();
     if let Some(quoted) = text.strip_prefix(['\'', '"']) {
         return Ok(quoted.chars().next().map_or(0, |c| i64::from(c as u32)));
@@ -201,16 +204,11 @@ impl Evaluator<'_> {
     }
 
     fn numeric(&mut self, conversion: &Conversion, kind: char, text: &str) -> Result<String, Stop> {
-        let text = text.trim_start();
-        let value = if text.is_empty() {
-            0
-        } else {
-            integer(text).unwrap_or_else(|prefix| {
-                // Bash says that it is no number, and takes what is one.
-                self.status = Some(1);
-                prefix
-            })
-        };
+        let value = integer(text).unwrap_or_else(|prefix| {
+            // Bash says that it is no number, and takes what is one.
+            self.status = Some(1);
+            prefix
+        });
         let mut digits = match kind {
             'o' => format!("{value:o}"),
             'x' => format!("{value:x}"),
@@ -258,5 +256,24 @@ impl Evaluator<'_> {
             out.push_str(&piece);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn an_empty_number_is_zero_and_blanks_are_none() {
+        let cases: [(&str, &[&str]); 5] = [
+            ("printf -v e '%*s' ''; x=$?", &["0"]),
+            ("printf -v e '%.*s' '' abc; x=$?$e", &["0"]),
+            ("printf -v e '%d' ''; x=$?$e", &["00"]),
+            ("printf -v e '%d' ' '; x=$?$e", &["10"]),
+            ("printf -v e '%*s' ' ' a; x=$?$e", &["1a"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
     }
 }

@@ -362,8 +362,15 @@ impl Evaluator<'_> {
             }
             match keyed(&element.text) {
                 // Where braces are expanded, an index is none.
-                Some((_, add, value)) => match &braces::expand(&element.text, &mut self.budget)?[..] {
-                    [_] => items.push(Item::Keyed(element, add, self.assigned_string(value)?)),
+                Some((subscript, add, value)) => match &braces::expand(&element.text, &mut self.budget)?[..] {
+                    [_] => {
+                        let key = self.string(subscript)?;
+                        let text = self.element_string(value)?;
+                        // Bash says that an empty one is no subscript, and goes on.
+                        if !key.is_empty() {
+                            items.push(Item::Keyed(element.line, key, add, text));
+                        }
+                    }
                     words => {
                         // They are words like any other, but none of them is taken away because no file matches it.
                         let nullglob = std::mem::replace(&mut self.nullglob, false);
@@ -389,10 +396,9 @@ impl Evaluator<'_> {
         for item in items {
             let (text, add) = match item {
                 Item::Plain(text) => (text, false),
-                Item::Keyed(element, add, text) => {
-                    self.line = element.line;
-                    let subscript = keyed(&element.text).map_or("", |(subscript, ..)| subscript);
-                    index = self.arithmetic(subscript)?;
+                Item::Keyed(line, key, add, text) => {
+                    self.line = line;
+                    index = self.arithmetic(&key)?;
                     if index < 0 {
                         index += array.keys().next_back().map_or(0, |last| last + 1);
                     }
@@ -451,11 +457,11 @@ impl Evaluator<'_> {
 }
 
 /// An element of an array that is assigned.
-enum Item<'w> {
+enum Item {
     /// A word, behind the one before it.
     Plain(String),
-    /// `[index]=value` or `[index]+=value`, with the value as it is now.
-    Keyed(&'w Word, bool, String),
+    /// `[index]=value` or `[index]+=value` on a line, with the index's text and the value as they are now.
+    Keyed(usize, String, bool, String),
 }
 
 /// Takes `[subscript]=value` and `[subscript]+=value` apart.
@@ -469,4 +475,33 @@ fn keyed(text: &str) -> Option<(&str, bool, &str)> {
     let length = found.subscript?.len();
     let value = found.value.len();
     Some((&text[1..=length], found.append, &text[text.len() - value..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn blanks_join_a_list_in_an_element_where_there_are_no_separators() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("y=(a b); IFS=; x=([2]=${y[*]})", &["a b"]),
+            ("y=(a b); IFS=; x=([2]+=${y[*]}c)", &["a bc"]),
+            ("y=(a b); IFS=; x=([2]=\"${y[*]}\"${y[*]})", &["aba b"]),
+            ("y=(a b); IFS=:; x=([2]=${y[*]})", &["a:b"]),
+            ("y=(a b); IFS=; x=${y[*]}", &["ab"]),
+            ("y=(a b); IFS=; declare -A x; x=([k]=${y[*]})", &["ab"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_element_with_an_empty_subscript_is_left_out() {
+        let cases: [(&str, &[&str]); 3] =
+            [("x=([0]=k [\"$a\"]=l)", &["k"]), ("x=([3]=k [\"\"]=l m)", &["k", "m"]), ("x=([0]=k [$a]+=l)", &["k"])];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
+    }
 }
