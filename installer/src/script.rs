@@ -10,7 +10,7 @@ mod caught;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -185,12 +185,13 @@ impl Root {
 /// A directory in which changes are caught, gone when this is dropped.
 struct Room {
     path: PathBuf,
+    _work: store::Work,
 }
 
 impl Room {
     fn make(own: &Store) -> Result<Self, TriggerError> {
-        let path = own.directory().join("scriptlet");
-        remove(&path)?;
+        let work = own.work().map_err(|error| Box::new(CommitError::from(error)))?;
+        let path = work.path().join("caught");
         for directory in [path.clone(), path.join("upper"), path.join("work")] {
             let fail = |action| {
                 let path = directory.clone();
@@ -200,28 +201,6 @@ impl Room {
             let (uid, gid) = sandbox::build_owner();
             std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).map_err(fail("give away"))?;
         }
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // What cannot be removed is emptied by the next one.
-        let _ = remove(&self.path);
-    }
-}
-
-/// Removes a directory in which an overlay's own directory may be without any permission.
-fn remove(path: &Path) -> Result<(), TriggerError> {
-    let inner = path.join("work/work");
-    if inner.exists() {
-        // Where even this fails, the removal below says so.
-        let _ = fs::set_permissions(&inner, fs::Permissions::from_mode(0o700));
-    }
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(TriggerError::Io { action: "empty", path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+        Ok(Self { path, _work: work })
     }
 }
