@@ -1,6 +1,7 @@
 // installer/tests/engine/differential.rs
 //! The same tree installed by others and by Conary: paths, kinds, modes, owners, links and contents must be equal.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -116,5 +117,52 @@ fn pacman_makes_the_same_of_it() {
         .arg(&root)
         .arg("--logfile=/dev/null")
         .arg(&package));
+    assert_eq!(content(&lab.root()), content(&root));
+}
+
+/// Lists a tree as the files section of a spec does, each path quoted.
+fn files_section(tree: &Path) -> String {
+    let found = Command::new("find").arg(tree).args(["-mindepth", "1", "-printf", "%y %P\\n"]).output().unwrap();
+    let mut section = String::new();
+    for line in String::from_utf8(found.stdout).unwrap().lines() {
+        let (kind, path) = line.split_once(' ').unwrap();
+        let prefix = if kind == "d" { "%dir " } else { "" };
+        writeln!(section, "{prefix}\"/{path}\"").unwrap();
+    }
+    section
+}
+
+#[test]
+fn rpm_makes_the_same_of_it() {
+    if !is_root() {
+        not_for_us("rpm changes owners");
+        return;
+    }
+    if !is_here("rpm") || !is_here("rpmbuild") {
+        skip("rpm is not installed");
+        return;
+    }
+    let (lab, tree) = installed();
+    let top = lab.top.path().join("rpmbuild");
+    fs::create_dir(&top).unwrap();
+    let spec = lab.top.path().join("sample.spec");
+    // Nothing is stripped, compiled or compressed, and no requirement is looked for: the tree is the tree.
+    let text = format!(
+        "%define __os_install_post %{{nil}}\n%define debug_package %{{nil}}\n\
+         Name: sample\nVersion: 1\nRelease: 1\nSummary: a sample\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n\
+         %description\na sample\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n%files\n{}",
+        tree.display(),
+        files_section(&tree)
+    );
+    fs::write(&spec, text).unwrap();
+    let topdir = format!("_topdir {}", top.display());
+    run(Command::new("rpmbuild").args(["-bb", "--quiet", "--define", &topdir]).arg(&spec));
+    let root = lab.top.path().join("rpm-root");
+    fs::create_dir(&root).unwrap();
+    run(Command::new("rpm")
+        .args(["--nodeps", "--noscripts", "--notriggers", "--nosignature", "--dbpath", "/var/lib/rpm", "--root"])
+        .arg(&root)
+        .arg("--install")
+        .arg(top.join("RPMS/noarch/sample-1-1.noarch.rpm")));
     assert_eq!(content(&lab.root()), content(&root));
 }
