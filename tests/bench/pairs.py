@@ -4,7 +4,7 @@
 
     pairs.py [-n PAIRS] [--prepare-a CMD] [--prepare-b CMD] [--json] 'COMMAND A' 'COMMAND B'
 
-Each command is run by `sh -c` in its own process; the order within a pair alternates, so that a machine that
+Each command is a process of its own, started without a shell unless it needs one; the order within a pair alternates, so that a machine that
 slows down or warms up hits both alike. Wall and CPU seconds are the kernel's own accounting of the finished
 process tree (wait4). The interval is that of the median by order statistics (binomial), which assumes nothing
 about the shape of the noise. A preparation runs before every run of its command and is not counted.
@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -22,8 +23,8 @@ import time
 def run(command: str) -> tuple[float, float]:
     """Wall and CPU seconds of one run; a failing command ends the benchmark."""
     start = time.perf_counter()
-    process = subprocess.Popen(["sh", "-c", "exec " + command if is_simple(command) else command],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    words = shlex.split(command) if is_simple(command) else ["sh", "-c", command]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
@@ -34,7 +35,7 @@ def run(command: str) -> tuple[float, float]:
 
 
 def is_simple(command: str) -> bool:
-    return not any(c in command for c in "|&;<>(){}$`\n")
+    return not any(c in command for c in "|&;<>(){}$`*?[\n") and "=" not in command.split(" ", 1)[0] and not command.startswith("cd ")
 
 
 def prepare(command: str | None) -> None:
