@@ -1,7 +1,7 @@
 // store/src/database.rs
 //! The connection to `store.db`: opening it, its schema, and how a change is made.
 //!
-//! WAL, synchronous FULL, foreign keys. The schema is numbered steps; `PRAGMA user_version` says how many of them a
+//! WAL, synchronous FULL but for what is only noted, foreign keys. The schema is numbered steps; `PRAGMA user_version` says how many of them a
 //! database has had. A database with more steps than this version knows is refused. One connection for each
 //! open store, one writer at a time; other processes wait [`BUSY_MILLIS`] for a writer, which
 //! holds its transaction for milliseconds.
@@ -129,12 +129,22 @@ impl Database {
         action: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        transact(&mut self.lock(), work).map_err(|source| self.error(action, source))
+    }
+
+    /// Runs statements as one transaction that a power cut may take back, until the next durable one or the end of the process: for
+    /// what is only remembered to save work.
+    pub(crate) fn note<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.lock();
         let run = |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = work(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
+            connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+            let noted = transact(connection, work);
+            connection.execute_batch("PRAGMA synchronous = FULL")?;
+            noted
         };
         run(&mut connection).map_err(|source| self.error(action, source))
     }
@@ -179,6 +189,16 @@ impl Drop for Database {
         // The log is then brought into the database and removed, which is only slower.
         let _ = self.keep_log();
     }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let result = work(&transaction)?;
+    transaction.commit()?;
+    Ok(result)
 }
 
 /// Reads a BLAKE3 digest that is kept as its 32 bytes.

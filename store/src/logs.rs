@@ -71,14 +71,14 @@ impl Store {
         Ok((row, file))
     }
 
-    /// Ends a log. Its text is made durable with the next barrier of the system, not by this.
+    /// Ends a log. Row and text become durable with the next barrier, not by this.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub fn finish_log(&self, log: &LogRow, success: bool) -> Result<(), StoreError> {
         self.writable()?;
         let outcome = if success { "succeeded" } else { "failed" };
-        self.database().write("end a log", |transaction| {
+        self.database().note("end a log", |transaction| {
             transaction
                 .prepare_cached("UPDATE logs SET outcome = ? WHERE id = ?")?
                 .execute(params![outcome, log.id])

@@ -99,7 +99,7 @@ impl Store {
     pub fn remember_stats(&self, files: &[(&Path, StatFingerprint, Digest)]) -> Result<(), StoreError> {
         self.writable()?;
         let recorded_ns = self.file_system_time()?;
-        self.database().write("record files' digests", |transaction| {
+        self.database().note("record files' digests", |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO stats
                  (path, device, inode, size_bytes, mtime_ns, ctime_ns, recorded_ns, object)
