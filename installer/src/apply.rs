@@ -4,6 +4,8 @@
 //! Every function here may run again after a crash: each step looks whether it is done before it does anything. The table
 //! of steps is in docs/design/transaction.md.
 
+mod exchange;
+
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,13 +17,21 @@ use store::durable;
 use store::root_db::{Fingerprint, Kind};
 
 use crate::beneath::{self, Beneath, Directories, Seen};
-use crate::decide::SAVE;
 use crate::error::CommitError;
 use crate::event::{Event, Warning};
 use crate::journal::{Journal, Step, Touched};
 use crate::paths;
 use crate::plan::Take;
 use crate::stage::sync_file_systems;
+
+/// What a staged thing takes the place of.
+#[derive(Debug, Clone, Copy)]
+struct Old {
+    /// What the check saw.
+    seen: Seen,
+    /// Whether a user's link to it must not keep its bits.
+    strip: bool,
+}
 
 /// Where things are applied.
 pub(crate) struct Apply<'a> {
@@ -30,11 +40,14 @@ pub(crate) struct Apply<'a> {
     events: &'a dyn Fn(Event),
     /// Paths at which something takes the place of something else: below them nothing old is left to take.
     replaced: HashSet<Vec<u8>>,
+    /// Whether it was told that exchanges are refused here: once is enough.
+    told_no_exchange: std::cell::Cell<bool>,
 }
 
 impl<'a> Apply<'a> {
     pub fn new(root: &'a Beneath, events: &'a dyn Fn(Event)) -> Self {
-        Self { directories: Directories::new(root), root, events, replaced: HashSet::new() }
+        let directories = Directories::new(root);
+        Self { directories, root, events, replaced: HashSet::new(), told_no_exchange: std::cell::Cell::new(false) }
     }
 
     /// Checks, before the commit point, that everything is still what the plan saw.
@@ -68,8 +81,8 @@ impl<'a> Apply<'a> {
                 Step::Place { path, temporary, inode } => {
                     self.place(path, temporary, *inode, None)?;
                 }
-                Step::Replace { path, temporary, inode, seen, .. } => {
-                    self.place(path, temporary, *inode, Some(*seen))?;
+                Step::Replace { path, temporary, inode, seen, strip } => {
+                    self.place(path, temporary, *inode, Some(Old { seen: *seen, strip: *strip }))?;
                 }
                 Step::Take(take) => self.take(take)?,
             }
@@ -101,7 +114,7 @@ impl<'a> Apply<'a> {
     }
 
     /// Moves a staged thing to its place; what is there is kept at the temporary name, or aside if it is not `expected`.
-    fn place(&mut self, path: &[u8], temporary: &[u8], inode: u64, expected: Option<Seen>) -> Result<(), CommitError> {
+    fn place(&mut self, path: &[u8], temporary: &[u8], inode: u64, expected: Option<Old>) -> Result<(), CommitError> {
         let name = paths::split(path).1;
         let fail = |action| move |source| apply_error(action, path, source);
         let Some(directory) = self.directory(path)? else {
@@ -114,7 +127,7 @@ impl<'a> Apply<'a> {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if is_unsupported(&error) => {}
+                Err(error) if exchange::is_refused(&error) => {}
                 Err(error) => return Err(fail("move into place")(error)),
             }
         }
@@ -126,50 +139,16 @@ impl<'a> Apply<'a> {
                 self.warn(Warning::Lost { path: path.to_vec() });
                 return Ok(());
             }
-            self.move_in(path, temporary, &directory)?;
+            self.move_in(path, temporary, expected, &directory)?;
         }
         // Whatever is at the temporary name now was at the path.
         let Some(old) = look(temporary)? else {
             return Ok(());
         };
-        if expected.is_none_or(|expected| !is_same(expected, old.seen())) {
+        if expected.is_none_or(|expected| !is_same(expected.seen, old.seen())) {
             self.move_aside(path, temporary, &directory)?;
         }
         Ok(())
-    }
-
-    /// Exchanges a staged thing with what is at the path.
-    fn move_in(&self, path: &[u8], temporary: &[u8], directory: &OwnedFd) -> Result<(), CommitError> {
-        let name = paths::split(path).1;
-        match durable::exchange(directory, temporary, directory, name) {
-            Err(error) if is_unsupported(&error) => {
-                self.warn(Warning::NoExchange { path: path.to_vec() });
-                durable::rename(directory, temporary, directory, name)
-            }
-            // The old thing went in the meantime.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                durable::rename(directory, temporary, directory, name)
-            }
-            other => other,
-        }
-        .map_err(|source| apply_error("exchange", path, source))
-    }
-
-    /// Gives something that nobody expected a name of its own beside the path.
-    fn move_aside(&self, path: &[u8], from: &[u8], directory: &OwnedFd) -> Result<(), CommitError> {
-        let mut number = 0;
-        loop {
-            let suffix = if number == 0 { String::new() } else { format!(".{number}") };
-            let to = [path, SAVE, suffix.as_bytes()].concat();
-            match durable::rename_noreplace(directory, from, directory, paths::split(&to).1) {
-                Ok(()) => {
-                    self.warn(Warning::MovedAside { path: path.to_vec(), to });
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(apply_error("move aside", path, error)),
-            }
-        }
     }
 
     fn take(&mut self, take: &Take) -> Result<(), CommitError> {
@@ -198,7 +177,7 @@ impl<'a> Apply<'a> {
                     self.warn(Warning::LeftAlone { path: path.to_vec() });
                     return Ok(());
                 }
-                match durable::rename_noreplace(&*directory, name, &*directory, paths::split(to).1) {
+                match exchange::rename_noreplace(&directory, name, paths::split(to).1) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         self.move_aside(path, name, &directory)
                     }
@@ -382,10 +361,6 @@ impl<'a> Apply<'a> {
 /// Compares a thing with what was seen, the inode number aside where an exchange may have changed it.
 fn is_same(seen: Seen, now: Seen) -> bool {
     seen.size == now.size && seen.mtime_ns == now.mtime_ns
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
 fn unlink(directory: &OwnedFd, name: &[u8], flags: AtFlags) -> io::Result<()> {

@@ -109,9 +109,9 @@ pub enum Warning {
         /// The path.
         path: Vec<u8>,
     },
-    /// The file system cannot exchange two names, so one was moved over the other.
+    /// The file system cannot exchange two names, so one was moved over the other; told once in a transaction.
     NoExchange {
-        /// The path.
+        /// The first such path.
         path: Vec<u8>,
     },
     /// What the database could be rebuilt from was not written.

@@ -16,7 +16,7 @@ fn errors(call: &str) -> &'static [&'static str] {
 
 /// Fails the calls of a scenario, each in turn; returns how many, how many times the change was refused, and the stages that were seen.
 fn every_call_fails_in_turn(scenario: &'static str, threads: &str) {
-    let Some(scene) = Scene::new(scenario, None) else { return };
+    let Some(scene) = Scene::new(scenario, Place::Memory) else { return };
     let all = std::env::var("CONARY_INJECT_POINTS").is_ok_and(|points| points == "all");
     let (mut points, mut refused, mut at_stage) = (0, 0, vec![0; scene.stages.len()]);
     for (call, count) in scene.count(threads) {
@@ -77,7 +77,7 @@ fn hooks_scriptlets_and_triggers_survive_every_error() {
 fn writes_that_come_short_lose_nothing() {
     let (mut points, mut refused) = (0, 0);
     for scenario in ["install", "upgrade", "rollback", "many"] {
-        let Some(scene) = Scene::new(scenario, None) else { return };
+        let Some(scene) = Scene::new(scenario, Place::Memory) else { return };
         // Kilobytes that a file may have: a write across that line comes short, the next one fails.
         for limit in ["1", "3", "5", "9", "17", "33", "65", "100", "129", "150", "200", "300"] {
             let root = scene.fresh();

@@ -181,26 +181,65 @@ fn memory() -> tempfile::TempDir {
     memory.unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-pub struct Scene {
+/// Where a root lies.
+#[derive(Clone, Copy)]
+pub enum Place<'d> {
+    Memory,
+    Disk(&'static str, &'d Disk),
+    /// An overlay, of which what was there before is the lower layer: its directories cannot be exchanged.
+    Overlay,
+    /// In memory, where `renameat2` answers `EINVAL`, as a file system does that knows none of its flags.
+    NoRenameat2,
+}
+
+impl Place<'_> {
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::Memory => "in memory",
+            Place::Disk(kind, _) => kind,
+            Place::Overlay => "on an overlay",
+            Place::NoRenameat2 => "without renameat2",
+        }
+    }
+}
+
+/// Runs a test of this program as root of a user namespace, which may mount an overlay; returns whether that could be done.
+pub fn as_root_of_a_namespace(test: &str) {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount"]);
+    if !unshare.arg("true").status().is_ok_and(|status| status.success()) {
+        skip("no user namespace in which an overlay could be mounted");
+        return;
+    }
+    let mut again = Command::new("unshare");
+    again.args(["--user", "--map-root-user", "--mount"]).arg(std::env::current_exe().unwrap());
+    assert!(again.args(["--exact", test, "--nocapture"]).status().unwrap().success());
+}
+
+pub struct Scene<'d> {
     pub lab: Lab,
     pub scenario: &'static str,
     pub base: PathBuf,
+    place: Place<'d>,
     /// What the root looks like before, after each transaction of the change, and at its end.
     pub stages: Vec<Vec<String>>,
     names: Vec<String>,
 }
 
-impl Scene {
-    /// Makes the root of a scenario, on a disk or in memory; none where something that it needs cannot be had.
-    pub fn new(scenario: &'static str, disk: Option<&Disk>) -> Option<Self> {
+impl<'d> Scene<'d> {
+    /// Makes the root of a scenario; none where something that it needs cannot be had.
+    pub fn new(scenario: &'static str, place: Place<'d>) -> Option<Self> {
         if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
             skip("strace is not installed");
             return None;
         }
-        let lab = Lab::at(disk.map_or_else(memory, |disk| tempfile::tempdir_in(&disk.place).unwrap()));
+        let lab = Lab::at(match place {
+            Place::Disk(_, disk) => tempfile::tempdir_in(&disk.place).unwrap(),
+            _ => memory(),
+        });
         let base = lab.top.path().join("base");
         fs::create_dir(&base).unwrap();
-        let mut scene = Self { lab, scenario, base, stages: Vec::new(), names: Vec::new() };
+        let mut scene = Self { lab, scenario, base, place, stages: Vec::new(), names: Vec::new() };
         if scenario.starts_with("live") {
             scene.set_up_live()?;
         } else {
@@ -289,6 +328,10 @@ impl Scene {
     /// A fresh copy of the root.
     pub fn fresh(&self) -> PathBuf {
         let root = self.lab.root();
+        if let Place::Overlay = self.place {
+            self.mount_overlay(&root);
+            return root;
+        }
         if root.exists() {
             // The overlay of a scriptlet that was killed has directories without any permission, until the next one makes room.
             let opened = Command::new("chmod").args(["-R", "u+rwX"]).arg(&root).status().unwrap();
@@ -298,6 +341,37 @@ impl Scene {
         let copied = Command::new("cp").arg("-a").arg(&self.base).arg(&root).status().unwrap();
         assert!(copied.success());
         root
+    }
+
+    /// Mounts an overlay with nothing in its upper layer.
+    fn mount_overlay(&self, root: &Path) {
+        self.unmount_overlay();
+        let layers = self.lab.top.path().join("layers");
+        let _ = fs::remove_dir_all(&layers);
+        let (upper, work) = (layers.join("upper"), layers.join("work"));
+        for directory in [&upper, &work] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        let (lower, upper, work) = (self.base.display(), upper.display(), work.display());
+        let layers = format!("userxattr,lowerdir={lower},upperdir={upper},workdir={work}");
+        let mounted =
+            Command::new("mount").args(["-t", "overlay", "-o", &layers, "overlay"]).arg(root).output().unwrap();
+        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+    }
+
+    fn unmount_overlay(&self) {
+        let root = self.lab.root();
+        let is_mounted = || Command::new("mountpoint").arg("-q").arg(&root).status().unwrap().success();
+        // A process that was killed may hold it for a moment longer.
+        for _ in 0..200 {
+            if !is_mounted() {
+                return;
+            }
+            if !Command::new("umount").arg(&root).stderr(Stdio::null()).status().unwrap().success() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+        panic!("the overlay cannot be unmounted");
     }
 
     /// Runs the victim behind a command; returns whether it came to its end.
@@ -326,6 +400,9 @@ impl Scene {
             command.insert(2, "--seccomp-bpf");
         }
         command.extend(words);
+        if let Place::NoRenameat2 = self.place {
+            command.extend(["-e", "inject=renameat2:error=EINVAL"]);
+        }
         command
     }
 
@@ -395,6 +472,16 @@ impl Scene {
             assert_eq!(listing(root), self.new_listing(), "{at}: at the end");
         }
         stage
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        if let Place::Overlay = self.place
+            && !std::thread::panicking()
+        {
+            self.unmount_overlay();
+        }
     }
 }
 
