@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::recipe::plain;
 use crate::support::server::{Manner, Server};
@@ -259,5 +260,37 @@ fn a_damaged_store_is_mended_from_a_package() {
         assert!(file.exists());
         env.conary(["store", "verify", "--store", &store]).success();
         env.conary(["store", "list", "--store", &store]).success().prints(&["two=1.0-1"]);
+    });
+}
+
+#[test]
+fn a_damaged_store_is_mended_from_installed_files() {
+    each_identity(|env| {
+        let package = text(&cooked(env, "two.ccs", TWO));
+        let store = text(&env.store());
+        env.root_command(["install", "--yes", &package]).success();
+        // The root has files and no store of theirs any more.
+        fs::remove_dir_all(env.root().join("var/lib/conary/objects")).unwrap();
+        let listed = env.conary(["ccs", "list", &package, "--json"]).success().json();
+        let entries = listed["entries"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["path"].as_str().unwrap().ends_with("usr/bin/two")).unwrap();
+        let digest = entry["content"].as_str().unwrap().rsplit(':').next().unwrap();
+        let file = env.store().join("objects").join(&digest[..2]).join(format!("{}.755", &digest[2..]));
+        fs::remove_file(&file).unwrap();
+        let root = text(&env.root());
+        let repair = ["store", "verify", "--repair", "--from", &root, "--store", &store, "--json"];
+        let installed = env.root().join("usr/bin/two");
+        let whole = fs::read(&installed).unwrap();
+        fs::write(&installed, "edited").unwrap();
+        let kept = env.store().with_file_name("kept");
+        assert!(Command::new("cp").arg("-a").arg(env.store()).arg(&kept).status().unwrap().success());
+        let json = env.conary(repair).exits(7).json();
+        assert_eq!((json["rescued"].as_u64(), json["lost"].as_array().map(Vec::len)), (Some(0), Some(1)));
+        fs::remove_dir_all(env.store()).unwrap();
+        fs::rename(&kept, env.store()).unwrap();
+        fs::write(&installed, whole).unwrap();
+        let json = env.conary(repair).success().json();
+        assert_eq!((json["rescued"].as_u64(), json["lost"].as_array().map(Vec::len)), (Some(1), Some(0)));
+        env.conary(["store", "verify", "--store", &store]).success();
     });
 }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, Subcommand};
+use installer::Root;
 use recipes::Digest;
 use serde_json::json;
 use store::ccs::Package;
 use store::{Event, OpenOptions, Store, VerifyOptions};
 
-use crate::cli::{JsonArg, StoreArgs};
+use crate::cli::{JsonArg, RootArgs, StoreArgs};
+use crate::commands::changes::{self, Access};
 use crate::commands::{Context, ccs};
 use crate::exit::Code;
 use crate::failure::{Failure, Outcome};
@@ -175,17 +177,36 @@ fn relocate(target: &Path, store: &StoreArgs, context: &Context<'_>) -> Outcome 
 enum Source {
     Package(Box<Package>),
     Store(Box<Store>),
+    /// The files that are installed, and the store in it.
+    Root(Box<Root>),
 }
 
-/// Opens what `--from` names: a package, or the store of a directory or of the root in it.
+impl Source {
+    fn read(&self, object: &Digest, context: &Context<'_>) -> Option<Vec<u8>> {
+        match self {
+            Source::Package(package) => package.read_object(object, context.cancel).ok().flatten(),
+            Source::Store(store) => store.read(object).ok(),
+            Source::Root(root) => {
+                let own = root.store().and_then(|store| store.read(object).ok());
+                own.or_else(|| root.content(object).ok().flatten())
+            }
+        }
+    }
+}
+
+/// Opens what `--from` names: a package, a root, or a store.
 fn source(path: &Path, context: &Context<'_>) -> Result<Source, Failure> {
     let whole = context.environment.absolute(path);
     if !whole.is_dir() {
         return Ok(Source::Package(Box::new(ccs::open(path, context)?)));
     }
-    let own = whole.join("var/lib/conary");
+    if whole.join("var/lib/conary").is_dir() {
+        let arguments = RootArgs { root: whole, store: None };
+        let options = changes::options(&arguments, Access::Read, context);
+        return Ok(Source::Root(Box::new(Root::open(&arguments.root, &options)?)));
+    }
     let options = OpenOptions { read_only: true, ..OpenOptions::default() };
-    Ok(Source::Store(Box::new(Store::open(if own.is_dir() { &own } else { &whole }, &options)?)))
+    Ok(Source::Store(Box::new(Store::open(&whole, &options)?)))
 }
 
 fn verify(repair: bool, from: &[PathBuf], store: &StoreArgs, as_json: bool, context: &Context<'_>) -> Outcome {
@@ -198,12 +219,7 @@ fn verify(repair: bool, from: &[PathBuf], store: &StoreArgs, as_json: bool, cont
         }
     };
     let sources = from.iter().map(|path| source(path, context)).collect::<Result<Vec<_>, _>>()?;
-    let rescue = |object: &Digest| {
-        sources.iter().find_map(|source| match source {
-            Source::Package(package) => package.read_object(object, context.cancel).ok().flatten(),
-            Source::Store(store) => store.read(object).ok(),
-        })
-    };
+    let rescue = |object: &Digest| sources.iter().find_map(|source| source.read(object, context));
     let options = VerifyOptions { repair, rescue: &rescue, events: &events, ..VerifyOptions::default() };
     let mut waiting = |holder: &str| context.ui.story("Waiting", &format!("for {holder}"));
     let report = store.verify(&options, &mut waiting, context.cancel)?;

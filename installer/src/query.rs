@@ -3,7 +3,9 @@
 //!
 //! None of them takes the lock; all answer from the last settled state.
 
-use recipes::TroveSpec;
+use std::io::Read;
+
+use recipes::{Digest, TroveSpec};
 use store::Manifest;
 use store::root_db::{ChangesetRow, FileRow, Reason, RootDb, TroveRow};
 
@@ -18,7 +20,7 @@ pub struct Installed {
     /// Its metadata.
     pub manifest: Manifest,
     /// Digest of the manifest.
-    pub digest: recipes::Digest,
+    pub digest: Digest,
     /// Its installed components.
     pub components: Vec<String>,
     /// Why it is installed.
@@ -45,6 +47,25 @@ impl Root {
     ) -> Result<T, QueryError> {
         let db = self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         db.as_ref().map_or(Ok(nothing), question)
+    }
+
+    /// Returns a content as one of the installed files still holds it; none where none does.
+    ///
+    /// # Errors
+    /// [`QueryError::Database`].
+    pub fn content(&self, object: &Digest) -> Result<Option<Vec<u8>>, QueryError> {
+        let rows = self.ask(Vec::new(), |db| Ok(db.rows_holding(object)?))?;
+        // A file that is gone, or that somebody has made unreadable, holds it no more.
+        let held = rows.iter().filter_map(|row| {
+            let mut file = self.beneath.read_inside(&row.path).ok()?;
+            if !file.metadata().is_ok_and(|found| found.is_file() && found.len() == row.size) {
+                return None;
+            }
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).ok()?;
+            (Digest::blake3(*blake3::hash(&bytes).as_bytes()) == *object).then_some(bytes)
+        });
+        Ok({ held }.next())
     }
 
     /// Returns the installed troves by name.

@@ -151,6 +151,17 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Returns the rows of the files that were installed with a content, by path.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn rows_holding(&self, object: &Digest) -> Result<Vec<FileRow>, RootDbError> {
+        let sql = format!("SELECT {FILE_COLUMNS} FROM file WHERE object = ?1 ORDER BY path, trove");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([object.as_bytes()], read_file)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Returns the history, oldest first.
     ///
     /// # Errors
