@@ -23,6 +23,7 @@ mod power;
 mod recipes;
 mod seeds;
 mod signals;
+mod slash;
 mod sources;
 mod stores;
 mod support;

@@ -95,7 +95,8 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
                 command: command.clone(),
                 after: after.clone(),
             };
-            changes::open(root, Access::Write, context)?.add_trigger(&rule)?;
+            // In a root where nothing is installed yet, too.
+            changes::open(root, Access::Create, context)?.add_trigger(&rule)?;
             context.ui.story("Added", &format!("trigger {name}"));
             Ok(Code::Success)
         }

@@ -257,13 +257,18 @@ impl Layout {
     }
 
     /// Attaches `sources` as numbered directories of a new area and returns their names.
-    fn area(&mut self, directory: &str, sources: &[PathBuf]) -> Result<Vec<String>, SandboxError> {
+    fn area(
+        &mut self,
+        directory: &str,
+        sources: &[PathBuf],
+        access: impl Fn(&Path) -> Access,
+    ) -> Result<Vec<String>, SandboxError> {
         self.directory(directory)?;
         let mut names = Vec::new();
         for (number, source) in sources.iter().enumerate() {
             let path = format!("{directory}/{number}");
             self.directory(&path)?;
-            self.attach(source, layer(source), &path)?;
+            self.attach(source, access(source), &path)?;
             names.push(number.to_string());
         }
         Ok(names)
@@ -275,7 +280,7 @@ impl Layout {
             return self.attach(only, layer(only), path);
         }
         let directory = format!("/layers/{area}");
-        let layers = self.area(&directory, sources)?;
+        let layers = self.area(&directory, sources, layer)?;
         self.overlay(&directory, &layers, path)
     }
 
@@ -286,7 +291,7 @@ impl Layout {
         }
         let directory = "/layers/root";
         let mut names = vec!["own".to_owned()];
-        names.extend(self.area(directory, lowers)?);
+        names.extend(self.area(directory, lowers, |_| Access::Layer)?);
         let own = format!("{directory}/own");
         self.directory(&own)?;
         for name in ["dev", "proc", "tmp", "run", "var"] {
@@ -301,7 +306,7 @@ impl Layout {
     /// A root that is `lower`, with mount points below it where it lacks them, and all changes caught above it.
     fn caught(&mut self, lower: &Path, changes: &Path, points: &Points) -> Result<(), SandboxError> {
         let directory = "/layers/root";
-        let names = self.area(directory, std::slice::from_ref(&lower.to_owned()))?;
+        let names = self.area(directory, std::slice::from_ref(&lower.to_owned()), |_| Access::Layer)?;
         let own = format!("{directory}/own");
         self.directory(&own)?;
         for name in ["dev", "proc", "tmp"] {

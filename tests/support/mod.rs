@@ -130,6 +130,11 @@ impl TestEnv {
         }
     }
 
+    /// Whether it belongs to an ordinary user while the tests run as root.
+    pub fn is_ordinary(&self) -> bool {
+        self.ordinary
+    }
+
     /// Where commands start.
     pub fn work(&self) -> PathBuf {
         self.directory.path().join("work")

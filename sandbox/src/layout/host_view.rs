@@ -106,7 +106,7 @@ impl Layout {
     fn laid_over(&mut self, name: &str, layers: &[PathBuf]) -> Result<(), SandboxError> {
         let directory = format!("/layers/{name}");
         let below = inside(&format!("/usr/{name}"));
-        let mut names = self.area(&directory, layers)?;
+        let mut names = self.area(&directory, layers, super::layer)?;
         let under = format!("{directory}/under");
         self.directory(&under)?;
         self.again(&below, &under, false)?;
@@ -122,7 +122,7 @@ impl Layout {
         let own = "/layers/etc/own".to_owned();
         let mut names = vec!["own".to_owned()];
         if !layers.is_empty() {
-            names.extend(self.area("/layers/etc", layers)?);
+            names.extend(self.area("/layers/etc", layers, super::layer)?);
         }
         let skeleton = if layers.is_empty() { &etc } else { &own };
         if layers.is_empty() {
