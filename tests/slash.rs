@@ -93,7 +93,7 @@ fn packages(env: &TestEnv, more: &str) {
 }
 
 /// Everything that is done in either case.
-const CHANGES: &str = r#"
+const CHANGES: &str = r"
 conary install --yes --root / /packages/tool-1-1.*.ccs
 tool
 conary verify --root /
@@ -108,7 +108,7 @@ tool
 conary redo --yes --root /
 tool
 conary verify --root / || echo differs
-"#;
+";
 
 /// What that prints.
 const CHANGED: &str = "\
