@@ -9,8 +9,9 @@ use std::io::Read;
 
 use tar::{EntryType, Header};
 
+use super::UnpackError;
 use super::decode::Meter;
-use super::{Member, MemberKind, Sink, UnpackError};
+use super::sink::{Member, MemberKind, Sink};
 use crate::shown::shown;
 
 /// The unit of a tape.

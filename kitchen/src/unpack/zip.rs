@@ -11,7 +11,8 @@ use std::sync::atomic::AtomicBool;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Bound, Member, MemberKind, Sink, UnpackError, check_cancel};
+use super::sink::{Member, MemberKind, Sink, check_cancel};
+use super::{Bound, UnpackError};
 use crate::shown::shown;
 
 /// Unpacks the zip in `archive`.

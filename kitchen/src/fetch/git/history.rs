@@ -12,9 +12,10 @@ use std::sync::atomic::AtomicBool;
 use git2::{Oid, Repository, ResetType};
 use store::Store;
 
+use super::receive::Packs;
 use super::transport::{connect, locate, redacted};
 use super::wire::{self, Want};
-use super::{GitError, Id, Location, WorkDirectory, local_git_directory};
+use super::{GitError, Id, Location, local_git_directory};
 use crate::fetch::error::FetchError;
 use crate::fetch::place::candidates;
 use crate::fetch::{Event, Fetching, Options};
@@ -71,9 +72,9 @@ impl Fetching<'_> {
             _ if self.options.offline => return Err(GitError::Offline),
             location => {
                 let references = wire::references(&mut *connect(self, &location)?)?;
-                let work = WorkDirectory::make(self.store.directory())?;
+                let work = Packs::make(self.store)?;
                 self.receive_pack(&location, &Want { commit, tag: None }, true, &work, url)?;
-                copy(&work.objects, &git.join("objects")).map_err(GitError::Connection)?;
+                copy(work.objects(), &git.join("objects")).map_err(GitError::Connection)?;
                 let own = references.iter().filter(|(_, name)| {
                     !name.ends_with(b"^{}") && (name.starts_with(b"refs/heads/") || name.starts_with(b"refs/tags/"))
                 });

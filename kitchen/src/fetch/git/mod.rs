@@ -8,32 +8,32 @@
 //! what carries it (`transport.rs`), and libgit2 takes packs apart; so no configuration of git's, no hook, filter or
 //! credential helper has a part in it. A repository on this machine is read in place.
 
+mod error;
 mod export;
 mod history;
+mod receive;
 mod reference;
 mod transport;
 mod wire;
 
 use std::fmt;
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
-use git2::{Indexer, ObjectType, Oid};
+use git2::{ObjectType, Oid};
 use libz_sys as _;
 use recipes::Digest;
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use store::{SourceKind, SourceRow, StoreError, Tree};
+use store::{SourceKind, SourceRow, Tree};
 
 use super::error::FetchError;
 use super::http::HttpError;
 use super::place::candidates;
 use super::{Event, Fetching, How};
 use export::{Export, Objects, commit_of, submodules};
-use transport::{connect, locate, redacted};
+use receive::Packs;
+use transport::{locate, redacted};
 use wire::Want;
 
+pub use error::GitError;
 pub use history::{History, history};
 
 /// How deep submodules may be within submodules.
@@ -86,159 +86,6 @@ impl Id {
 impl fmt::Display for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
-
-/// Why a commit was not fetched.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GitError {
-    /// The URL is not one of a repository.
-    #[error("the address is not understood: {reason}")]
-    BadUrl {
-        /// Why.
-        reason: &'static str,
-    },
-    /// The commit is not a full SHA-1 name.
-    #[error("{commit:?} is not the full name of a commit, forty hexadecimal digits")]
-    BadCommit {
-        /// What is there instead.
-        commit: String,
-    },
-    /// A connection failed or broke.
-    #[error("the connection failed")]
-    Connection(#[source] io::Error),
-    /// A request over HTTP failed.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The server does not keep to the protocol.
-    #[error("{0}")]
-    Protocol(&'static str),
-    /// The server refused.
-    #[error("the server says: {message}")]
-    Remote {
-        /// Its words, made legible.
-        message: String,
-    },
-    /// The repository does not have the commit, or something that it needs.
-    #[error("the repository does not have {commit}")]
-    NotFound {
-        /// The object.
-        commit: String,
-    },
-    /// There is no repository there.
-    #[error("{} is not a git repository", path.display())]
-    NoRepository {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// There is no such tag.
-    #[error("the repository has no tag {tag}")]
-    NoTag {
-        /// The tag.
-        tag: String,
-    },
-    /// There is no such branch or tag.
-    #[error("the repository has no {reference}")]
-    NoReference {
-        /// Its full name.
-        reference: String,
-    },
-    /// The tag names another commit.
-    #[error("tag {tag} is not the commit of the recipe\n  expected {expected}  got {actual}")]
-    TagMoved {
-        /// The tag.
-        tag: String,
-        /// The recipe's commit.
-        expected: String,
-        /// The tag's.
-        actual: String,
-    },
-    /// The same commit gave another tree than before.
-    #[error("commit {commit} has another content than it had\n  expected {expected}  got {actual}")]
-    Differs {
-        /// The commit.
-        commit: String,
-        /// The tree in the store.
-        expected: Digest,
-        /// The tree that came.
-        actual: Digest,
-    },
-    /// The `ssh` program is not installed.
-    #[error("the program `ssh` is needed for this address and is not installed")]
-    NoSsh,
-    /// A name in the tree would do harm.
-    #[error("the tree holds {name:?}, which is refused")]
-    UnsafeName {
-        /// The name, made legible.
-        name: String,
-    },
-    /// An object is malformed.
-    #[error("{what}")]
-    Malformed {
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// A submodule cannot be had.
-    #[error("submodule {path} cannot be fetched")]
-    Submodule {
-        /// Its path.
-        path: String,
-        /// Why.
-        source: Box<GitError>,
-    },
-    /// The tree names a commit of another repository, and `.gitmodules` does not say which.
-    #[error("`.gitmodules` does not say where it comes from")]
-    UnknownSubmodule,
-    /// Submodules are too deep within submodules.
-    #[error("there are too many submodules within submodules")]
-    TooDeep,
-    /// More than the limit came.
-    #[error("the repository is larger than the limit of {limit_bytes} bytes")]
-    TooLarge {
-        /// The limit.
-        limit_bytes: u64,
-    },
-    /// The commit is not in the store, and the network may not be used.
-    #[error("the commit is not in the store, and fetching is off")]
-    Offline,
-    /// A pack or an object is damaged.
-    #[error("the pack or an object is damaged")]
-    Damaged(#[from] git2::Error),
-    /// The store failed.
-    #[error("the store cannot keep the tree")]
-    Store(#[source] Box<StoreError>),
-    /// The caller cancelled.
-    #[error("interrupted")]
-    Cancelled,
-}
-
-impl GitError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoSsh => "install OpenSSH's client, or use the repository's https address".to_owned(),
-            Self::TagMoved { .. } => {
-                "a tag that moves is a warning: look at upstream, then correct `commit` or `tag`".to_owned()
-            }
-            Self::NotFound { .. } => {
-                "check the address, and whether the commit was dropped from its branch upstream".to_owned()
-            }
-            Self::UnknownSubmodule => "set `submodules = false` if the build does without it".to_owned(),
-            Self::Offline | Self::Connection(_) | Self::Http(_) => {
-                "name a mirror with `conary mirror add PREFIX URL`; it may be a local clone".to_owned()
-            }
-            Self::Submodule { source, .. } => return source.hint(),
-            Self::Store(source) => return source.hint(),
-            _ => return None,
-        })
-    }
-}
-
-impl From<StoreError> for GitError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Box::new(error))
     }
 }
 
@@ -388,9 +235,9 @@ impl Fetching<'_> {
             }
             _ if self.options.offline => return Err(GitError::Offline),
             _ => {
-                let work = WorkDirectory::make(self.store.directory())?;
+                let work = Packs::make(self.store)?;
                 self.receive(&location, &Want { commit: id, tag }, &work, url)?;
-                (Objects::open(&work.objects)?, How::Network, Some(work))
+                (Objects::open(work.objects())?, How::Network, Some(work))
             }
         };
         if !objects.has(id) {
@@ -423,110 +270,6 @@ impl Fetching<'_> {
             }
         }
         Ok((how, commit))
-    }
-
-    /// Receives a pack and takes it apart, trying again when the connection breaks.
-    fn receive(&self, location: &Location, want: &Want, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
-        let mut attempt = 1;
-        loop {
-            let result = self.receive_once(location, want, work, url);
-            let again = matches!(
-                &result,
-                Err(GitError::Connection(_) | GitError::Protocol("the server closed the connection too early"))
-            );
-            if !again || attempt >= self.options.attempts {
-                return result;
-            }
-            let delay = self.options.retry_delay.saturating_mul(1 << (attempt - 1).min(6));
-            let reason = result.err().map(|error| error.to_string()).unwrap_or_default();
-            (self.events)(Event::Retrying { file: directory_name(url).to_owned(), url: redacted(url), reason, delay });
-            let until = std::time::Instant::now() + delay;
-            while std::time::Instant::now() < until {
-                if self.cancel.load(Ordering::Relaxed) {
-                    return Err(GitError::Cancelled);
-                }
-                std::thread::sleep(delay.min(std::time::Duration::from_millis(50)));
-            }
-            attempt += 1;
-        }
-    }
-
-    fn receive_once(&self, location: &Location, want: &Want, work: &WorkDirectory, url: &str) -> Result<(), GitError> {
-        match self.receive_pack(location, want, false, work, url) {
-            // Such a server gives nothing but what a reference names, and is gone after saying so.
-            Err(GitError::Remote { message })
-                if message.contains("not our ref") || message.contains("unadvertised") =>
-            {
-                self.receive_pack(location, want, true, work, url)
-            }
-            done => done,
-        }
-    }
-
-    fn receive_pack(
-        &self,
-        location: &Location,
-        want: &Want,
-        everything: bool,
-        work: &WorkDirectory,
-        url: &str,
-    ) -> Result<(), GitError> {
-        let mut talk = connect(self, location)?;
-        let indexer = Indexer::new(None, &work.objects.join("pack"), 0o600, false)?;
-        let name = directory_name(url).to_owned();
-        let progress =
-            |done_bytes| (self.events)(Event::Progress { file: name.clone(), done_bytes, total_bytes: None });
-        let mut pack = Pack { indexer, received: 0, limit: self.options.max_bytes, progress: &progress };
-        wire::fetch(&mut *talk, want, everything, &mut pack)?;
-        pack.indexer.commit()?;
-        Ok(())
-    }
-}
-
-/// A pack as it comes in.
-struct Pack<'a> {
-    indexer: Indexer<'static>,
-    received: u64,
-    limit: u64,
-    progress: &'a dyn Fn(u64),
-}
-
-impl Write for Pack<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.received += bytes.len() as u64;
-        if self.received > self.limit {
-            return Err(io::Error::other(GitError::TooLarge { limit_bytes: self.limit }));
-        }
-        self.indexer
-            .write_all(bytes)
-            .map_err(|_| io::Error::other(GitError::Malformed { what: "the pack is damaged" }))?;
-        (self.progress)(self.received);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A place for packs below the store's `tmp/`, which vanishes with us. The lock on it keeps other processes from taking it for
-/// one that a dead process left.
-struct WorkDirectory {
-    objects: PathBuf,
-    _lock: OwnedFd,
-    _directory: tempfile::TempDir,
-}
-
-impl WorkDirectory {
-    fn make(store: &Path) -> Result<Self, GitError> {
-        let failed = |error: io::Error| GitError::Connection(error);
-        let directory = tempfile::Builder::new().prefix("work-git-").tempdir_in(store.join("tmp")).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let lock = rustix::fs::open(directory.path(), flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| failed(errno.into()))?;
-        let objects = directory.path().join("objects");
-        std::fs::create_dir_all(objects.join("pack")).map_err(failed)?;
-        Ok(Self { objects, _lock: lock, _directory: directory })
     }
 }
 
