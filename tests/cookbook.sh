@@ -9,7 +9,8 @@
 # say: under the recipe's SHA-256; or it is made again, byte for byte, from a packaging of all its files. Of a few releases
 # there is only the distribution's repack, without files that it does not distribute: from that one the recipe's steps are
 # cooked all the same, and the output says so. What nobody has is skipped and named. COOKBOOK_CACHE keeps downloads and work
-# between runs.
+# between runs. With COOKBOOK_STOP=archives nothing is cooked: the archives are in $COOKBOOK_CACHE/distfiles, and each line of
+# $COOKBOOK_CACHE/cookable is a name and the directory of its recipe, those that others need first.
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -245,6 +246,8 @@ for name in "${order[@]}"; do
     fi
 done
 [ ${#cookable[@]} -gt 0 ] || fail "no archive could be had"
+for name in "${cookable[@]}"; do echo "$name ${recipe_of[$name]:-$COOKBOOK/$name}"; done > "$WORK/cookable"
+[ "${COOKBOOK_STOP:-}" != archives ] || exit 0
 
 # --- cook -------------------------------------------------------------------------------------------------------
 
