@@ -75,7 +75,7 @@ pub struct GroundArgs {
     /// Nothing of this host: the root is made of troves alone, those that the recipe requires and the seed
     #[arg(long)]
     pub hermetic: bool,
-    /// The seed that lies under a hermetic root, by name or by the beginning of its id
+    /// The seed that lies under a hermetic root, by name or by the beginning of its id [default: the recipe's]
     #[arg(long, value_name = "NAME", requires = "hermetic")]
     pub seed: Option<String>,
 }

@@ -138,6 +138,15 @@ fn what_a_build_did_not_find_is_named_with_the_trove_that_has_it() {
         plain("x", "echo 'x.c:1:10: fatal error: very/rare.h: No such file or directory'; exit 1"),
     );
     env.cook(["cook", "x"]).exits(5).says(&["tools=1.0-1 has the header very/rare.h"]);
+    // It may stand far above the end, as where others go on in parallel, and be any file.
+    let above =
+        "cat /usr/include/very/rare.h || true; i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i + 1)); done; exit 1";
+    env.write("x/recipe.toml", plain("x", above));
+    env.cook(["cook", "x"]).exits(5).says(&["it wanted the file /usr/include/very/rare.h", "tools=1.0-1 has the file"]);
+    env.write("x/recipe.toml", plain("x", "no-such-program-anywhere"));
+    let run = env.cook(["cook", "x"]).exits(5);
+    assert!(run.stderr.contains("it wanted the program no-such-program-anywhere"), "{}", run.stderr);
+    assert!(!run.stderr.contains(" has the "), "{}", run.stderr);
 }
 
 #[test]

@@ -37,3 +37,29 @@ fn a_failed_sandbox_can_be_entered() {
         }
     });
 }
+
+#[test]
+fn a_shell_before_the_first_step() {
+    each_identity(|env| {
+        let recipe = RECIPE.replace("path = \"src\"", "path = \"src\"\n[patches]\nfiles = [{ file = \"p.diff\" }]");
+        env.write("x/recipe.toml", recipe);
+        env.write("x/src/file", "source\n");
+        env.write("x/p.diff", "--- a/file\n+++ b/file\n@@ -1 +1 @@\n-source\n+patched\n");
+        env.cook(["cook", "x", "--shell"]).exits(2).says(&["a shell wants a terminal"]);
+        env.cook(["cook", "x", "--shell", "--json"]).exits(2);
+        let typed = "(echo 'cat file; ls; echo $OWN $((6 * 7)) $USER $DESTDIR; pwd; sh -e /steps/make; cat made; exit 7'; sleep 2) | \
+            script -qefc \"exec conary cook x --shell --store $0\" /dev/null";
+        let store = env.store();
+        let mut command = env.shell(typed);
+        command.arg(store.to_str().unwrap()).env("SHELL", "/bin/sh");
+        let run = env.run(command).exits(7);
+        let shown = run.stdout.replace('\r', "");
+        for line in ["patched\nfile\n", "value 42 builder /dest\n", "/build/x-1.0\n", "made\n"] {
+            assert!(shown.contains(line), "{line:?} is not in {shown:?}");
+        }
+        assert!(shown.contains("Entering x before its first step"), "{shown}");
+        // Nothing of it is left, and it is no result.
+        assert_eq!(std::fs::read_dir(store.join("tmp")).unwrap().count(), 0);
+        env.cook(["why", "x"]).success().prints(&["stale"]);
+    });
+}

@@ -88,6 +88,18 @@ fn a_seed_is_its_content_and_a_hermetic_build_sees_nothing_else() {
         env.cook(["why", "x", "--hermetic", "--seed", "other"]).success().prints(&["fresh"]);
         env.cook(["why", "x"]).success().prints(&["seed"]);
 
+        // A recipe names its seed, by name or by content; the command line has the last word.
+        for named in ["small", "other", &id] {
+            env.write("x/recipe.toml", RECIPE.replace("[build]", &format!("[build]\nseed = \"{named}\"")));
+            env.cook(["why", "x", "--hermetic"]).success().prints(&["fresh"]);
+            let again = env.cook(["cook", "x", "--hermetic"]).success();
+            assert!(again.stderr.contains("Fresh"), "{}", again.stderr);
+        }
+        env.write("x/recipe.toml", RECIPE.replace("[build]", "[build]\nseed = \"none\""));
+        env.cook(["cook", "x", "--hermetic"]).exits(10).says(&["there is no seed none"]);
+        env.cook(["why", "x", "--hermetic", "--seed", "small"]).success().prints(&["fresh"]);
+        env.write("x/recipe.toml", RECIPE);
+
         env.write("seed/etc/issue", "larger\n");
         env.write("seed/etc/motd", "more\n");
         assert_ne!(import(env, "other", "seed"), id);
@@ -95,6 +107,26 @@ fn a_seed_is_its_content_and_a_hermetic_build_sees_nothing_else() {
         let difference = env.cook(["seed", "diff", "other", "small", "--json"]).success().json();
         assert_eq!(difference["differences"][1]["change"], "removed");
         env.cook(["why", "x", "--hermetic", "--seed", "other"]).success().prints(&["stale", "seed"]);
+
+        // A file that the root lacks is named, with the trove or the seed that has it.
+        env.write("seed/usr/bin/very-rare", "#!/bin/sh\n");
+        Command::new("chmod").arg("755").arg(env.path("seed/usr/bin/very-rare")).status().unwrap();
+        env.give();
+        import(env, "richer", "seed");
+        env.write("y/recipe.toml", plain("y", "very-rare"));
+        let seed = ["--hermetic", "--seed", "small"];
+        env.cook([&["cook", "y"][..], &seed].concat()).exits(5).says(&[
+            "it wanted the program very-rare",
+            "the seed richer has the program very-rare (/usr/bin/very-rare)",
+        ]);
+        let rare = "mkdir -p \"$DESTDIR/usr/bin\"; echo > \"$DESTDIR/usr/bin/very-rare\"; chmod 755 \"$DESTDIR/usr/bin/very-rare\"";
+        env.write("rare/recipe.toml", plain("rare", rare));
+        env.cook(["cook", "rare"]).success();
+        let run = env.cook([&["cook", "y"][..], &seed].concat()).exits(5);
+        let run = run
+            .says(&["rare=1.0-1 has the program very-rare (/usr/bin/very-rare): `rare` in `makedepends` brings it in"]);
+        assert!(!run.stderr.contains("the seed richer"), "{}", run.stderr);
+        env.cook(["seed", "remove", "richer"]).success();
 
         env.cook(["gc"]).success();
         env.cook(["cook", "x", "--hermetic", "--seed", "small", "--force"]).success();

@@ -1,6 +1,7 @@
 // conary/commands/cook.rs
 //! `conary cook`: recipes become packages.
 
+mod shell;
 mod story;
 
 use std::num::NonZeroU32;
@@ -9,7 +10,8 @@ use std::time::Instant;
 
 use clap::Args;
 use kitchen::phases::PhaseError;
-use kitchen::{Artifact, CookError, Event, Package, wanted};
+use kitchen::wanted::{self, Holder};
+use kitchen::{Artifact, CookError, Event, Package};
 use recipes::Recipe;
 use sandbox::Level;
 use serde::Serialize;
@@ -36,6 +38,7 @@ Examples:
   conary cook --fetch-only gnu-hello
   conary cook gnu-hello --offline --distfiles /srv/distfiles
   conary cook hello --hermetic --seed debian
+  conary cook gnu-hello --shell
   conary cook greeter/PKGBUILD --pin --profile debian";
 
 /// Build packages from recipes, in isolation
@@ -49,6 +52,9 @@ pub struct Arguments {
     /// Bring the sources into the store, and stop there
     #[arg(long, conflicts_with_all = ["force", "keep_failed", "no_check", "no_isolation", "jobs", "cpus"])]
     fetch_only: bool,
+    /// Fetch, unpack and patch, then open a shell where the first step would begin; nothing is built or recorded
+    #[arg(long, conflicts_with_all = ["fetch_only", "no_isolation", "force", "keep_failed", "no_check", "json"])]
+    shell: bool,
     /// UNSAFE: run the steps on the host, with all its files and its network, as the user who cooks
     #[arg(long, conflicts_with = "hermetic")]
     no_isolation: bool,
@@ -134,6 +140,7 @@ impl From<Converted> for Arguments {
         Self {
             recipes: vec![converted.recipe],
             fetch_only: false,
+            shell: false,
             no_isolation: false,
             ground: GroundArgs::default(),
             output: converted.dist,
@@ -162,6 +169,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     }
     let store = context.store(&arguments.store)?;
     let options = options(arguments, &store, context)?;
+    if arguments.shell {
+        return shell::run(&recipes, &store, &options, context);
+    }
     if arguments.no_isolation {
         context.ui.warning("UNSAFE: without isolation the steps can read and write everything that you can");
     }
@@ -247,7 +257,7 @@ fn cook(
 
 /// What a failed cook says: of a failed step its last lines first, then what failed, where the log is, and advice.
 fn failed(recipe: &Recipe, error: CookError, store: &Store, context: &Context<'_>) -> Failure {
-    let CookError::Phase(PhaseError::Failed { tail, log, .. }) = &error else {
+    let CookError::Phase(PhaseError::Failed { tail, wanted, log, .. }) = &error else {
         return Failure::from(error);
     };
     if !context.ui.is_verbose() {
@@ -255,16 +265,19 @@ fn failed(recipe: &Recipe, error: CookError, store: &Store, context: &Context<'_
         context.ui.quote(lines.as_bytes());
     }
     let log = format!("the whole log: conary log {} ({})", recipe.name(), log.display());
-    let wanted = wanted::in_lines(tail);
+    let wanted = wanted.clone();
     // A store that cannot be searched is no news beside the failure itself.
     let holders = wanted::holders(store, &wanted).unwrap_or_default();
     let mut failure = Failure::from(error);
     failure.message = format!("{}: {}", recipe.name(), failure.message);
     failure.notes.push(log);
     failure.notes.extend(wanted.iter().map(|wanted| format!("it wanted {wanted}, and did not find it")));
-    for (wanted, spec, path) in holders {
-        let name = &spec.name;
-        failure.notes.push(format!("{spec} has {wanted} (/{path}): `{name}` in `makedepends` brings it in"));
+    for (wanted, holder, path) in holders {
+        let advice = match &holder {
+            Holder::Trove(spec) => format!(": `{}` in `makedepends` brings it in", spec.name),
+            Holder::Seed(_) => String::new(),
+        };
+        failure.notes.push(format!("{holder} has {wanted} (/{path}){advice}"));
     }
     failure
 }

@@ -76,11 +76,16 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         }
         outcome
     };
-    match outcome.status {
-        Status::Exited(0) => Ok(Code::Success),
+    Ok(ended(outcome.status))
+}
+
+/// Ends this process as a command ended, but for the ends that have a code of their own.
+pub fn ended(status: Status) -> Code {
+    match status {
+        Status::Exited(0) => Code::Success,
         Status::Exited(status) => process::exit(status),
         Status::Signaled(signal) => process::exit(128 + signal),
-        Status::Cancelled => Ok(Code::Interrupted),
-        Status::TimedOut | Status::OutputLimit | Status::OutOfMemory => Ok(Code::Limit),
+        Status::Cancelled => Code::Interrupted,
+        Status::TimedOut | Status::OutputLimit | Status::OutOfMemory => Code::Limit,
     }
 }

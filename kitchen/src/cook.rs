@@ -78,9 +78,9 @@ pub struct Options {
 pub enum Foundation {
     /// The host's `/usr`; this is the root of its file system.
     Host(PathBuf),
-    /// Nothing of the host: a seed, by name or id, or nothing at all.
+    /// Nothing of the host: a seed, or nothing at all.
     Hermetic {
-        /// The seed.
+        /// The seed, by name or id, in place of the one that a recipe names.
         seed: Option<String>,
     },
 }
@@ -247,6 +247,34 @@ pub fn ask(
     Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener }.ask(step, file)
 }
 
+/// Lays a build out as far as its first step, sources unpacked and patched, and hands over the sandbox's plan for a shell there. The steps
+/// are in `/steps`. Nothing is recorded, and what was laid out goes when `visit` returns.
+///
+/// # Errors
+/// [`CookError`], by what failed.
+pub fn visit<T>(
+    recipe: &Recipe,
+    directory: &Path,
+    store: &Store,
+    options: &Options,
+    cancel: &AtomicBool,
+    listener: Listener<'_>,
+    visit: impl FnOnce(&sandbox::Plan) -> T,
+) -> Result<T, CookError> {
+    let cook = Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener };
+    let _hold = store.hold()?;
+    let (plan, fetched) = cook.fetched()?;
+    let (workspace, seen) = cook.in_kitchen(
+        &plan,
+        &fetched,
+        |_| Ok(()),
+        |_| {},
+        |kitchen, _| Ok(visit(&kitchen.shell().map_err(PhaseError::Workspace)?)),
+    )?;
+    drop(workspace);
+    seen
+}
+
 /// The plan of a cook as far as it can be made without the network, for `conary why`: `options` forbid it.
 ///
 /// # Errors
@@ -335,17 +363,18 @@ impl Cook<'_> {
 
     /// What lies below the troves of the build root; a seed is checked out, if it is not yet.
     fn ground(&self) -> Result<Ground, PlanError> {
-        Ok(match &self.options.foundation {
-            Foundation::Host(root) => Ground::Host(root.clone()),
-            Foundation::Hermetic { seed: None } => Ground::Nothing,
-            Foundation::Hermetic { seed: Some(name) } => {
-                let found = seed::find(self.store, name)?;
-                let spec = self.store.trove(&found.id)?.spec();
-                let seed = Dependency { spec, id: found.id };
-                let place = roots::layer(self.store, &seed, self.cancel)?;
-                Ground::Seed(found.id, place)
-            }
-        })
+        let seed = match &self.options.foundation {
+            Foundation::Host(root) => return Ok(Ground::Host(root.clone())),
+            Foundation::Hermetic { seed } => seed,
+        };
+        let Some(name) = seed.as_ref().or(self.recipe.build.seed.as_ref()) else {
+            return Ok(Ground::Nothing);
+        };
+        let found = seed::find(self.store, name)?;
+        let spec = self.store.trove(&found.id)?.spec();
+        let seed = Dependency { spec, id: found.id };
+        let place = roots::layer(self.store, &seed, self.cancel)?;
+        Ok(Ground::Seed(found.id, place))
     }
 
     fn fetch(&self, recipe: &Recipe) -> Result<Vec<Fetched>, CookError> {
@@ -359,6 +388,14 @@ impl Cook<'_> {
             self.cancel,
             &listener,
         )?)
+    }
+
+    /// The plan of this cook, and its sources, whether there is a result or not.
+    fn fetched(&self) -> Result<(CookPlan, Vec<Fetched>), CookError> {
+        let expanded = plan::expand_for_key(self.recipe, &self.machine)?;
+        let fetched = self.fetch(&expanded)?;
+        let plan = self.plan(expanded, &sources::inputs(&fetched))?;
+        Ok((plan, fetched))
     }
 
     /// A hit: package files are put in place where they are not, and that is all.
@@ -446,9 +483,7 @@ impl Cook<'_> {
     /// Runs `setup` and one step with the history of all repositories at hand, and returns one file of the output.
     fn ask(&self, step: &str, file: &str) -> Result<Vec<u8>, CookError> {
         let _hold = self.store.hold()?;
-        let expanded = plan::expand_for_key(self.recipe, &self.machine)?;
-        let fetched = self.fetch(&expanded)?;
-        let plan = self.plan(expanded, &sources::inputs(&fetched))?;
+        let (plan, fetched) = self.fetched()?;
         let with_history = |workspace: &Workspace| {
             let arch = &self.machine.arch;
             for additional in plan.recipe.additional.iter().filter(|one| one.is_for(arch)) {

@@ -40,5 +40,5 @@ pub mod wanted;
 pub mod why;
 pub mod workspace;
 
-pub use cook::{Artifact, CookError, Foundation, Options, Package, ask, cook};
+pub use cook::{Artifact, CookError, Foundation, Options, Package, ask, cook, visit};
 pub use event::{Event, Listener};

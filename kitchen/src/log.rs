@@ -53,11 +53,17 @@ impl Log {
         self.tail.extend(kept);
     }
 
+    /// What is at hand of the step that runs: its last 64 KiB.
+    #[must_use]
+    pub fn end(&self) -> String {
+        let bytes: Vec<u8> = self.tail.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The last lines of the step that runs, oldest first.
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
-        let bytes: Vec<u8> = self.tail.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
+        let text = self.end();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
     }

@@ -20,6 +20,7 @@ use crate::lint::Lint;
 use crate::log::Log;
 use crate::shown::shown;
 use crate::step::Room;
+use crate::wanted::{self, Wanted};
 use crate::workspace::{Workspace, WorkspaceError};
 
 /// A log that grows past this is a build that prints without end.
@@ -143,6 +144,8 @@ pub enum PhaseError {
         peak_memory_bytes: u64,
         /// The last lines it printed.
         tail: Vec<String>,
+        /// What it wanted and did not find, as far as it said so.
+        wanted: Vec<Wanted>,
         /// Where the whole log is.
         log: PathBuf,
     },
@@ -265,6 +268,7 @@ pub(crate) fn one(
             status: outcome.status,
             peak_memory_bytes: outcome.peak_memory_bytes,
             tail: log.tail(),
+            wanted: wanted::in_lines(log.end().lines()),
             log: log.path().to_owned(),
         });
     }
@@ -334,6 +338,22 @@ impl Kitchen<'_> {
             Some(kept) => self.workspace.write_room(&kept),
             None => Ok(()),
         }
+    }
+
+    /// The sandbox's plan for a shell where the first step would begin, with all steps written down and no limit on time.
+    pub(crate) fn shell(&self) -> Result<Plan, WorkspaceError> {
+        let phases = self.recipe.build.steps.iter().map(|(phase, script)| (Step::Phase(*phase), script));
+        let outputs = self.recipe.outputs.iter();
+        let outputs =
+            outputs.filter_map(|output| Some((Step::Output(output.package.name.clone()), output.install.as_ref()?)));
+        for (step, script) in phases.chain(outputs) {
+            self.workspace.write_step(&step.file_name(), script)?;
+        }
+        let mut room = self.room(&Step::Phase(Phase::Setup));
+        room.limits = Limits { wall_clock: None, output_bytes: None, ..room.limits };
+        let mut plan = room.plan(vec!["/bin/sh".into()]);
+        plan.binds.push(Bind { source: self.workspace.outputs(), target: OUTPUTS.to_owned(), writable: true });
+        Ok(plan)
     }
 
     /// The sandbox's plan for one step.

@@ -81,7 +81,7 @@ impl PlanError {
             Self::Dependency(error) => error.hint(),
             Self::Host(error) => error.hint(),
             Self::NoRoot { .. } => Some(
-                "name what lies below the troves with `--seed NAME`; `conary seed list` shows what there is".to_owned(),
+                "name what lies below the troves with `--seed NAME`, or `build.seed` in the recipe; `conary seed list` shows what there is".to_owned(),
             ),
             Self::Seed(error) => error.hint(),
             Self::Root(error) => error.hint(),

@@ -1,13 +1,17 @@
 // kitchen/src/wanted.rs
 //! What a failed step wanted and did not find, read from what it printed, and the troves of the store that have it.
 //!
-//! Compilers, linkers, shells and pkg-config say in a line of their own which file is missing. The words are matched as those programs print them in
-//! the `C` locale, which steps run in; a program that says it otherwise is not understood, and nothing is guessed.
+//! Compilers, linkers, the loader, shells, `env` and pkg-config say in a line of their own which file is missing. The words are matched as those
+//! programs print them in the `C` locale, which steps run in; a program that says it otherwise is not understood, and nothing is guessed.
+//! What the kernel is asked for says less: a compiler tries every directory for every header, and a search that fails is no want.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use recipes::TroveSpec;
+use recipes::{Digest, TroveSpec};
 use store::{Node, Store, StoreError};
+
+use crate::seed;
 
 /// How many different things one failure is searched for.
 const MOST: usize = 8;
@@ -21,17 +25,41 @@ pub enum Wanted {
     Program(String),
     /// A library, as the linker is told of it: `z` for `-lz`.
     Library(String),
+    /// A library, as the loader asks for it: `libz.so.1`.
+    SharedLibrary(String),
     /// A pkg-config module.
     Module(String),
+    /// Any other file, by its path.
+    File(String),
 }
 
-impl std::fmt::Display for Wanted {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Who has something that was not there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A trove that a recipe may require.
+    Trove(TroveSpec),
+    /// A seed of this name.
+    Seed(String),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trove(spec) => spec.fmt(formatter),
+            Self::Seed(name) => write!(formatter, "the seed {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(name) => write!(formatter, "the header {name}"),
             Self::Program(name) => write!(formatter, "the program {name}"),
             Self::Library(name) => write!(formatter, "the library -l{name}"),
+            Self::SharedLibrary(name) => write!(formatter, "the library {name}"),
             Self::Module(name) => write!(formatter, "the pkg-config module {name}"),
+            Self::File(path) => write!(formatter, "the file {path}"),
         }
     }
 }
@@ -45,27 +73,34 @@ impl Wanted {
             Self::Header(header) => below("usr/include").is_some_and(|rest| {
                 rest == header || rest.strip_suffix(header.as_str()).is_some_and(|before| before.ends_with('/'))
             }),
-            Self::Program(program) => match program.strip_prefix('/') {
-                Some(absolute) => path == absolute,
-                None => {
-                    name == program
-                        && ["usr/bin", "usr/sbin", "bin", "sbin"].into_iter().any(|bin| below(bin).is_some())
-                }
-            },
+            Self::Program(program) if program.starts_with('/') => is_path(program, path),
+            Self::Program(program) => {
+                name == program && ["usr/bin", "usr/sbin", "bin", "sbin"].into_iter().any(|bin| below(bin).is_some())
+            }
             Self::Library(library) => {
                 let stem = name.strip_prefix("lib").and_then(|rest| rest.strip_prefix(library.as_str()));
                 path.starts_with("usr/lib") && stem.is_some_and(|rest| rest == ".so" || rest == ".a")
             }
+            Self::SharedLibrary(library) => {
+                name == library && ["usr/lib", "lib"].into_iter().any(|directory| path.starts_with(directory))
+            }
             Self::Module(module) => name.strip_suffix(".pc") == Some(module) && path.contains("/pkgconfig/"),
+            Self::File(wanted) => is_path(wanted, path),
         }
     }
 }
 
-/// Reads what was missing from the last lines of a step, each thing once.
+/// Whether an absolute path is a file of a package; what lies in `/bin` may lie in `/usr/bin`.
+fn is_path(wanted: &str, path: &str) -> bool {
+    let wanted = wanted.trim_start_matches('/');
+    path == wanted || path.strip_prefix("usr/") == Some(wanted)
+}
+
+/// Reads what was missing from what a step printed: each thing once, the latest first.
 #[must_use]
-pub fn in_lines(lines: &[String]) -> Vec<Wanted> {
-    let found: BTreeSet<Wanted> = lines.iter().filter_map(|line| in_line(line)).collect();
-    found.into_iter().take(MOST).collect()
+pub fn in_lines<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> Vec<Wanted> {
+    let mut seen = BTreeSet::new();
+    lines.rev().filter_map(in_line).filter(|wanted| seen.insert(wanted.clone())).take(MOST).collect()
 }
 
 fn in_line(line: &str) -> Option<Wanted> {
@@ -90,27 +125,65 @@ fn in_line(line: &str) -> Option<Wanted> {
         let missing = after.ends_with("not found") || line.contains("No package '") && after.starts_with(" found");
         return missing.then(|| word(name)).flatten().map(Wanted::Module);
     }
-    // `sh: 3: cmake: not found`, `bash: line 1: cmake: command not found`, `make: cmake: No such file or directory`
-    let before = line
-        .strip_suffix(": command not found")
-        .or_else(|| line.strip_suffix(": not found"))
-        .or_else(|| line.strip_suffix(": No such file or directory").filter(|before| before.starts_with("make")))?;
-    word(before.rsplit(": ").next()?).map(Wanted::Program)
+    // `x: error while loading shared libraries: libz.so.1: cannot open shared object file: No such file or directory`
+    if let Some((_, rest)) = line.split_once("error while loading shared libraries: ") {
+        let (library, after) = rest.split_once(": ")?;
+        return after.starts_with("cannot open").then(|| word(library)).flatten().map(Wanted::SharedLibrary);
+    }
+    // `configure: error: no acceptable C compiler found in $PATH`
+    if line.contains("no acceptable C compiler found in $PATH") {
+        return Some(Wanted::Program("cc".to_owned()));
+    }
+    // `sh: 3: cmake: not found`, `bash: line 1: cmake: command not found`
+    if let Some(before) = line.strip_suffix(": command not found").or_else(|| line.strip_suffix(": not found")) {
+        return word(last(before)).map(Wanted::Program);
+    }
+    let before = line.strip_suffix(": No such file or directory")?;
+    // `bash: ./x: /usr/bin/perl: bad interpreter: No such file or directory`
+    if let Some(before) = before.strip_suffix(": bad interpreter") {
+        return word(last(before)).map(Wanted::Program);
+    }
+    // `make: cmake: No such file or directory`, `/usr/bin/env: 'python3': No such file or directory`
+    let mut parts = before.split(": ");
+    let speaker = parts.next()?;
+    let name = last(before);
+    if speaker.starts_with("make") || speaker == "env" || speaker.ends_with("/env") {
+        return if name == speaker { None } else { word(name).map(Wanted::Program) };
+    }
+    // `cat: /usr/share/x: No such file or directory`, `cp: cannot stat '/usr/share/x': No such file or directory`
+    let path = word(name.rsplit(' ').next().map(unquoted)?)?;
+    let of_a_package = ["/usr/", "/etc/", "/opt/", "/bin/", "/sbin/", "/lib"].iter().any(|top| path.starts_with(top));
+    (of_a_package && parts.next().is_some()).then_some(Wanted::File(path))
 }
 
-/// Finds the newest trove of each name in the store that has one of these, and at which path.
+/// What stands behind the last colon, without quotes.
+fn last(text: &str) -> &str {
+    unquoted(text.rsplit(": ").next().unwrap_or(text))
+}
+
+fn unquoted(text: &str) -> &str {
+    text.trim_matches(['\'', '"'])
+}
+
+/// Finds the newest trove of each name in the store that has one of these, and at which path; where none has it, the seeds.
 ///
 /// # Errors
 /// [`StoreError`]: the store cannot be read.
-pub fn holders(store: &Store, wanted: &[Wanted]) -> Result<Vec<(Wanted, TroveSpec, String)>, StoreError> {
+pub fn holders(store: &Store, wanted: &[Wanted]) -> Result<Vec<(Wanted, Holder, String)>, StoreError> {
     let mut found = Vec::new();
     if wanted.is_empty() {
         return Ok(found);
     }
-    let mut seen = BTreeSet::new();
+    let seeds: BTreeMap<Digest, String> = seed::list(store)?.into_iter().map(|seed| (seed.id, seed.name)).collect();
+    let mut names = BTreeSet::new();
     let mut troves = store.troves()?;
     troves.sort_by_key(|row| std::cmp::Reverse(row.sequence));
-    for row in troves.into_iter().filter(|row| seen.insert(row.spec.name.clone())) {
+    for row in troves {
+        let holder = match seeds.get(&row.id) {
+            Some(name) => Holder::Seed(name.clone()),
+            None if names.insert(row.spec.name.clone()) => Holder::Trove(row.spec),
+            None => continue,
+        };
         for component in store.trove(&row.id)?.components.values() {
             for entry in store.tree(&component.tree)?.entries() {
                 let (Node::File { .. } | Node::Symlink { .. }, Ok(path)) =
@@ -119,12 +192,16 @@ pub fn holders(store: &Store, wanted: &[Wanted]) -> Result<Vec<(Wanted, TroveSpe
                     continue;
                 };
                 let fits = wanted.iter().filter(|wanted| wanted.is_at(path));
-                found.extend(fits.map(|wanted| (wanted.clone(), row.spec.clone(), path.to_owned())));
+                found.extend(fits.map(|wanted| (wanted.clone(), holder.clone(), path.to_owned())));
             }
         }
     }
+    // Troves come before seeds, and one path for each is enough.
     found.sort();
-    found.dedup_by(|one, other| one.0 == other.0 && one.1 == other.1);
+    found.dedup_by(|one, other| (&one.0, &one.1) == (&other.0, &other.1));
+    let in_troves: BTreeSet<Wanted> =
+        found.iter().filter(|one| matches!(one.1, Holder::Trove(_))).map(|one| one.0.clone()).collect();
+    found.retain(|(wanted, holder, _)| matches!(holder, Holder::Trove(_)) || !in_troves.contains(wanted));
     Ok(found)
 }
 
@@ -146,6 +223,21 @@ mod tests {
             ("/steps/configure: 3: cmake: not found", program("cmake")),
             ("/steps/make: line 1: meson: command not found", program("meson")),
             ("make: bison: No such file or directory", program("bison")),
+            ("sh: 1: /usr/bin/perl: not found", program("/usr/bin/perl")),
+            ("/usr/bin/env: 'python3': No such file or directory", program("python3")),
+            ("env: python3: No such file or directory", program("python3")),
+            ("bash: ./x: /usr/bin/perl: bad interpreter: No such file or directory", program("/usr/bin/perl")),
+            (
+                "x: error while loading shared libraries: libz.so.1: cannot open shared object file: No such file or directory",
+                Some(Wanted::SharedLibrary("libz.so.1".to_owned())),
+            ),
+            ("configure: error: no acceptable C compiler found in $PATH", program("cc")),
+            ("cat: /usr/share/x/y: No such file or directory", Some(Wanted::File("/usr/share/x/y".to_owned()))),
+            ("cp: cannot stat '/etc/x': No such file or directory", Some(Wanted::File("/etc/x".to_owned()))),
+            ("sh: 1: cannot open /usr/lib/x: No such file or directory", Some(Wanted::File("/usr/lib/x".to_owned()))),
+            ("cat: src/x: No such file or directory", None),
+            ("cat: /build/x-1/y: No such file or directory", None),
+            ("/usr/lib/x: No such file or directory", None),
             ("env: No such file or directory", None),
             ("fatal error: \u{1b}[0m: No such file or directory", None),
             ("fatal error: out of memory", None),
@@ -166,6 +258,12 @@ mod tests {
         assert!(at(Wanted::Program("/usr/bin/perl".into()), "usr/bin/perl"));
         assert!(at(Wanted::Library("z".into()), "usr/lib/x86_64-linux-gnu/libz.so"));
         assert!(!at(Wanted::Library("z".into()), "usr/lib/libzstd.so"));
+        assert!(at(Wanted::Program("/bin/perl".into()), "usr/bin/perl"));
+        assert!(!at(Wanted::Program("/usr/bin/perl".into()), "usr/share/usr/bin/perl"));
+        assert!(at(Wanted::SharedLibrary("libz.so.1".into()), "usr/lib/x86_64-linux-gnu/libz.so.1"));
+        assert!(!at(Wanted::SharedLibrary("libz.so.1".into()), "usr/lib/x86_64-linux-gnu/libz.so.1.2"));
         assert!(at(Wanted::Module("zlib".into()), "usr/lib/pkgconfig/zlib.pc"));
+        assert!(at(Wanted::File("/usr/share/x".into()), "usr/share/x"));
+        assert!(!at(Wanted::File("/usr/share/x".into()), "usr/share/x/y"));
     }
 }

@@ -281,6 +281,7 @@ check = "step four"
 install = "step five"
 post_install = "step six"
 workdir = "below"
+seed = "debian"
 jobs = 4
 memory = "4GiB"
 timeout = "2h"
@@ -459,6 +460,8 @@ flag = "-s"
             ("\"m4\"", "\"m4 >= 1\""),
             ("\"python\"", "\"python >= 3\""),
             ("2h", "3h"),
+            // What counts is the seed's content, where there is one.
+            ("seed = \"debian\"", "seed = \"other\""),
             ("flag = \"-s\"", "flag = \"-s\"\nunused = \"x\""),
             ("-j%(jobs)s %(flag)s", "-j7 -s"),
             ("summary = \"One line\"\ndescription = \"Lines\"", "description = \"Lines\"\nsummary = 'One line'"),

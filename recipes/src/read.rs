@@ -325,11 +325,7 @@ mod tests {
             let diagnostics = refused(&format!("{PACKAGE}[{section}]\nx = 1\n"));
             assert_eq!(diagnostics[0].message, format!("section `{section}` is not supported yet"));
         }
-        let lines = [
-            "[build]\nseed = 'x'",
-            "[build]\nstage = 'toolchain'",
-            "[patches]\nfiles = [{ file = 'a', condition = 'x' }]",
-        ];
+        let lines = ["[build]\nstage = 'toolchain'", "[patches]\nfiles = [{ file = 'a', condition = 'x' }]"];
         for line in lines {
             let diagnostics = refused(&format!("{PACKAGE}{line}\n"));
             assert!(diagnostics[0].message.contains("is not supported yet in ["), "{line}");

@@ -283,6 +283,8 @@ pub struct Build {
     pub workdir: Option<String>,
     /// Upper limit on parallel jobs.
     pub jobs: Option<u32>,
+    /// The seed under a hermetic root, by name or by the beginning of its id.
+    pub seed: Option<String>,
     /// Limit on memory.
     pub memory_bytes: Option<u64>,
     /// Limit on time.

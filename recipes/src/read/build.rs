@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::expansion::nearest;
+use crate::name::Name;
 use crate::policy::{Policies, Policy};
 use crate::reader::{Reader, Section};
 use crate::recipe::{Build, Phase};
@@ -14,7 +15,7 @@ use super::known;
 use super::locations::inner_path;
 
 /// Keys of the section.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "requires",
     "makedepends",
     "checkdepends",
@@ -27,13 +28,14 @@ pub(super) const KEYS: [&str; 15] = [
     "environment",
     "workdir",
     "jobs",
+    "seed",
     "memory",
     "timeout",
     "options",
 ];
 
 /// Keys that are meant but not built yet.
-const LATER: [&str; 2] = ["seed", "stage"];
+const LATER: [&str; 1] = ["stage"];
 
 /// Words of other formats, where an option might stand, and what takes their place.
 const FOREIGN_OPTIONS: [(&str, &str); 7] = [
@@ -51,6 +53,9 @@ const NO_NUL: &str = "leave `\\u0000` out";
 
 /// How many jobs a recipe may ask for.
 const JOBS: Range<u64> = 1..4097;
+
+/// Digits of a seed's id that are enough to find it.
+const SHORTEST_ID: usize = 8;
 
 /// Units of memory.
 const MEMORY_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
@@ -72,6 +77,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
     let environment = environment(reader, &section);
     let workdir = inner_path(reader, &section, "workdir", "the source");
     let jobs = reader.integer(&section, "jobs", JOBS).and_then(|jobs| u32::try_from(jobs).ok());
+    let seed = seed(reader, &section);
     let memory_bytes = quantity(reader, &section, "memory", &MEMORY_UNITS, "write it like `\"4GiB\"` or `\"512MiB\"`");
     let timeout_secs =
         quantity(reader, &section, "timeout", &TIME_UNITS, "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`");
@@ -84,6 +90,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
         environment,
         workdir,
         jobs,
+        seed,
         memory_bytes,
         timeout_secs,
         policies,
@@ -183,6 +190,21 @@ fn refused(name: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// Reads what names a seed: a name, or an id or its beginning.
+fn seed<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<String> {
+    let text = reader.text(section, "seed")?;
+    let is_id = text.full.strip_prefix("blake3:").is_some_and(|digits| {
+        (SHORTEST_ID..=64).contains(&digits.len())
+            && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit))
+    });
+    if !is_id && text.full.parse::<Name>().is_err() {
+        let hint = "write a name or an id that `conary seed list` shows";
+        reader.report(text.span, format!("{} names no seed", quote(&text.full)), hint);
+        return None;
+    }
+    Some(text.full)
+}
+
 /// Reads a number and its unit.
 fn quantity<'t>(
     reader: &mut Reader<'t>,
@@ -258,6 +280,16 @@ mod tests {
         }
         for amount in ["2", "2 hours", "h", "0s", "1h30m", "99999999999999999d"] {
             check(&[(&format!("[build]\ntimeout = '{amount}'\n"), "5:11", "is no amount for `timeout`", "`\"2h\"`")]);
+        }
+    }
+
+    #[test]
+    fn a_seed_is_named_or_given_by_its_id() {
+        for text in ["debian", "debian-12", "blake3:0123456789ab", "0123456789ab"] {
+            assert_eq!(sound(&format!("[build]\nseed = '{text}'\n")).build.seed.as_deref(), Some(text));
+        }
+        for text in ["", "a/b", "Debian", "blake3:0123", "blake3:0123456X", "sha256:0123456789ab"] {
+            check(&[(&format!("[build]\nseed = '{text}'\n"), "5:8", "names no seed", "`conary seed list`")]);
         }
     }
 
