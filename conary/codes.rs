@@ -19,7 +19,7 @@ use kitchen::sources::SourceError;
 use kitchen::tidy::TidyError;
 use sandbox::{SandboxError, Status};
 use store::ccs::CcsError;
-use store::{ErrorKind, OpenError, StoreError};
+use store::{ErrorKind, IngestError, OpenError, StoreError};
 
 use crate::exit::Code;
 use crate::failure::Failure;
@@ -198,6 +198,7 @@ fn of_harvest(error: &HarvestError) -> Code {
         | HarvestError::Twice { .. }
         | HarvestError::Hook(_)
         | HarvestError::Classify(_)
+        | HarvestError::Ingest(IngestError::Unsupported { .. } | IngestError::Tree(_))
         | HarvestError::Tidy(TidyError::Tree(_)) => Code::Build,
         HarvestError::Ingest(error) => of_kind(error.kind()),
         HarvestError::Store(error) | HarvestError::Tidy(TidyError::Store(error)) => error.code(),

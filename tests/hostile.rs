@@ -1,8 +1,10 @@
 // tests/hostile.rs
 //! What a hostile step may leave as its output: contained, named safely, and nothing of the host in the package.
 
-use crate::support::each_identity;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::recipe::plain;
+use crate::support::{checkout, each_identity};
 
 #[test]
 fn strange_outputs_are_packaged_as_they_are_or_refused_by_name() {
@@ -15,9 +17,9 @@ fn strange_outputs_are_packaged_as_they_are_or_refused_by_name() {
         let listing = env.listing(&env.root().join("usr")).join("\n");
         assert!(listing.contains("secret") && !listing.contains("root:"), "{listing}");
 
-        let whole = "rm -rf \"$DESTDIR\" 2>/dev/null; mkfifo \"$DESTDIR/pipe\"; touch \"$DESTDIR/x\"";
+        let whole = "mkdir \"$DESTDIR/usr\"; mkfifo \"$DESTDIR/usr/a-pipe\"; touch \"$DESTDIR/usr/x\"";
         env.write("pipe/recipe.toml", plain("pipe", whole));
-        env.cook(["cook", "pipe"]).exits(5).says(&["pipe"]);
+        env.cook(["cook", "pipe"]).exits(5).says(&["usr/a-pipe is a named pipe", "leave it out"]);
 
         // Names that would speak to a terminal.
         let names =
@@ -33,4 +35,97 @@ fn strange_outputs_are_packaged_as_they_are_or_refused_by_name() {
         assert_eq!(left, 0, "something is left behind");
         env.cook(["store", "verify"]).success();
     });
+}
+
+#[test]
+fn nothing_takes_the_place_of_the_output() {
+    each_identity(|env| {
+        let tries = "set +e; rm -rf \"$DESTDIR\" 2>/dev/null; rmdir /dest 2>/dev/null; mv /dest /build/d 2>/dev/null; ln -sfn /etc /dest 2>/dev/null; \
+            mkdir -p /dest/usr; echo x > /dest/usr/x; test ! -L /dest; rmdir /build/* 2>/dev/null; ln -s / /build/to-the-top";
+        env.write("whole/recipe.toml", plain("whole", tries));
+        env.cook(["cook", "whole"]).success();
+        // Sockets and pipes, each refused by name.
+        let special = "mkdir -p /dest/usr; echo x > /dest/usr/x; \
+            python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/dest/usr/socket\")'";
+        env.write("special/recipe.toml", plain("special", special));
+        env.cook(["cook", "special"]).exits(5).says(&["usr/socket"]);
+        // Deeper than a path can be long.
+        let deep = "mkdir -p /dest/usr; cd /dest/usr; \
+            python3 -c 'import os\nfor number in range(3000): os.mkdir(\"dd\"); os.chdir(\"dd\")\nopen(\"x\", \"w\")'";
+        env.write("deep/recipe.toml", plain("deep", deep));
+        let run = env.cook(["cook", "deep"]).exits(5).says(&["usr/dd", "is a directory of paths above 4095 bytes"]);
+        assert!(run.stderr.len() < 1000, "{}", run.stderr);
+        assert_eq!(std::fs::read_dir(env.store().join("tmp")).unwrap().count(), 0, "something is left behind");
+        env.cook(["store", "verify"]).success();
+        env.cook(["cook", "whole", "--force"]).success();
+    });
+}
+
+#[test]
+fn what_is_kept_of_a_failed_build_is_for_nobody_else() {
+    each_identity(|env| {
+        let open = "chmod 777 . /build /dest; cp /bin/sh /dest/sh; chmod 6777 /dest/sh; exit 1";
+        env.write("x/recipe.toml", plain("x", open));
+        env.cook(["cook", "x", "--keep-failed"]).exits(5);
+        // Every way to it leads through a directory that only its owner may enter.
+        let mode = std::fs::metadata(env.store().join("tmp")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+        let kept = std::fs::read_dir(env.store().join("tmp")).unwrap().count();
+        assert_eq!(kept, 1);
+    });
+}
+
+#[test]
+fn the_callers_variables_do_not_reach_a_step() {
+    each_identity(|env| {
+        env.write("x/recipe.toml", plain("x", "mkdir -p \"$DESTDIR/usr\"; echo x > \"$DESTDIR/usr/x\"; env | sort"));
+        env.cook(["cook", "x"]).success();
+        let calm = env.cook(["log", "x"]).success().stdout;
+        let store = env.store();
+        let mut command = env.conary_command(["cook", "x", "--force", "--store", store.to_str().unwrap()]);
+        for name in [
+            "BASH_ENV",
+            "ENV",
+            "LD_LIBRARY_PATH",
+            "GIT_DIR",
+            "GIT_SSH_COMMAND",
+            "PYTHONPATH",
+            "PERL5LIB",
+            "MAKEFLAGS",
+            "CFLAGS",
+            "DESTDIR",
+            "CONFIG_SITE",
+            "IFS",
+            "BASH_FUNC_echo%%",
+            "SOURCE_DATE_EPOCH",
+            "LC_ALL",
+            "TZ",
+            "TERM",
+        ] {
+            command.env(name, "/hostile");
+        }
+        env.run(command).success();
+        assert_eq!(env.cook(["log", "x"]).success().stdout, calm);
+        assert!(!calm.contains("hostile"), "{calm}");
+    });
+}
+
+#[test]
+fn every_hostile_build_of_the_docs_has_its_tests() {
+    let page = std::fs::read_to_string(checkout().join("docs/design/sandbox.md")).unwrap();
+    let (_, section) = page.split_once("## Hostile builds\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let tests: Vec<&str> =
+        rows.flat_map(|row| row.rsplit("| ").next().unwrap().split('`').skip(1).step_by(2)).collect();
+    assert!(tests.len() > 25, "{tests:?}");
+    let found = std::process::Command::new("grep")
+        .args(["-rhoE", "--include=*.rs", "fn [a-z_]+\\(", "tests", "sandbox", "kitchen", "converters", "recipes"])
+        .current_dir(checkout())
+        .output()
+        .unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    for test in tests {
+        assert!(found.lines().any(|line| line == format!("fn {test}(")), "there is no test {test}");
+    }
 }

@@ -22,6 +22,8 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/auxv.h>
+#include <sys/xattr.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -315,6 +317,67 @@ static int owners(void) {
     return 0;
 }
 
+// Hands an open file to whoever comes, through a socket with a path and through one without.
+static int hand_out(const char *abstract, const char *path) {
+    int file = open("held", O_RDWR | O_CREAT, 0644);
+    int listener[2];
+    for (int number = 0; number < 2; number++) {
+        struct sockaddr_un name = {.sun_family = AF_UNIX};
+        strcpy(name.sun_path + !number, number ? path : abstract);
+        socklen_t length = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name.sun_path + !number);
+        listener[number] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        tell(number ? "listen at a path" : "listen at an abstract name",
+             bind(listener[number], (void *)&name, length) < 0 ? -1 : listen(listener[number], 8));
+    }
+    for (int tries = 0; tries < 300; tries++) {
+        for (int number = 0; number < 2; number++) {
+            int caller = accept(listener[number], NULL, NULL);
+            if (caller < 0) continue;
+            char control[CMSG_SPACE(sizeof file)] = {0};
+            struct iovec byte = {"x", 1};
+            struct msghdr message = {.msg_iov = &byte, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+            *CMSG_FIRSTHDR(&message) = (struct cmsghdr){CMSG_LEN(sizeof file), SOL_SOCKET, SCM_RIGHTS};
+            memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &file, sizeof file);
+            printf("handed to somebody %s: %zd\n", number ? "who knew the path" : "who knew the name", sendmsg(caller, &message, 0));
+            fflush(stdout);
+        }
+        if (access("enough", F_OK) == 0) break;
+        usleep(20000);
+    }
+    printf("end\n");
+    return 0;
+}
+
+// A program that asks for more than its caller has: set-id bits by every call there is, and file capabilities.
+static int privileges(const char *self) {
+    if (getenv("AGAIN")) {
+        unsigned int none[6] = {0x20080522, 0}, data[6] = {0};
+        syscall(SYS_capget, none, data);
+        printf("again %d %d %d %d, secure %lu, capabilities %x\n", getuid(), geteuid(), getgid(), getegid(), getauxval(AT_SECURE), data[0] | data[3]);
+        return 0;
+    }
+    char command[200];
+    snprintf(command, sizeof command, "cp %s copy", self);
+    if (system(command)) return 1;
+    // 452 is fchmodat2, which a C library from before it does not know.
+    long made = syscall(452, AT_FDCWD, "copy", 06755, 0);
+    printf("fchmodat2 %s\n", made == 0 || errno == ENOSYS ? "ok" : strerrorname_np(errno));
+    tell("chmod", chmod("copy", 06755));
+    int file = open("copy", O_RDONLY);
+    tell("fchmod", fchmod(file, 06755));
+    tell("fchmodat", fchmodat(AT_FDCWD, "copy", 06755, 0));
+    // cap_setuid, permitted and effective, as setcap writes it.
+    unsigned int capability[5] = {0x02000001, 1 << 7, 0, 0, 0};
+    tell("security.capability", setxattr("copy", "security.capability", capability, sizeof capability, 0));
+    tell("security.capability by descriptor", fsetxattr(file, "security.capability", capability, sizeof capability, 0));
+    tell("trusted.x", setxattr("copy", "trusted.x", "x", 1, 0));
+    close(file);
+    setenv("AGAIN", "1", 1);
+    execl("copy", "copy", "privileges", NULL);
+    tell("exec", -1);
+    return 0;
+}
+
 int main(int count, char **arguments) {
     const char *what = count > 1 ? arguments[1] : "";
     if (!strcmp(what, "calls")) return calls();
@@ -326,6 +389,8 @@ int main(int count, char **arguments) {
     if (!strcmp(what, "eat")) return eat(arguments[2]);
     if (!strcmp(what, "daemon")) return daemon_(arguments[2]);
     if (!strcmp(what, "owners")) return owners();
+    if (!strcmp(what, "hand-out")) return hand_out(arguments[2], arguments[3]);
+    if (!strcmp(what, "privileges")) return privileges(arguments[0]);
     if (!strcmp(what, "clocks")) return clocks();
     if (!strcmp(what, "kernel")) return kernel();
     if (!strcmp(what, "mounts")) return mounts(arguments + 2);

@@ -5,8 +5,11 @@ use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use sandbox::Status;
 
@@ -263,5 +266,80 @@ fn secrets_of_the_caller_do_not_show() {
     let mut own = String::new();
     fs::File::open("/proc/self/comm").expect("it is there").read_to_string(&mut own).expect("text");
     let ran = kitchen.sh("cat /proc/1/comm /proc/1/cmdline /proc/1/environ /proc/1/maps 2>/dev/null; ps -e -o pid= 2>/dev/null | grep -x ' *1'");
+    assert_eq!(ran.output, "");
+}
+
+#[test]
+fn an_open_file_cannot_be_handed_out() {
+    let (Some(kitchen), Some(other)) = (Kitchen::new(), Kitchen::new()) else {
+        return;
+    };
+    let name = format!("conary-test-{}", std::process::id());
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| kitchen.hostile(&["hand-out", &name, "/build/socket"]));
+        for _ in 0..500 {
+            if kitchen.build().join("socket").exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        // Not to the host, and not to another build, each of which knows the names.
+        let address = SocketAddr::from_abstract_name(&name).expect("a name");
+        let refused = UnixStream::connect_addr(&address).expect_err("nobody listens here");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let reached = other.hostile(&["reach", "1", &name, "/build/socket"]).output;
+        for line in ["connect to the abstract socket ECONNREFUSED\n", "connect to the path socket ENOENT\n"] {
+            assert!(reached.contains(line), "{reached}");
+        }
+        fs::write(kitchen.build().join("enough"), "").expect("a file");
+        let said = holder.join().expect("it ran").output;
+        assert_eq!(said, "listen at an abstract name ok\nlisten at a path ok\nend\n");
+    });
+}
+
+#[test]
+fn set_id_bits_and_file_capabilities_give_nothing() {
+    let Some(kitchen) = Kitchen::new() else {
+        return;
+    };
+    assert_eq!(
+        kitchen.hostile(&["privileges"]).output,
+        "fchmodat2 ok\nchmod ok\nfchmod ok\nfchmodat ok\nsecurity.capability EPERM\n\
+         security.capability by descriptor EPERM\ntrusted.x EPERM\nagain 1000 1000 1000 1000, secure 0, capabilities 0\n"
+    );
+}
+
+#[test]
+fn a_directory_that_is_a_descriptor_leads_nowhere() {
+    let Some(mut kitchen) = Kitchen::new() else {
+        return;
+    };
+    // Descriptors of the host's directories, as a careless caller has them open.
+    let held: Vec<_> = (0..8).map(|_| leak(&fs::File::open("/").expect("a directory"))).collect();
+    let top = kitchen.sh("stat -c %d:%i /").output;
+    for number in 3..40 {
+        for above in ["", "/../../../.."] {
+            kitchen.plan.directory = format!("/proc/self/fd/{number}{above}");
+            let script = "i=0; while [ $i -lt 40 ]; do cd -P ..; i=$((i + 1)); done; stat -c %d:%i .";
+            match kitchen.try_run(["/bin/sh", "-c", script]) {
+                // Wherever it leads, above it is our own root.
+                Ok(ran) => assert_eq!(ran.output, top, "{}", kitchen.plan.directory),
+                Err(error) => assert!(error.to_string().contains("enter the directory"), "{error}"),
+            }
+        }
+    }
+    drop(held);
+}
+
+#[test]
+fn there_is_no_way_to_another_control_group() {
+    let Some(mut kitchen) = Kitchen::new() else {
+        return;
+    };
+    kitchen.plan.limits.memory_bytes = Some(256 << 20);
+    let ran =
+        kitchen.sh("ls -d /sys /sys/fs/cgroup 2>/dev/null; (echo 1 > /proc/self/cgroup) 2>/dev/null && echo written; \
+         mkdir /tmp/group; mount -t cgroup2 none /tmp/group 2>/dev/null && echo mounted; \
+         mount -t cgroup -o memory none /tmp/group 2>/dev/null && echo mounted; true");
     assert_eq!(ran.output, "");
 }

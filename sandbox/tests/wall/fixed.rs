@@ -204,3 +204,29 @@ fn wrong_plans_are_refused() {
     let error = kitchen.try_run(Vec::<String>::new()).expect_err("it is wrong");
     assert_eq!(error.to_string(), "the sandbox's plan is wrong: no command");
 }
+
+#[test]
+fn what_names_a_machine_or_a_session_is_not_there() {
+    let Some(kitchen) = Kitchen::new() else {
+        return;
+    };
+    // Each line: what is looked at, and what everybody sees.
+    let looks = [
+        ("cat /proc/sys/kernel/random/boot_id", "00000000-0000-4000-8000-000000000000"),
+        ("ls /etc/machine-id /var/lib/dbus/machine-id /etc/hostid /sys/class/dmi 2>/dev/null | wc -l", "0"),
+        ("ls /etc/localtime /etc/timezone /etc/default/locale /etc/locale.conf 2>/dev/null | wc -l", "0"),
+        ("date +%Z%z", "UTC+0000"),
+        ("hostname; cat /proc/sys/kernel/domainname", "kitchen\n(none)"),
+        ("umask", "0022"),
+        ("pwd; cd -P .; pwd", "/build\n/build"),
+        ("cat /proc/keys /proc/key-users 2>/dev/null | wc -l", "0"),
+        // The session is the command's own, and no terminal is its.
+        ("ps -o sid= -p $$ | tr -d ' ' | sed s/$$/own/; ps -o tty= -p $$", "own\n?"),
+        ("cat /proc/self/personality", "00040000"),
+        ("cat /proc/self/oom_score_adj", "500"),
+        ("cat /dev/stdin | wc -c", "0"),
+    ];
+    for (look, expected) in looks {
+        assert_eq!(kitchen.sh(look).output.trim_end(), expected, "{look}");
+    }
+}

@@ -9,7 +9,10 @@ use recipes::Digest;
 use rustix::fs::{AtFlags, Dir, FileType, Stat};
 
 use super::{Decision, Found, IngestError, IngestOptions, attributes, check, open_beneath, shown};
-use crate::tree::{Entry, Node};
+use crate::tree::{Entry, MAX_PATH_BYTES, Node};
+
+/// How much of a path that is too long is shown.
+const SHOWN_BYTES: usize = 64;
 
 /// The walk over names and stats.
 pub(super) struct Walk<'a> {
@@ -42,6 +45,16 @@ impl Walk<'_> {
                     inner.push(b'/');
                 }
                 inner.extend_from_slice(name);
+                if inner.len() > MAX_PATH_BYTES {
+                    // Its beginning says where it is; nobody reads the whole.
+                    inner.truncate(
+                        inner.iter().take(SHOWN_BYTES).rposition(|byte| *byte == b'/').unwrap_or(SHOWN_BYTES),
+                    );
+                    return Err(IngestError::Unsupported {
+                        path: shown(&inner),
+                        what: "directory of paths above 4095 bytes",
+                    });
+                }
                 if self.entry(&directory, name, &inner)? {
                     waiting.push((inner, Some(self.entries.len() - 1)));
                 }
