@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use store::root_db::{EXPORT_NAME, Exported, FILE_NAME, RootDb, RootDbError, TroveRow};
+use store::root_db::{EXPORT_NAME, Exported, FILE_NAME, FLAG_EXISTED, RootDb, RootDbError, TroveRow};
 use store::{OpenOptions, Store, durable};
 
 use crate::decide::{self, Arriving, Scene};
@@ -129,7 +129,15 @@ impl Root {
             hooks_after: crate::hooks::Wanted::default(),
             recorded: Vec::new(),
         };
-        let files = decide::rows(&scene)?;
+        let mut files = decide::rows(&scene)?;
+        if exported.knows_existed() {
+            for row in files.iter_mut().flatten() {
+                row.flags &= !FLAG_EXISTED;
+                if exported.existed.binary_search(&row.path).is_ok() {
+                    row.flags |= FLAG_EXISTED;
+                }
+            }
+        }
         let rows: Vec<_> = arriving.into_iter().map(|arriving| arriving.row).zip(files).collect();
         for suffix in ["", "-wal", "-shm"] {
             let (from, to) = (format!("{FILE_NAME}{suffix}"), format!("{FILE_NAME}.damaged{suffix}"));

@@ -94,6 +94,7 @@ impl Root {
         let wanted = i64::try_from(keep.max(1)).unwrap_or(i64::MAX) - 1;
         let oldest = db.kept_from()?.max(last.saturating_sub(wanted));
         db.keep_from(oldest)?;
+        self.export(db, &|_| {});
         own.set_root_refs(&self.path, &references(db, &history, oldest)?)?;
         Ok(oldest)
     }

@@ -120,7 +120,12 @@ impl Root {
     /// # Errors
     /// [`CommitError::Trigger`] when there is none.
     pub fn remove_trigger(&self, name: &str) -> Result<(), CommitError> {
-        if self.with_db(|db| Ok(db.remove_trigger_rule(name)?))? {
+        let removed = self.with_db(|db| {
+            let removed = db.remove_trigger_rule(name)?;
+            self.export(db, &|_| {});
+            Ok(removed)
+        })?;
+        if removed {
             return Ok(());
         }
         Err(CommitError::Trigger { name: name.to_owned(), why: "no such trigger was added".to_owned() })
@@ -154,7 +159,9 @@ impl Root {
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
         let mut failed = Vec::new();
-        for due in db.due_scripts()? {
+        let scripts = db.due_scripts()?;
+        let any = !scripts.is_empty() || !db.due_triggers()?.is_empty();
+        for due in scripts {
             let script = script::title(&due.script);
             events(Event::Script { script: script.clone() });
             if let Err(error) = self.run_script(db, &due, cancel, events) {
@@ -163,9 +170,10 @@ impl Root {
                 failed.push((script, why));
             }
         }
-        if db.due_triggers()?.is_empty() {
+        if !any {
             return Ok(failed);
         }
+        // Those that scriptlets set off are due by now.
         for trigger in triggers(db)?.into_iter().filter(|trigger| trigger.due.is_some()) {
             let name = trigger.rule.name.clone();
             events(Event::Trigger { name: name.clone() });
@@ -175,6 +183,7 @@ impl Root {
                 failed.push((name, why));
             }
         }
+        self.export(db, events);
         Ok(failed)
     }
 

@@ -151,6 +151,18 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Returns the paths of packages that were there before them, in order.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn existed(&self) -> Result<Vec<Vec<u8>>, RootDbError> {
+        // The words of the index, so that it is used.
+        let sql = "SELECT DISTINCT path FROM file WHERE flags & 2 <> 0 ORDER BY path";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Returns the rows of the files that were installed with a content, by path.
     ///
     /// # Errors
@@ -476,20 +488,26 @@ fn insert_trove(connection: &Connection, trove: &TroveRow, files: &[FileRow]) ->
 fn insert_record(connection: &Connection, settlement: &Settlement) -> Result<(), RootDbError> {
     let number = settlement.changeset.number;
     for thing in &settlement.displaced {
-        connection.execute(
-            "INSERT INTO displaced (changeset, path, thing) VALUES (?1, ?2, ?3)",
-            params![number, thing.path, to_json(Some(thing))?],
-        )?;
+        insert_displaced(connection, number, thing)?;
     }
     for path in &settlement.beside_gone {
         connection.execute("DELETE FROM beside WHERE path = ?1", [path])?;
     }
     for beside in &settlement.beside {
-        connection.execute(
-            "INSERT OR REPLACE INTO beside (path, beside, changeset, object) VALUES (?1, ?2, ?3, ?4)",
-            params![beside.path, beside.of, number, beside.object.to_string()],
-        )?;
+        insert_beside(connection, number, beside)?;
     }
+    Ok(())
+}
+
+fn insert_displaced(connection: &Connection, changeset: i64, thing: &Displaced) -> Result<(), RootDbError> {
+    let sql = "INSERT INTO displaced (changeset, path, thing) VALUES (?1, ?2, ?3)";
+    connection.execute(sql, params![changeset, thing.path, to_json(Some(thing))?])?;
+    Ok(())
+}
+
+fn insert_beside(connection: &Connection, changeset: i64, beside: &Beside) -> Result<(), RootDbError> {
+    let sql = "INSERT OR REPLACE INTO beside (path, beside, changeset, object) VALUES (?1, ?2, ?3, ?4)";
+    connection.execute(sql, params![beside.path, beside.of, changeset, beside.object.to_string()])?;
     Ok(())
 }
 

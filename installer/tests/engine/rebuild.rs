@@ -113,3 +113,45 @@ fn what_cannot_be_rebuilt_is_left_alone() {
     fs::write(&export, text).unwrap();
     assert_eq!(rebuild(&lab).unwrap().troves, 2);
 }
+
+#[test]
+fn what_changesets_found_displaced_and_left_is_known_again() {
+    let lab = Lab::new();
+    let tool = |version: &str| {
+        package("tool", version)
+            .file("usr/share/adopted", "found there")
+            .file("usr/share/edited", version)
+            .file("etc/tool.conf", version)
+            .directory("usr/share/found", 0o755)
+    };
+    lab.write("usr/share/adopted", "found there");
+    fs::create_dir_all(lab.root().join("usr/share/found")).unwrap();
+    lab.install(&lab.cook(&tool("1-1")));
+    lab.write("usr/share/edited", "somebody's");
+    lab.write("etc/tool.conf", "somebody's");
+    let mut second = tool("2-1");
+    // Degraded: there is no shell, so that this stays due.
+    second.scripts.insert(recipes::Scriptlet::PostUpgrade, "true".to_owned());
+    let (changeset, _) = lab.install(&lab.cook(&second));
+    assert_eq!(changeset.failed.len(), 1, "{:?}", changeset.failed);
+    assert_eq!(lab.read("usr/share/edited"), "2-1");
+    let before = lab.listing();
+    let facts = |lab: &Lab| {
+        let root = lab.open();
+        let due = root.due_scripts().unwrap().into_iter().map(|due| (due.changeset, due.script)).collect::<Vec<_>>();
+        let waiting = root.configuration().unwrap().iter().map(|file| file.beside.len()).sum::<usize>();
+        (due, waiting)
+    };
+    let known = facts(&lab);
+    assert_eq!((known.0.len(), known.1), (1, 1));
+    fs::remove_file(database(&lab)).unwrap();
+    rebuild(&lab).unwrap();
+    assert_eq!(lab.listing(), before);
+    assert_eq!(facts(&lab), known);
+    lab.roll_back(Rollback::To(1));
+    assert_eq!(lab.read("usr/share/edited"), "somebody's", "the edit comes back");
+    assert!(!lab.exists("etc/tool.conf.conary-new"), "and what was laid beside goes");
+    lab.remove(&["tool"]);
+    assert_eq!(lab.read("usr/share/adopted"), "found there", "what was adopted stays");
+    assert!(lab.exists("usr/share/found"));
+}

@@ -11,10 +11,13 @@ use super::{FILE_NAME, RootDb, RootDbError, hooks, policy, triggers};
 use crate::durable;
 
 /// The schema that this version reads and writes, `PRAGMA user_version`.
-pub(super) const SCHEMA: i64 = 4;
+pub(super) const SCHEMA: i64 = 5;
 
 /// What each schema from the second on added.
-const ADDITIONS: [&str; 3] = [policy::TABLES, triggers::TABLES, hooks::TABLES];
+const ADDITIONS: [&str; 4] = [policy::TABLES, triggers::TABLES, hooks::TABLES, EXISTED];
+
+/// Finds what has `FLAG_EXISTED` without reading everything.
+const EXISTED: &str = "CREATE INDEX file_existed ON file (path) WHERE flags & 2 <> 0;";
 
 /// Bytes of a page of a new database: the rows of one package lie together, and the log takes two writes for each page.
 const PAGE_BYTES: u32 = 16 << 10;
@@ -210,7 +213,7 @@ fn additions_after(found: i64) -> impl Iterator<Item = &'static str> {
 
 /// Gives a reader of an older database the tables that it has not got yet, empty and only for this connection.
 fn stand_in(connection: &Connection, found: i64) -> Result<(), RootDbError> {
-    for addition in additions_after(found) {
+    for addition in additions_after(found).filter(|addition| *addition != EXISTED) {
         connection.execute_batch(&addition.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
     }
     Ok(())

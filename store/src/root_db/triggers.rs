@@ -2,7 +2,7 @@
 //! Triggers in the database: rules that a root's owner added, what is due, and what each wrote.
 
 use recipes::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::rows::Kind;
@@ -150,15 +150,36 @@ impl RootDb {
     pub fn trigger_outputs(&self, name: &str) -> Result<Vec<TriggerOutput>, RootDbError> {
         let sql = "SELECT path, kind, object FROM trigger_output WHERE name = ?1 ORDER BY path";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([name], |row| {
-            let object = match row.get_ref(2)? {
-                rusqlite::types::ValueRef::Null => None,
-                _ => Some(digest_text(row, 2)?),
-            };
-            Ok(TriggerOutput { path: row.get(0)?, kind: Kind::parse(row.get_ref(1)?.as_str()?), object })
-        })?;
+        let rows = statement.query_map([name], read_output)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// Returns what every trigger wrote, by its name.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub(super) fn outputs(&self) -> Result<Vec<TriggerDone>, RootDbError> {
+        let sql = "SELECT path, kind, object, name FROM trigger_output ORDER BY name, path";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut all: Vec<TriggerDone> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, output): (String, _) = (row.get(3)?, read_output(row)?);
+            match all.last_mut().filter(|last| last.name == name) {
+                Some(last) => last.outputs.push(output),
+                None => all.push(TriggerDone { name, outputs: vec![output] }),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn read_output(row: &Row<'_>) -> rusqlite::Result<TriggerOutput> {
+    let object = match row.get_ref(2)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(digest_text(row, 2)?),
+    };
+    Ok(TriggerOutput { path: row.get(0)?, kind: Kind::parse(row.get_ref(1)?.as_str()?), object })
 }
 
 /// Notes what a changeset sets off; a trigger that is due already stays so.
