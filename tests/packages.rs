@@ -180,6 +180,53 @@ fn asked(server: &Server, length: usize) -> (usize, usize) {
     (requests.len(), bytes.sum())
 }
 
+/// How many megabytes the large package has: 24 in the suite, 1024 when `CONARY_LARGE_MEGABYTES` says so.
+fn large_megabytes() -> usize {
+    std::env::var("CONARY_LARGE_MEGABYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
+}
+
+#[test]
+fn two_requests_say_what_a_large_package_is() {
+    let env = TestEnv::ordinary();
+    // Files of 52 KB that do not compress.
+    let script = format!(
+        "mkdir -p \"$DESTDIR/srv\"\n\
+         cd \"$DESTDIR/srv\"\n\
+         head -c {}M /dev/urandom | split -b 52000 -a 5 -d - part",
+        large_megabytes()
+    );
+    let package = cooked(&env, "large.ccs", &script);
+    let length = usize::try_from(fs::metadata(&package).unwrap().len()).unwrap();
+    assert!(length > large_megabytes() << 20);
+    env.conary(["ccs", "keygen", "builder"]).success();
+    for signed in [false, true] {
+        if signed {
+            env.conary(["ccs", "sign", "--key", "builder.key", "large.ccs"]).success();
+        }
+        let server = Server::start_file(&package);
+        let url = server.url("two-1.0-1.ccs");
+        let from_file = env.conary(["ccs", "inspect", "large.ccs", "--json"]).success().json();
+        let told = env.conary(["ccs", "inspect", &url, "--json"]).success().json();
+        assert_eq!(told, from_file);
+        let manifest = told.to_string().len();
+        let (requests, travelled) = asked(&server, length);
+        println!("{length} bytes, signed {signed}: {requests} requests, {travelled} bytes");
+        assert!(requests <= 2 && travelled <= (64 << 10) + manifest, "{requests} requests, {travelled} bytes");
+
+        // A plan needs the list of files as well, and nothing of their content; nor does a question.
+        let server = Server::start_file(&package);
+        let url = server.url("two-1.0-1.ccs");
+        let plan = env.root_command(["install", "--dry-run", "--json", &url]).success().json();
+        assert!(usize::try_from(plan["fetch_bytes"].as_u64().unwrap()).unwrap() > large_megabytes() * 1_000_000);
+        let (requests, planned) = asked(&server, length);
+        println!("plan: {requests} requests, {planned} bytes");
+        assert!(requests <= 2 && planned < length / 100, "{requests} requests, {planned} bytes");
+        env.root_command(["install", &url]).exits(8).says(&["fetch ", "of content", "no terminal to ask on"]);
+        let (requests, asking) = asked(&server, length);
+        assert!(requests <= 4 && asking == 2 * planned, "{requests} requests, {asking} bytes");
+    }
+}
+
 /// A package with three frames of content that does not compress, and the same with one of them changed.
 fn large(env: &TestEnv, name: &str, third: &str) -> Vec<u8> {
     let noise = |file: &str, seed: &str| {

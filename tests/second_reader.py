@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A second reader of CCS packages, written from docs/design/ccs.md and from nothing else.
+"""A second reader of CCS packages and bundles, written from docs/design/ccs.md and from nothing else.
 
-usage: second_reader.py [--list] PACKAGE...
+usage: second_reader.py [--list] PACKAGE|BUNDLE...
 
 Checks every header, every rule of the layout and every digest, and prints one line for each package:
-its trove id, then how many components, entries, objects and frames it has. Exits 1 at the first package
-that is not as specified. Standard library only; zstd comes from Python 3.14, the zstandard module or the program `zstd`,
+its trove id, then how many components, entries, objects, frames and signatures it has; for a bundle one line, and
+one for each trove. Exits 1 at the first file that is not as specified. Standard library only; zstd comes from Python 3.14, the zstandard module or the program `zstd`,
 BLAKE3 is below.
 """
 
@@ -39,6 +39,8 @@ LIMITS = {
     "stored frame bytes": 8_421_376,
     "compression ratio": 1000,
     "signatures": 64,
+    "troves": 10_000,
+    "bundle bytes": 2 << 20,
 }
 
 
@@ -259,6 +261,12 @@ class Archive:
         need(self.file.tell() + size <= self.length, "the file ends too early")
         return self.file.read(size)
 
+    def next_name(self):
+        """The name in the next header, whatever else that is."""
+        block = self.take(BLOCK)
+        self.file.seek(-len(block), os.SEEK_CUR)
+        return block[:100].split(b"\0")[0]
+
     def member_size(self, name):
         block = self.take(BLOCK)
         digits = block[124:135]
@@ -295,12 +303,16 @@ def no_number(text):
     raise Refused(f"the manifest has the number {text}")
 
 
-def read_manifest(data):
+def read_json(data):
     try:
         hooks = {"object_pairs_hook": unique, "parse_float": no_number, "parse_constant": no_number}
-        manifest = json.loads(data.decode(), **hooks)
+        return json.loads(data.decode(), **hooks)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"the manifest is no JSON: {error}") from None
+        raise Refused(f"the first member is no JSON: {error}") from None
+
+
+def read_manifest(data):
+    manifest = read_json(data)
     need(isinstance(manifest, dict) and list(manifest)[:1] == ["format"], "the manifest has no format")
     need(manifest["format"] == 1 and manifest["format"] is not True, "the manifest has another format")
     later = [field for field in LATER if field in manifest]
@@ -546,80 +558,140 @@ def positions(sizes, frames):
     return places
 
 
+def read_index(archive, identity):
+    """The rows of the frames, the order of the objects and the blocks before the payload."""
+    index = archive.content(limit("index bytes", archive.member_size("index")))
+    need(len(index) >= 56 and index[:8] == b"CCSINDEX", "no index")
+    version, frames, count, blocks = struct.unpack_from("<4I", index, 8)
+    need(version == 1, "an index of another version")
+    limit("frames", frames)
+    need(len(index) == 56 + 8 * frames + 4 * count, "an index of a wrong length")
+    need(index[24:56] == identity, "another first member than the index names")
+    rows = [struct.unpack_from("<2I", index, 56 + 8 * number) for number in range(frames)]
+    order = struct.unpack_from(f"<{count}I", index, 56 + 8 * frames)
+    need(sorted(order) == list(range(count)), "an order that is none")
+    for stored, size in rows:
+        limit("stored frame bytes", stored)
+        limit("frame bytes", size)
+        need(size > 0, "an empty frame")
+    beyond = sum(size for _, size in rows) - (1 << 30)
+    need(beyond <= 1000 * sum(stored for stored, _ in rows), "compression ratio")
+    payload = sum(BLOCK * (1 - (-stored // BLOCK)) for stored, _ in rows)
+    need(archive.file.tell() + blocks * BLOCK + payload + 2 * BLOCK == archive.length, "a file of another length")
+    return rows, order, archive.file.tell() + blocks * BLOCK
+
+
+def read_trees(archive, prefix, manifest, total):
+    """The trees of a trove by component, and how many bytes of trees there are now."""
+    trees = {}
+    for name, component in manifest["components"].items():
+        size = archive.member_size(f"{prefix}trees/{name}")
+        total += size
+        limit("tree bytes", total)
+        data = archive.content(size)
+        need("blake3:" + blake3(data).hex() == component["tree"], f"the tree of {name} is damaged")
+        tree = trees[name] = read_tree(data)
+        files = sum(kind != b"d" for kind, _, _ in tree.values())
+        size = sum(body[1] for kind, _, body in tree.values() if kind == b"f")
+        need((files, size) == (component["files"], component["size_bytes"]), f"counts of {name}")
+    merge(trees)
+    return trees, total
+
+
+def read_signed(archive, prefix, identity):
+    size = archive.member_size(f"{prefix}signatures")
+    need(size <= 16 + 96 * LIMITS["signatures"], "signatures")
+    return read_signatures(archive.content(size), identity)
+
+
+def read_payload(archive, rows, order, trees):
+    """Decodes every frame, checks every object, and finds the end."""
+    sizes = objects_of(trees)
+    need(len(sizes) == len(order), "an index of other objects")
+    digests = sorted(sizes)
+    digests = [digests[number] for number in order]
+    places = positions([sizes[digest] for digest in digests], [size for _, size in rows])
+
+    decode = decoder()
+    contents = {}
+    waiting = list(zip(digests, places))
+    waiting.reverse()
+    for number, (stored, size) in enumerate(rows):
+        need(archive.member_size(f"payload/{number:04}.zst") == stored, "a frame of another length")
+        frame = archive.content(stored)
+        check_frame(frame, size)
+        contents[number] = decode(frame)
+        need(len(contents[number]) == size, "a frame that holds more or less than it should")
+        while waiting and waiting[-1][1][0] + waiting[-1][1][2] - 1 <= number:
+            digest, (first, place, pieces) = waiting.pop()
+            if pieces > 1:
+                content = b"".join(contents[first + piece] for piece in range(pieces))
+            else:
+                content = contents[first][place : place + sizes[digest]]
+            need(blake3(content) == digest, f"an object of frame {first} is damaged")
+        oldest = waiting[-1][1][0] if waiting else number + 1
+        contents = {kept: content for kept, content in contents.items() if kept >= oldest}
+    need(archive.take(2 * BLOCK) == bytes(2 * BLOCK), "no end of the archive")
+    need(archive.file.tell() == archive.length, "bytes behind the end of the archive")
+
+
+def read_package(archive):
+    data = archive.content(limit("manifest bytes", archive.member_size("manifest.json")))
+    identity = blake3(data)
+    manifest = read_manifest(data)
+    signed = archive.next_name() == b"signatures"
+    signatures = read_signed(archive, "", identity) if signed else 0
+    rows, order, payload_at = read_index(archive, identity)
+    trees, _ = read_trees(archive, "", manifest, 0)
+    need(archive.file.tell() == payload_at, "trees of another length")
+    entries = limit("entries", sum(map(len, trees.values())))
+    read_payload(archive, rows, order, trees)
+    words = f"{len(trees)} components {entries} entries {len(order)} objects {len(rows)} frames"
+    print(f"blake3:{identity.hex()} {words} {signatures} signatures")
+    return trees
+
+
+def read_bundle(archive):
+    data = archive.content(limit("bundle bytes", archive.member_size("bundle.json")))
+    listed = read_json(data)
+    need(isinstance(listed, dict) and list(listed) == ["format", "troves"], "fields of the bundle")
+    need(listed["format"] == 1 and listed["format"] is not True, "a bundle of another format")
+    troves = listed["troves"]
+    need(isinstance(troves, list) and troves, "a bundle of nothing")
+    limit("troves", len(troves))
+    for row in troves:
+        need(isinstance(row, dict) and list(row) == ["trove", "signatures"], "fields of a trove")
+        need(re.fullmatch(r"blake3:[0-9a-f]{64}", str(row["trove"])), "an id")
+        need(type(row["signatures"]) is int and row["signatures"] >= 0, "a number of signatures")
+    need(json.dumps(listed, separators=(",", ":")).encode() == data, "the list is not in its canonical form")
+    need(all(one["trove"] < other["trove"] for one, other in zip(troves, troves[1:])), "troves out of order")
+
+    rows, order, payload_at = read_index(archive, blake3(data))
+    trees, total, entries, lines = {}, 0, 0, []
+    for number, row in enumerate(troves):
+        prefix = f"{number:04}/"
+        data = archive.content(limit("manifest bytes", archive.member_size(f"{prefix}manifest.json")))
+        identity = blake3(data)
+        need(f"blake3:{identity.hex()}" == row["trove"], f"the manifest of trove {number}")
+        manifest = read_manifest(data)
+        signatures = read_signed(archive, prefix, identity) if row["signatures"] else 0
+        need(signatures == row["signatures"], f"the signatures of trove {number}")
+        own, total = read_trees(archive, prefix, manifest, total)
+        objects_of(own)
+        entries = limit("entries", entries + sum(map(len, own.values())))
+        trees.update({prefix + name: tree for name, tree in own.items()})
+        lines.append(f"{row['trove']} {len(own)} components {signatures} signatures")
+    need(archive.file.tell() == payload_at, "troves of another length")
+    read_payload(archive, rows, order, trees)
+    print(f"bundle of {len(troves)} troves {entries} entries {len(order)} objects {len(rows)} frames")
+    print("\n".join(lines))
+    return trees
+
+
 def read(path, listing):
     with open(path, "rb") as file:
         archive = Archive(file)
-        data = archive.content(limit("manifest bytes", archive.member_size("manifest.json")))
-        identity = blake3(data)
-        manifest = read_manifest(data)
-
-        index = archive.content(limit("index bytes", archive.member_size("index")))
-        need(len(index) >= 56 and index[:8] == b"CCSINDEX", "no index")
-        version, frames, count, tree_blocks = struct.unpack_from("<4I", index, 8)
-        need(version == 1, "an index of another version")
-        limit("frames", frames)
-        need(len(index) == 56 + 8 * frames + 4 * count, "an index of a wrong length")
-        need(index[24:56] == identity, "another manifest than the index names")
-        rows = [struct.unpack_from("<2I", index, 56 + 8 * number) for number in range(frames)]
-        order = struct.unpack_from(f"<{count}I", index, 56 + 8 * frames)
-        need(sorted(order) == list(range(count)), "an order that is none")
-        for stored, size in rows:
-            limit("stored frame bytes", stored)
-            limit("frame bytes", size)
-            need(size > 0, "an empty frame")
-        beyond = sum(size for _, size in rows) - (1 << 30)
-        need(beyond <= 1000 * sum(stored for stored, _ in rows), "compression ratio")
-
-        trees, begin, total = {}, file.tell(), 0
-        for name, component in manifest["components"].items():
-            size = archive.member_size(f"trees/{name}")
-            total += size
-            limit("tree bytes", total)
-            data = archive.content(size)
-            need("blake3:" + blake3(data).hex() == component["tree"], f"the tree of {name} is damaged")
-            tree = trees[name] = read_tree(data)
-            files = sum(kind != b"d" for kind, _, _ in tree.values())
-            size = sum(body[1] for kind, _, body in tree.values() if kind == b"f")
-            need((files, size) == (component["files"], component["size_bytes"]), f"counts of {name}")
-        need(file.tell() - begin == tree_blocks * BLOCK, "trees of another length")
-        rest = sum(BLOCK * (1 - (-stored // BLOCK)) for stored, _ in rows) + 2 * BLOCK
-        signatures = 0
-        if file.tell() + rest != archive.length:
-            size = archive.member_size("signatures")
-            need(size <= 16 + 96 * LIMITS["signatures"], "signatures")
-            signatures = read_signatures(archive.content(size), identity)
-        entries = limit("entries", sum(map(len, trees.values())))
-        merge(trees)
-
-        sizes = objects_of(trees)
-        need(len(sizes) == count, "an index of other objects")
-        digests = sorted(sizes)
-        digests = [digests[number] for number in order]
-        places = positions([sizes[digest] for digest in digests], [size for _, size in rows])
-
-        decode = decoder()
-        contents = {}
-        waiting = list(zip(digests, places))
-        waiting.reverse()
-        for number, (stored, size) in enumerate(rows):
-            need(archive.member_size(f"payload/{number:04}.zst") == stored, "a frame of another length")
-            frame = archive.content(stored)
-            check_frame(frame, size)
-            contents[number] = decode(frame)
-            need(len(contents[number]) == size, "a frame that holds more or less than it should")
-            while waiting and waiting[-1][1][0] + waiting[-1][1][2] - 1 <= number:
-                digest, (first, place, pieces) = waiting.pop()
-                if pieces > 1:
-                    content = b"".join(contents[first + piece] for piece in range(pieces))
-                else:
-                    content = contents[first][place : place + sizes[digest]]
-                need(blake3(content) == digest, f"an object of frame {first} is damaged")
-            oldest = waiting[-1][1][0] if waiting else number + 1
-            contents = {kept: content for kept, content in contents.items() if kept >= oldest}
-        need(archive.take(2 * BLOCK) == bytes(2 * BLOCK), "no end of the archive")
-        need(file.tell() == archive.length, "bytes behind the end of the archive")
-
-    print(f"blake3:{identity.hex()} {len(trees)} components {entries} entries {count} objects {frames} frames")
+        trees = read_bundle(archive) if archive.next_name() == b"bundle.json" else read_package(archive)
     if listing:
         for name, tree in trees.items():
             for entry, (kind, (mode, _, _), body) in tree.items():

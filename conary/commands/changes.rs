@@ -79,6 +79,14 @@ pub fn options(arguments: &RootArgs, access: Access, context: &Context<'_>) -> R
     }
 }
 
+/// Content that is brought after the yes, and not before.
+pub struct Content<'a> {
+    /// Bytes that are to travel.
+    pub bytes: u64,
+    /// Brings it.
+    pub bring: &'a mut dyn FnMut() -> Result<(), Failure>,
+}
+
 /// Plans, shows, asks, and carries out.
 pub fn change(
     root: &Root,
@@ -86,6 +94,19 @@ pub fn change(
     sources: &[&Store],
     options: PlanOptions,
     arguments: &ChangeArgs,
+    context: &Context<'_>,
+) -> Outcome {
+    change_with(root, requests, sources, options, arguments, None, context)
+}
+
+/// The same for packages whose content is somewhere else yet.
+pub fn change_with(
+    root: &Root,
+    requests: &[Request],
+    sources: &[&Store],
+    options: PlanOptions,
+    arguments: &ChangeArgs,
+    content: Option<Content<'_>>,
     context: &Context<'_>,
 ) -> Outcome {
     let options = PlanOptions { no_scripts: arguments.no_scripts, ..options };
@@ -99,23 +120,27 @@ pub fn change(
     for line in unmet_lines(&unmet, context.ui.is_verbose()) {
         context.ui.warning(&line);
     }
+    let bytes = content.as_ref().map(|content| content.bytes);
     if arguments.dry_run {
         if arguments.json {
-            context.ui.json(&describe(&plan, None))?;
+            context.ui.json(&describe(&plan, None, bytes))?;
         } else {
-            context.ui.lines(&outline(&plan))?;
+            context.ui.lines(&(outline(&plan) + &travels(bytes)))?;
         }
         return Ok(Code::Success);
     }
     if plan.is_empty() {
         context.ui.story("Unchanged", "there is nothing to do");
         if arguments.json {
-            context.ui.json(&describe(&plan, None))?;
+            context.ui.json(&describe(&plan, None, bytes))?;
         }
         return Ok(Code::Success);
     }
     if !arguments.yes {
-        confirm(&plan, context)?;
+        confirm(&plan, bytes, context)?;
+    }
+    if let Some(content) = content {
+        (content.bring)()?;
     }
     let changeset = root.commit(&plan, sources, context.cancel, &|event| story.tell(&event))?;
     story.end();
@@ -124,7 +149,7 @@ pub fn change(
         context.ui.story(verb, &what);
     }
     if arguments.json {
-        context.ui.json(&describe(&plan, changeset.number))?;
+        context.ui.json(&describe(&plan, changeset.number, bytes))?;
     }
     degraded(&changeset.failed)
 }
@@ -148,29 +173,39 @@ pub fn download(
     sources: &[&Store],
     options: PlanOptions,
     arguments: &ChangeArgs,
+    content: Option<Content<'_>>,
     context: &Context<'_>,
 ) -> Outcome {
     let plan = root.plan(requests, sources, &options)?;
+    let bytes = content.as_ref().map(|content| content.bytes);
+    if let Some(content) = content {
+        (content.bring)()?;
+    }
     let story = Story::new(context.ui);
     let troves = root.download(&plan, sources, context.cancel, &|event| story.tell(&event))?;
     story.end();
     let what = text::count(troves as u64, "package", "packages");
     context.ui.story("Downloaded", &format!("{what} into the root's store; nothing is installed yet"));
     if arguments.json {
-        context.ui.json(&describe(&plan, None))?;
+        context.ui.json(&describe(&plan, None, bytes))?;
     }
     Ok(Code::Success)
 }
 
 /// Shows the plan and asks whether to go on.
-fn confirm(plan: &Plan, context: &Context<'_>) -> Result<(), Failure> {
+fn confirm(plan: &Plan, bytes: Option<u64>, context: &Context<'_>) -> Result<(), Failure> {
     let refused = || Failure::new(Code::Refused, "not confirmed: nothing was changed");
-    context.ui.quote(summary(plan).as_bytes());
+    context.ui.quote((summary(plan) + &travels(bytes)).as_bytes());
     match context.ui.confirm("Go on?") {
         Some(true) => Ok(()),
         Some(false) => Err(refused()),
         None => Err(refused().hint("there is no terminal to ask on: say `--yes`, or look with `--dry-run`")),
     }
+}
+
+/// How much content is to travel, as a line.
+fn travels(bytes: Option<u64>) -> String {
+    bytes.map(|bytes| format!("fetch {} of content\n", text::size(bytes))).unwrap_or_default()
 }
 
 /// One line for each trove.
@@ -240,13 +275,14 @@ fn path_words(action: &PathAction) -> (&'static str, Option<String>) {
 }
 
 /// The plan as JSON.
-fn describe(plan: &Plan, number: Option<i64>) -> Value {
+fn describe(plan: &Plan, number: Option<i64>, bytes: Option<u64>) -> Value {
     let path = |change: &PathChange| {
         let (word, more) = path_words(&change.action);
         json!({ "path": show_path(&change.path), "owner": change.owner, "action": word, "note": more })
     };
     json!({
         "changeset": number,
+        "fetch_bytes": bytes,
         "troves": plan.troves,
         "paths": plan.paths.iter().map(path).collect::<Vec<_>>(),
         "scripts": plan.scripts(),

@@ -1,8 +1,13 @@
 // tests/support/server.rs
 //! A small HTTP server on loopback that serves bytes, and misbehaves when told to.
 
+use std::borrow::Cow;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -27,6 +32,32 @@ pub enum Manner {
     Status(u16),
 }
 
+/// What is served.
+enum Body {
+    Bytes(Vec<u8>),
+    File(File, usize),
+}
+
+impl Body {
+    fn length(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::File(_, length) => *length,
+        }
+    }
+
+    fn part(&self, range: Range<usize>) -> Cow<'_, [u8]> {
+        match self {
+            Self::Bytes(bytes) => Cow::Borrowed(&bytes[range]),
+            Self::File(file, _) => {
+                let mut part = vec![0; range.len()];
+                file.read_exact_at(&mut part, range.start as u64).unwrap();
+                Cow::Owned(part)
+            }
+        }
+    }
+}
+
 /// A running server. It ends with the test.
 pub struct Server {
     port: u16,
@@ -37,6 +68,17 @@ pub struct Server {
 impl Server {
     /// Serves `body` under every path.
     pub fn start(body: Vec<u8>, manner: Manner) -> Self {
+        Self::serve(Body::Bytes(body), manner)
+    }
+
+    /// Serves a file, which may be larger than memory, under every path.
+    pub fn start_file(path: &Path) -> Self {
+        let file = File::open(path).unwrap();
+        let length = file.metadata().unwrap().len().try_into().unwrap();
+        Self::serve(Body::File(file, length), Manner::Honest)
+    }
+
+    fn serve(body: Body, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -81,7 +123,7 @@ impl Drop for Server {
 
 fn answer(
     mut stream: TcpStream,
-    body: &[u8],
+    body: &Body,
     manner: Manner,
     number: usize,
     seen: &Mutex<Vec<String>>,
@@ -112,13 +154,13 @@ fn answer(
     if let Manner::Status(status) = manner {
         return write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
-    let from = start.unwrap_or(0).min(body.len());
-    let until = end.map_or(body.len(), |end| (end + 1).clamp(from, body.len()));
-    let part = &body[from..until];
+    let from = start.unwrap_or(0).min(body.length());
+    let until = end.map_or(body.length(), |end| (end + 1).clamp(from, body.length()));
+    let part = body.part(from..until);
     let status = if start.is_some() { "206 Partial Content" } else { "200 OK" };
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nETag: \"one\"\r\n", part.len())?;
     if start.is_some() {
-        write!(stream, "Content-Range: bytes {from}-{}/{}\r\n", until.saturating_sub(1), body.len())?;
+        write!(stream, "Content-Range: bytes {from}-{}/{}\r\n", until.saturating_sub(1), body.length())?;
     }
     write!(stream, "Connection: close\r\n\r\n")?;
     match manner {
@@ -132,7 +174,7 @@ fn answer(
             Ok(())
         }
         Manner::Crawls => {
-            for byte in part {
+            for byte in part.iter() {
                 if ended.load(Ordering::SeqCst) {
                     break;
                 }
@@ -141,6 +183,6 @@ fn answer(
             }
             Ok(())
         }
-        _ => stream.write_all(part),
+        _ => stream.write_all(&part),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use kitchen::fetch::{Event, HttpError, Options, RemotePackage};
 use store::OpenOptions;
-use store::ccs::{self, CcsError, Head, Package, Want};
+use store::ccs::{self, CcsError, Coming, Head, Package, Want};
 
 use super::named;
 use crate::commands::Context;
@@ -24,19 +24,54 @@ pub fn url(word: &Path) -> Option<&str> {
 pub fn bring(url: &str, into: &File, want: Want<'_>, context: &Context<'_>) -> Result<Package, Failure> {
     let options = options(context)?;
     let tell = |event: Event| retrying(&event, context);
-    let remote = RemotePackage::new(url, &options, context.cancel, &tell);
-    let again = into.try_clone().map_err(|error| cannot_keep(&error))?;
-    let package = match ccs::bring(&remote, into, want, context.cancel) {
-        Err(error) if gives_no_parts(&error) => {
-            remote.download(&again).map_err(|error| refused(url, &error, context.cancel))?;
-            Package::open(again)
+    let mut package = OnServer::begin(url, into, &options, &tell, context)?;
+    package.bring(want, context)?;
+    Package::open(into.try_clone().map_err(|error| cannot_keep(&error))?).map_err(|error| failed(url, error))
+}
+
+/// A package on a server, whose metadata is here.
+pub struct OnServer<'o> {
+    url: String,
+    remote: RemotePackage<'o>,
+    /// None where the server gives no parts, so that all of it came.
+    coming: Option<Coming>,
+}
+
+impl<'o> OnServer<'o> {
+    /// Brings everything but content into an empty file; all of it, where the server gives no parts.
+    pub fn begin(
+        url: &str,
+        into: &File,
+        options: &'o Options,
+        tell: &'o dyn Fn(Event),
+        context: &Context<'o>,
+    ) -> Result<Self, Failure> {
+        let remote = RemotePackage::new(url, options, context.cancel, tell);
+        let coming = match Coming::begin(&remote, into) {
+            Err(error) if gives_no_parts(&error) => {
+                remote.download(into).map_err(|error| refused(url, &error, context.cancel))?;
+                None
+            }
+            other => Some(other.map_err(|error| failed(url, error))?),
+        };
+        Ok(Self { url: url.to_owned(), remote, coming })
+    }
+
+    /// How many bytes [`OnServer::bring`] would have sent.
+    pub fn missing_bytes(&self, want: Want<'_>) -> Result<u64, Failure> {
+        let bytes = self.coming.as_ref().map(|coming| coming.missing_bytes(want)).transpose();
+        bytes.map(Option::unwrap_or_default).map_err(|error| failed(&self.url, error))
+    }
+
+    /// Brings content.
+    pub fn bring(&mut self, want: Want<'_>, context: &Context<'_>) -> Result<(), Failure> {
+        if let Some(coming) = &mut self.coming {
+            coming.bring(&self.remote, want, context.cancel).map_err(|error| failed(&self.url, error))?;
         }
-        other => other,
-    };
-    let package = package.map_err(|error| failed(url, error))?;
-    let (parts, bytes) = remote.traffic();
-    context.ui.detail("Fetched", &format!("{url}: {bytes} bytes in {parts} parts"));
-    Ok(package)
+        let (parts, bytes) = self.remote.traffic();
+        context.ui.detail("Fetched", &format!("{}: {bytes} bytes in {parts} parts", self.url));
+        Ok(())
+    }
 }
 
 /// Reads what a package at a URL says of itself.
@@ -63,14 +98,15 @@ pub fn scratch(context: &Context<'_>) -> Result<File, Failure> {
 }
 
 /// Downloads are configured in the default store, where there is one.
-fn options(context: &Context<'_>) -> Result<Options, Failure> {
+pub fn options(context: &Context<'_>) -> Result<Options, Failure> {
     let arguments = crate::cli::SourceArgs { distfiles: Vec::new(), offline: false };
     let read_only = OpenOptions { read_only: true, ..OpenOptions::default() };
     let store = context.environment.default_store().and_then(|path| store::Store::open(&path, &read_only).ok());
     context.fetch_options_of(&arguments, store.as_ref())
 }
 
-fn retrying(event: &Event, context: &Context<'_>) {
+/// Tells that a server is asked again.
+pub fn retrying(event: &Event, context: &Context<'_>) {
     if let Event::Retrying { url, reason, .. } = event {
         context.ui.story("Retrying", &format!("{url}: {reason}"));
     }

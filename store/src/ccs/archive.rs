@@ -16,7 +16,7 @@ pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// Name of the first member.
 pub const MANIFEST: &str = "manifest.json";
-/// Name of the second member.
+/// Name of the member behind manifest and signatures.
 pub const INDEX: &str = "index";
 
 /// Longest name of a member.
@@ -86,6 +86,11 @@ pub fn size_of(block: &[u8; BLOCK], name: &str) -> Result<u64, CcsError> {
         size = size << 3 | u64::from(digit - b'0');
     }
     if header(name, size) == *block { Ok(size) } else { Err(wrong()) }
+}
+
+/// Says whether a block is the header of a member of this name, right or wrong in everything else.
+pub fn is_named(block: &[u8; BLOCK], name: &str) -> bool {
+    block[..100].strip_prefix(name.as_bytes()).is_some_and(|rest| rest[0] == 0)
 }
 
 /// Says what stands where a member was expected, for the error.

@@ -4,7 +4,7 @@
 //! ```text
 //! bundle.json                the ids of the troves, and how many signatures each has
 //! index                      as in a package, for the objects of all troves together
-//! 0000/manifest.json, 0000/trees/…, 0000/signatures, 0001/…
+//! 0000/manifest.json, 0000/signatures, 0000/trees/…, 0001/…
 //! payload/0000.zst, …        as in a package
 //! ```
 //!
@@ -99,9 +99,7 @@ impl Bundle {
             return Err(CcsError::ManifestDigest { expected: index.manifest, actual });
         }
         limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
-        if cursor.check_length(&index)? != 0 {
-            return Err(CcsError::Bundle);
-        }
+        cursor.check_length(&index)?;
 
         let begin = cursor.next_block();
         let (mut tree_bytes, mut entries) = (0, 0);
@@ -166,20 +164,16 @@ impl Bundled {
             return Err(CcsError::ManifestDigest { expected: row.trove, actual: id });
         }
         limits::COMPONENTS.check(manifest.components.len() as u64)?;
-        let trees = cursor.trees(prefix, &manifest, tree_bytes)?;
-        // Every rule of a package that came alone.
-        contents::objects(&manifest, &trees)?;
         let mut signatures = Vec::new();
         if row.signatures > 0 {
-            let size = cursor.member(&format!("{prefix}{}", signed::MEMBER))?;
-            if size > signature::most_bytes() {
-                return Err(CcsError::Signatures);
-            }
-            signatures = signature::decode(&cursor.content(size)?)?;
+            signatures = cursor.signed(&format!("{prefix}{}", signed::MEMBER))?;
         }
         if signatures.len() as u64 != row.signatures {
             return Err(CcsError::Signatures);
         }
+        let trees = cursor.trees(prefix, &manifest, tree_bytes)?;
+        // Every rule of a package that came alone.
+        contents::objects(&manifest, &trees)?;
         Ok(Self { id, manifest, signatures, trees })
     }
 }
@@ -233,6 +227,9 @@ pub fn write_bundle(
         let manifest = store.trove(&id)?;
         let signatures = store.signatures(&id)?;
         members.push((format!("{prefix}{}", archive::MANIFEST), manifest.to_json()));
+        if !signatures.is_empty() {
+            members.push((format!("{prefix}{}", signed::MEMBER), signature::encode(&signatures)?));
+        }
         let (encoded, trees) = writer::trees(store, &manifest)?;
         for (name, tree) in encoded {
             tree_bytes += tree.len() as u64;
@@ -242,9 +239,6 @@ pub fn write_bundle(
         contents::objects(&manifest, &trees)?;
         entries += trees.values().map(|tree| tree.entries().len() as u64).sum::<u64>();
         limits::ENTRIES.check(entries)?;
-        if !signatures.is_empty() {
-            members.push((format!("{prefix}{}", signed::MEMBER), signature::encode(&signatures)?));
-        }
         list.troves.push(Row { trove: id, signatures: signatures.len() as u64 });
         troves.push(Bundled { id, manifest, signatures, trees });
     }

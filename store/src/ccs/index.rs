@@ -4,10 +4,11 @@
 //! It commits to nothing; it only says where to look, and what is found there is checked by digest. Decoding compares every
 //! count with the length of the bytes and with its limit before it allocates. Format: docs/design/ccs.md, "Index".
 
+use std::ops::Range;
+
 use recipes::Digest;
 
-use super::limits;
-use super::{CcsError, IndexError};
+use super::{CcsError, IndexError, archive, limits};
 
 /// First bytes of every index.
 const MAGIC: &[u8; 8] = b"CCSINDEX";
@@ -72,8 +73,53 @@ impl Index {
     /// [`CcsError::Index`] for bytes that [`Index::encode`] cannot have made, [`CcsError::Newer`] for a later version,
     /// [`CcsError::Limit`] for too many frames, objects or bytes of either.
     pub fn decode(bytes: &[u8]) -> Result<Self, CcsError> {
+        let beginning = Beginning::decode(bytes)?;
+        if bytes.len() as u64 != beginning.index_bytes() {
+            return Err(CcsError::Index(IndexError::Length));
+        }
+        let (frames, order) = bytes[HEAD..].split_at(8 * beginning.frames);
+        let frames = decode_frames(frames)?;
+        let order: Vec<u32> = numbers_of(order).collect();
+        let mut seen = vec![false; beginning.objects];
+        for &object in &order {
+            match seen.get_mut(object as usize) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return Err(CcsError::Index(IndexError::Order { object })),
+            }
+        }
+        Ok(Self { manifest: beginning.manifest, tree_blocks: beginning.tree_blocks, frames, order })
+    }
+
+    /// Returns the bytes that all frames hold.
+    pub fn content_bytes(&self) -> u64 {
+        content_bytes(&self.frames)
+    }
+
+    /// Returns the bytes that all frames are stored in.
+    pub fn stored_bytes(&self) -> u64 {
+        stored_bytes(&self.frames)
+    }
+}
+
+/// What stands before the first frame's row: enough to know how long everything before the payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// Digest of `manifest.json`.
+    pub manifest: Digest,
+    /// Blocks that the trees' members take together.
+    pub tree_blocks: u32,
+    frames: usize,
+    objects: usize,
+}
+
+impl Beginning {
+    /// Decodes it, whatever follows.
+    ///
+    /// # Errors
+    /// As [`Index::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, CcsError> {
         let short = || CcsError::Index(IndexError::Length);
-        let (head, rest) = bytes.split_at_checked(HEAD).ok_or_else(short)?;
+        let (head, _) = bytes.split_at_checked(HEAD).ok_or_else(short)?;
         let (magic, head) = head.split_at(MAGIC.len());
         if magic != MAGIC {
             return Err(CcsError::Index(IndexError::Magic));
@@ -87,44 +133,51 @@ impl Index {
         }
         limits::FRAMES.check(u64::from(frames))?;
         limits::ENTRIES.check(u64::from(objects))?;
-        // Neither count can wrap: both were just checked.
-        let (frames, objects) = (frames as usize, objects as usize);
-        if rest.len() as u64 != Self::encoded_bytes(frames, objects) - HEAD as u64 {
-            return Err(short());
-        }
-        let (frames, order) = rest.split_at(8 * frames);
-        let frames = frames
-            .chunks_exact(8)
-            .map(|row| {
-                let mut row = numbers_of(row);
-                let frame =
-                    Frame { stored_bytes: row.next().unwrap_or_default(), size_bytes: row.next().unwrap_or_default() };
-                limits::STORED_FRAME.check(u64::from(frame.stored_bytes))?;
-                limits::FRAME.check(u64::from(frame.size_bytes))?;
-                Ok(frame)
-            })
-            .collect::<Result<Vec<_>, CcsError>>()?;
-        let order: Vec<u32> = numbers_of(order).collect();
-        let mut seen = vec![false; objects];
-        for &object in &order {
-            match seen.get_mut(object as usize) {
-                Some(seen) if !*seen => *seen = true,
-                _ => return Err(CcsError::Index(IndexError::Order { object })),
-            }
-        }
         let manifest = Digest::new(recipes::Algorithm::Blake3, manifest).map_err(|_| short())?;
-        Ok(Self { manifest, tree_blocks, frames, order })
+        // Neither count can wrap: both were just checked.
+        Ok(Self { manifest, tree_blocks, frames: frames as usize, objects: objects as usize })
     }
 
-    /// Returns the bytes that all frames hold.
-    pub fn content_bytes(&self) -> u64 {
-        self.frames.iter().map(|frame| u64::from(frame.size_bytes)).sum()
+    /// Returns how many bytes the index has.
+    pub fn index_bytes(&self) -> u64 {
+        Index::encoded_bytes(self.frames, self.objects)
     }
 
-    /// Returns the bytes that all frames are stored in.
-    pub fn stored_bytes(&self) -> u64 {
-        self.frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum()
+    /// Returns where in the index the rows of its frames stand.
+    pub fn rows(&self) -> Range<u64> {
+        HEAD as u64..HEAD as u64 + 8 * self.frames as u64
     }
+}
+
+/// Decodes rows of frames.
+///
+/// # Errors
+/// [`CcsError::Limit`] for a frame that is too large.
+pub fn decode_frames(bytes: &[u8]) -> Result<Vec<Frame>, CcsError> {
+    let rows = bytes.chunks_exact(8).map(|row| {
+        let mut row = numbers_of(row);
+        let frame = Frame { stored_bytes: row.next().unwrap_or_default(), size_bytes: row.next().unwrap_or_default() };
+        limits::STORED_FRAME.check(u64::from(frame.stored_bytes))?;
+        limits::FRAME.check(u64::from(frame.size_bytes))?;
+        Ok(frame)
+    });
+    rows.collect()
+}
+
+/// Returns the bytes that frames hold.
+pub fn content_bytes(frames: &[Frame]) -> u64 {
+    frames.iter().map(|frame| u64::from(frame.size_bytes)).sum()
+}
+
+/// Returns the bytes that frames are stored in.
+pub fn stored_bytes(frames: &[Frame]) -> u64 {
+    frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum()
+}
+
+/// Returns how many blocks follow an index: trees, frames and the end.
+pub fn blocks_behind(tree_blocks: u32, frames: &[Frame]) -> u64 {
+    let frames: u64 = frames.iter().map(|frame| archive::blocks(frame.stored_bytes.into())).sum();
+    u64::from(tree_blocks) + frames + (archive::END.len() / archive::BLOCK) as u64
 }
 
 /// Reads little-endian numbers of four bytes.

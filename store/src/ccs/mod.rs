@@ -43,6 +43,6 @@ pub use error::{CcsError, IndexError};
 pub use frame::FrameError;
 pub use layout::LayoutError;
 pub use reader::Package;
-pub use remote::{Head, ReadAt, Want, bring, head};
+pub use remote::{Coming, Head, ReadAt, Want, bring, head};
 pub use signature::{KeyError, PublicKey, SecretKey, Signature};
 pub use writer::{WriteOptions, Written, write};

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::archive::{self, BLOCK};
 use super::contents::{self, Object};
-use super::index::{Frame, Index};
+use super::index::{self, Frame, Index};
 use super::layout::{self, Run};
 use super::remote::Head;
 use super::signature::{self, Signature};
@@ -31,8 +31,10 @@ pub struct Package {
     pub(super) signatures: Vec<Signature>,
     /// Where the signatures stand, or would stand.
     pub(super) signatures_at: u64,
-    /// Where the header of the first frame stands, or the end.
-    pub(super) payload_at: u64,
+    /// Where the header of the index stands.
+    pub(super) index_at: u64,
+    /// The length of the file.
+    pub(super) length: u64,
     pub(super) index: Index,
     pub(super) runs: Vec<Run>,
     /// Where the content of each frame begins.
@@ -62,14 +64,17 @@ impl Package {
         let json = cursor.content(size)?;
         let (manifest, id) = read_manifest(&json)?;
         limits::COMPONENTS.check(manifest.components.len() as u64)?;
+        let signatures_at = cursor.next_block();
+        let signatures = cursor.signatures()?;
 
+        let index_at = cursor.next_block();
         let size = limits::INDEX.check(cursor.member(archive::INDEX)?)?;
         let index = Index::decode(&cursor.content(size)?)?;
         if index.manifest != id {
             return Err(CcsError::ManifestDigest { expected: index.manifest, actual: id });
         }
         limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
-        let signature_blocks = cursor.check_length(&index)?;
+        cursor.check_length(&index)?;
 
         let begin = cursor.next_block();
         let trees = cursor.trees("", &manifest, &mut 0)?;
@@ -78,11 +83,9 @@ impl Package {
         }
         let objects = contents::objects(&manifest, &trees)?;
         let runs = runs(&index, &objects)?;
-        let signatures_at = cursor.next_block();
-        let signatures = cursor.signatures(signature_blocks)?;
-        let payload_at = cursor.next_block();
         let offsets = cursor.frames(&index)?;
-        Ok(Self { file, manifest, id, trees, signatures, signatures_at, payload_at, index, runs, offsets })
+        let length = cursor.length;
+        Ok(Self { file, manifest, id, trees, signatures, signatures_at, index_at, length, index, runs, offsets })
     }
 
     /// Returns the manifest.
@@ -106,13 +109,11 @@ impl Package {
     /// Returns what the package says of itself.
     #[must_use]
     pub fn head(&self) -> Head {
-        let frames: u64 =
-            self.index.frames.iter().map(|frame| archive::blocks(frame.stored_bytes.into()) * BLOCK as u64).sum();
         Head {
             manifest: self.manifest.clone(),
             id: self.id,
             signatures: self.signatures.clone(),
-            size_bytes: self.payload_at + frames + archive::END.len() as u64,
+            size_bytes: self.length,
             content_bytes: self.index.content_bytes(),
             stored_bytes: self.index.stored_bytes(),
         }
@@ -241,35 +242,31 @@ impl<'a> Cursor<'a> {
         self.offset + self.padding as u64
     }
 
-    /// Reads the signatures, which must take so many blocks; none without any.
-    fn signatures(&mut self, blocks: u64) -> Result<Vec<Signature>, CcsError> {
-        if blocks == 0 {
-            return Ok(Vec::new());
-        }
-        let size = self.member(signed::MEMBER)?;
-        if archive::blocks(size) != blocks || size > signature::most_bytes() {
+    /// Reads the signatures of a package, if they are the next member; none otherwise.
+    fn signatures(&mut self) -> Result<Vec<Signature>, CcsError> {
+        let mut block = [0; BLOCK];
+        self.reach(self.padding as u64 + BLOCK as u64)?;
+        let next = self.next_block();
+        self.file.read_exact_at(&mut block, next).map_err(CcsError::io("read the package"))?;
+        if archive::is_named(&block, signed::MEMBER) { self.signed(signed::MEMBER) } else { Ok(Vec::new()) }
+    }
+
+    /// Reads signatures out of the next member.
+    pub(super) fn signed(&mut self, member: &str) -> Result<Vec<Signature>, CcsError> {
+        let size = self.member(member)?;
+        if size > signature::most_bytes() {
             return Err(CcsError::Signatures);
         }
         signature::decode(&self.content(size)?)
     }
 
-    /// Compares the file's length with the one that follows from the index, which has just been read; returns how many blocks are left
-    /// for signatures.
-    pub(super) fn check_length(&self, index: &Index) -> Result<u64, CcsError> {
-        let frames = index.frames.iter();
-        let blocks: u64 = frames.map(|frame| archive::blocks(frame.stored_bytes.into())).sum();
-        let blocks = u64::from(index.tree_blocks) + blocks;
-        let end = archive::END.len() as u64;
-        let expected = self.offset + self.padding as u64 + blocks * BLOCK as u64 + end;
+    /// Compares the file's length with the one that follows from the index, which has just been read.
+    pub(super) fn check_length(&self, index: &Index) -> Result<(), CcsError> {
+        let expected = self.next_block() + index::blocks_behind(index.tree_blocks, &index.frames) * BLOCK as u64;
         match self.length {
             actual if actual < expected => Err(CcsError::Truncated { expected, actual }),
-            actual => {
-                let (blocks, rest) = ((actual - expected) / BLOCK as u64, (actual - expected) % BLOCK as u64);
-                if rest != 0 || blocks > archive::blocks(signature::most_bytes()) {
-                    return Err(CcsError::Trailing { expected, actual });
-                }
-                Ok(blocks)
-            }
+            actual if actual > expected => Err(CcsError::Trailing { expected, actual }),
+            _ => Ok(()),
         }
     }
 

@@ -2,8 +2,8 @@
 //! Packages that lie elsewhere: only the parts that are needed travel.
 //!
 //! ```text
-//! first piece    manifest, the beginning of the index
-//! then           the rest of the index, trees and signatures, in one request
+//! first piece    manifest, signatures, the beginning of the index
+//! then           the rest of the index and the trees, in one request
 //! then           frames with content that is wanted, neighbours in one request
 //! ```
 //!
@@ -21,17 +21,19 @@ use recipes::Digest;
 
 use super::archive::{self, BLOCK};
 use super::import::needs;
-use super::index::Index;
+use super::index::{self, Beginning, Frame, Index};
 use super::layout::Run;
 use super::reader::read_manifest;
 use super::signature::{self, Signature};
-use super::{CcsError, Package, limits, signed};
+use super::{CcsError, IndexError, Package, limits, signed};
 use crate::Store;
 use crate::manifest::Manifest;
 use crate::need::Need;
 
 /// Bytes that the first request asks for.
 const FIRST_BYTES: u64 = 32 << 10;
+/// Bytes that a request behind a long manifest asks for beyond it: the most signatures, and the rows of two thousand frames.
+const AHEAD_BYTES: u64 = 24 << 10;
 /// Frames that are asked for at once are at most this many bytes, or one frame.
 const REQUEST_BYTES: u64 = 64 << 20;
 
@@ -72,32 +74,22 @@ pub struct Head {
     pub stored_bytes: u64,
 }
 
-/// Reads manifest and signatures of a package that lies elsewhere: one request, and one more where it is signed or its manifest
-/// is long. What comes is kept in `scratch`, an empty file.
+/// Reads manifest, signatures and sizes of a package that lies elsewhere: one request, and one more where its manifest is long or
+/// its frames are thousands. What comes is kept in `scratch`, an empty file.
 ///
 /// # Errors
 /// [`CcsError`] for what no writer of this version can have written.
 pub fn head(from: &dyn ReadAt, scratch: &File) -> Result<Head, CcsError> {
     let mut parts = Parts::begin(from, scratch)?;
     let front = parts.front()?;
-    let signatures = match front.signature_blocks {
-        0 => Vec::new(),
-        blocks => {
-            let block = parts.block(front.signatures_at)?;
-            let size = archive::size_of(&block, signed::MEMBER)?;
-            if archive::blocks(size) != blocks || size > signature::most_bytes() {
-                return Err(CcsError::Signatures);
-            }
-            signature::decode(&parts.bytes(front.signatures_at + BLOCK as u64, size)?)?
-        }
-    };
+    let frames = parts.frames(&front)?;
     Ok(Head {
         manifest: front.manifest,
         id: front.id,
-        signatures,
+        signatures: front.signatures,
         size_bytes: parts.length,
-        content_bytes: front.index.content_bytes(),
-        stored_bytes: front.index.stored_bytes(),
+        content_bytes: index::content_bytes(&frames),
+        stored_bytes: index::stored_bytes(&frames),
     })
 }
 
@@ -106,55 +98,124 @@ pub fn head(from: &dyn ReadAt, scratch: &File) -> Result<Head, CcsError> {
 /// # Errors
 /// [`CcsError`] as [`Package::open`], and when a part cannot be had or kept.
 pub fn bring(from: &dyn ReadAt, into: &File, want: Want<'_>, cancel: &AtomicBool) -> Result<Package, CcsError> {
-    let mut parts = Parts::begin(from, into)?;
-    let front = parts.front()?;
-    parts.ensure(front.trees_at..front.payload_at)?;
-    write_between(into, &front).map_err(CcsError::io("keep a part of the package"))?;
-    let package = Package::open(into.try_clone().map_err(CcsError::io("open the package"))?)?;
-    let objects = package.objects()?;
-    let wanted: Vec<bool> = match want {
-        Want::Metadata => return Ok(package),
-        Want::Missing(store) => needs(store, &objects)?.into_iter().map(|need| need != Need::Nothing).collect(),
-        Want::All => vec![true; objects.len()],
-    };
-    let wanted = |place: usize| wanted[package.index.order[place] as usize];
-    let mut frames = Vec::new();
-    for run in &package.runs {
-        match run {
-            Run::Packed { frame, objects } if objects.clone().any(wanted) => frames.push(*frame),
-            Run::Large { frames: pieces, object } if wanted(*object) => frames.extend(pieces.clone()),
-            Run::Packed { .. } | Run::Large { .. } => {}
-        }
-    }
-    let mut range = 0..0;
-    for frame in frames {
-        let begin = package.offsets[frame];
-        let end = begin + u64::from(package.index.frames[frame].stored_bytes);
-        // Between neighbours there is a header, and less than a block of nothing.
-        let near = begin <= range.end + 2 * BLOCK as u64;
-        if near && end - range.start <= REQUEST_BYTES {
-            range.end = end;
-            continue;
-        }
-        check(cancel)?;
-        parts.ensure(range)?;
-        range = begin..end;
-    }
-    check(cancel)?;
-    parts.ensure(range)?;
-    // A part that came twice is not written twice; what the index said stands where the server's bytes stood.
-    write_between(into, &front).map_err(CcsError::io("keep a part of the package"))?;
-    Ok(package)
+    let mut coming = Coming::begin(from, into)?;
+    coming.bring(from, want, cancel)?;
+    Ok(coming.package)
 }
 
-/// What the front of a package says.
+/// A package whose metadata has come, and whose content can.
+#[derive(Debug)]
+pub struct Coming {
+    package: Package,
+    into: File,
+    here: Vec<Range<u64>>,
+    payload_at: u64,
+}
+
+impl Coming {
+    /// Brings everything but content into an empty local file.
+    ///
+    /// # Errors
+    /// [`CcsError`] as [`Package::open`], and when a part cannot be had or kept.
+    pub fn begin(from: &dyn ReadAt, into: &File) -> Result<Self, CcsError> {
+        let again = || into.try_clone().map_err(CcsError::io("open the package"));
+        let mut parts = Parts::begin(from, into)?;
+        let front = parts.front()?;
+        parts.ensure(front.index_at..front.payload_at)?;
+        let frames = parts.frames(&front)?;
+        write_between(into, front.payload_at, &frames).map_err(CcsError::io("keep a part of the package"))?;
+        let package = Package::open(again()?)?;
+        Ok(Self { package, here: parts.here, into: again()?, payload_at: front.payload_at })
+    }
+
+    /// Returns the package; frames that have not come are holes in it.
+    #[must_use]
+    pub fn package(&self) -> &Package {
+        &self.package
+    }
+
+    /// Returns how many bytes [`Coming::bring`] would have sent.
+    ///
+    /// # Errors
+    /// When the store cannot be asked what it lacks.
+    pub fn missing_bytes(&self, want: Want<'_>) -> Result<u64, CcsError> {
+        let missing = |range: Range<u64>| {
+            let range = missing(&self.here, range);
+            range.end - range.start
+        };
+        Ok(self.ranges(want)?.into_iter().map(missing).sum())
+    }
+
+    /// Brings content; what has come does not travel again.
+    ///
+    /// # Errors
+    /// [`CcsError`] when a part cannot be had or kept.
+    pub fn bring(&mut self, from: &dyn ReadAt, want: Want<'_>, cancel: &AtomicBool) -> Result<(), CcsError> {
+        let ranges = self.ranges(want)?;
+        let length = self.package.length;
+        let mut parts = Parts { from, into: &self.into, length, here: std::mem::take(&mut self.here) };
+        let brought = ranges.into_iter().try_for_each(|range| {
+            check(cancel)?;
+            parts.ensure(range)
+        });
+        self.here = parts.here;
+        brought?;
+        // What the index said stands where the server's bytes stood.
+        let frames = &self.package.index.frames;
+        write_between(&self.into, self.payload_at, frames).map_err(CcsError::io("keep a part of the package"))
+    }
+
+    /// Returns what to ask for, neighbours together.
+    fn ranges(&self, want: Want<'_>) -> Result<Vec<Range<u64>>, CcsError> {
+        let package = &self.package;
+        let objects = package.objects()?;
+        let wanted: Vec<bool> = match want {
+            Want::Metadata => return Ok(Vec::new()),
+            Want::Missing(store) => needs(store, &objects)?.into_iter().map(|need| need != Need::Nothing).collect(),
+            Want::All => vec![true; objects.len()],
+        };
+        let wanted = |place: usize| wanted[package.index.order[place] as usize];
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for run in &package.runs {
+            let frames = match run {
+                Run::Packed { frame, objects } if objects.clone().any(wanted) => *frame..frame + 1,
+                Run::Large { frames, object } if wanted(*object) => frames.clone(),
+                Run::Packed { .. } | Run::Large { .. } => continue,
+            };
+            for frame in frames {
+                let begin = package.offsets[frame];
+                let end = begin + u64::from(package.index.frames[frame].stored_bytes);
+                match ranges.last_mut() {
+                    // Between neighbours there is a header, and less than a block of nothing.
+                    Some(last) if begin <= last.end + 2 * BLOCK as u64 && end - last.start <= REQUEST_BYTES => {
+                        last.end = end;
+                    }
+                    _ => ranges.push(begin..end),
+                }
+            }
+        }
+        Ok(ranges)
+    }
+}
+
+/// Returns the end of a range that has not come.
+fn missing(here: &[Range<u64>], mut range: Range<u64>) -> Range<u64> {
+    for here in here {
+        if here.contains(&range.start) {
+            range.start = here.end.min(range.end);
+        }
+    }
+    range
+}
+
+/// What stands before the rows of the index.
 struct Front {
     manifest: Manifest,
     id: Digest,
-    index: Index,
-    trees_at: u64,
-    signatures_at: u64,
-    signature_blocks: u64,
+    signatures: Vec<Signature>,
+    index: Beginning,
+    /// Where the content of the index begins.
+    index_at: u64,
     payload_at: u64,
 }
 
@@ -180,15 +241,11 @@ impl<'a> Parts<'a> {
     }
 
     /// Has what is missing of a range brought, in one request.
-    fn ensure(&mut self, mut range: Range<u64>) -> Result<(), CcsError> {
+    fn ensure(&mut self, range: Range<u64>) -> Result<(), CcsError> {
         if range.end > self.length {
             return Err(CcsError::Truncated { expected: range.end, actual: self.length });
         }
-        for here in &self.here {
-            if here.contains(&range.start) {
-                range.start = here.end.min(range.end);
-            }
-        }
+        let range = missing(&self.here, range);
         if range.is_empty() {
             return Ok(());
         }
@@ -217,39 +274,66 @@ impl<'a> Parts<'a> {
         Ok(bytes.try_into().expect("because a block was asked for"))
     }
 
-    /// Reads manifest and index.
+    /// Has a range brought, and what lies behind it too where it is not there yet.
+    fn ensure_ahead(&mut self, range: Range<u64>) -> Result<(), CcsError> {
+        let here = self.here.iter().any(|here| here.start <= range.start && range.end <= here.end);
+        let end = if here { range.end } else { (range.end + AHEAD_BYTES).min(self.length).max(range.end) };
+        self.ensure(range.start..end)
+    }
+
+    /// Reads manifest, signatures and the beginning of the index.
     fn front(&mut self) -> Result<Front, CcsError> {
         let block = BLOCK as u64;
         let size = limits::MANIFEST.check(archive::size_of(&self.block(0)?, archive::MANIFEST)?)?;
-        let index_at = block * archive::blocks(size);
-        // The header of the index and its first rows come with a long manifest.
-        self.ensure(0..(index_at + 4 * block).min(self.length))?;
+        let mut next = block * archive::blocks(size);
+        self.ensure_ahead(0..next + block)?;
         let (manifest, id) = read_manifest(&self.bytes(block, size)?)?;
-        let size = limits::INDEX.check(archive::size_of(&self.block(index_at)?, archive::INDEX)?)?;
-        let index = Index::decode(&self.bytes(index_at + block, size)?)?;
+        let mut signatures = Vec::new();
+        let mut header = self.block(next)?;
+        if archive::is_named(&header, signed::MEMBER) {
+            let size = archive::size_of(&header, signed::MEMBER)?;
+            if size > signature::most_bytes() {
+                return Err(CcsError::Signatures);
+            }
+            let at = next + block;
+            next += block * archive::blocks(size);
+            self.ensure_ahead(at..next + block)?;
+            signatures = signature::decode(&self.bytes(at, size)?)?;
+            header = self.block(next)?;
+        }
+        let size = limits::INDEX.check(archive::size_of(&header, archive::INDEX)?)?;
+        let index_at = next + block;
+        let head = Index::encoded_bytes(0, 0).min(size);
+        self.ensure_ahead(index_at..index_at + head)?;
+        let index = Beginning::decode(&self.bytes(index_at, head)?)?;
+        if size != index.index_bytes() {
+            return Err(CcsError::Index(IndexError::Length));
+        }
         if index.manifest != id {
             return Err(CcsError::ManifestDigest { expected: index.manifest, actual: id });
         }
-        limits::check_ratio(index.content_bytes(), index.stored_bytes())?;
-        let trees_at = index_at + block * archive::blocks(size);
         // Headers and space of each tree beside its bytes.
         let most = limits::TREES.maximum + 2 * block * limits::COMPONENTS.maximum;
         if block * u64::from(index.tree_blocks) > most {
             limits::TREES.check(block * u64::from(index.tree_blocks))?;
         }
-        let signatures_at = trees_at + block * u64::from(index.tree_blocks);
-        let frames: u64 = index.frames.iter().map(|frame| archive::blocks(frame.stored_bytes.into())).sum();
-        let expected = signatures_at + block * frames + archive::END.len() as u64;
-        let actual = self.length;
-        let signature_blocks = match actual.checked_sub(expected) {
-            None => return Err(CcsError::Truncated { expected, actual }),
-            Some(rest) if rest % block != 0 || rest / block > archive::blocks(signature::most_bytes()) => {
-                return Err(CcsError::Trailing { expected, actual });
-            }
-            Some(rest) => rest / block,
-        };
-        let payload_at = signatures_at + block * signature_blocks;
-        Ok(Front { manifest, id, index, trees_at, signatures_at, signature_blocks, payload_at })
+        let payload_at = next + block * (archive::blocks(size) + u64::from(index.tree_blocks));
+        Ok(Front { manifest, id, signatures, index, index_at, payload_at })
+    }
+
+    /// Reads the rows of the frames, and compares the file's length with them.
+    fn frames(&mut self, front: &Front) -> Result<Vec<Frame>, CcsError> {
+        let rows = front.index.rows();
+        let rows = front.index_at + rows.start..front.index_at + rows.end;
+        self.ensure_ahead(rows.clone())?;
+        let frames = index::decode_frames(&self.bytes(rows.start, rows.end - rows.start)?)?;
+        limits::check_ratio(index::content_bytes(&frames), index::stored_bytes(&frames))?;
+        let expected = front.payload_at + BLOCK as u64 * index::blocks_behind(0, &frames);
+        match self.length {
+            actual if actual < expected => Err(CcsError::Truncated { expected, actual }),
+            actual if actual > expected => Err(CcsError::Trailing { expected, actual }),
+            _ => Ok(frames),
+        }
     }
 }
 
@@ -258,9 +342,9 @@ fn check(cancel: &AtomicBool) -> Result<(), CcsError> {
 }
 
 /// Writes headers and space between frames, and the end.
-fn write_between(into: &File, front: &Front) -> io::Result<()> {
-    let mut offset = front.payload_at;
-    for (number, frame) in front.index.frames.iter().enumerate() {
+fn write_between(into: &File, payload_at: u64, frames: &[Frame]) -> io::Result<()> {
+    let mut offset = payload_at;
+    for (number, frame) in frames.iter().enumerate() {
         let size = u64::from(frame.stored_bytes);
         into.write_all_at(&archive::header(&archive::frame_name(number), size), offset)?;
         offset += BLOCK as u64 + size;
@@ -306,7 +390,7 @@ mod tests {
             let from = counted(bytes);
             let found = head(&from, &tempfile::tempfile().unwrap()).unwrap();
             assert_eq!((found.id, found.size_bytes), (manifest.id(), bytes.len() as u64));
-            assert!(from.asked.borrow().len() <= 2);
+            assert_eq!(from.asked.borrow().len(), 1);
             let asked: u64 = from.asked.borrow().iter().map(|(_, length)| length).sum();
             assert!(asked <= 64 << 10, "{asked}");
 
@@ -338,6 +422,43 @@ mod tests {
             assert!(other.is_complete(&manifest.id()).unwrap());
             assert!(partial.verify(&never, &|_, _| {}).is_err(), "the rest is holes");
         }
+    }
+
+    #[test]
+    fn two_requests_are_enough_for_long_manifests_and_many_signatures() {
+        for (text, count) in [(0, 64), (20 << 10, 1), (31 << 10, 0), (31 << 10, 64), (200 << 10, 0), (200 << 10, 64)] {
+            let (bytes, manifest) = super::super::tests::with_a_long_text(text);
+            let bytes = super::super::tests::signed_by(&bytes, count);
+            let from = counted(&bytes);
+            let found = head(&from, &tempfile::tempfile().unwrap()).unwrap();
+            assert_eq!((found.id, found.signatures.len()), (manifest.id(), usize::from(count)));
+            let asked = from.asked.borrow();
+            assert!(asked.len() <= 2, "{text} {count}: {asked:?}");
+            let total: u64 = asked.iter().map(|(_, length)| length).sum();
+            assert!(total <= (64 << 10) + manifest.to_json().len() as u64, "{text} {count}: {asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_come_with_the_metadata_does_not_travel_again() {
+        let never = AtomicBool::new(false);
+        let (bytes, _) = super::super::tests::with_a_long_text(0);
+        let from = counted(&bytes);
+        let mut coming = Coming::begin(&from, &tempfile::tempfile().unwrap()).unwrap();
+        assert_eq!(coming.missing_bytes(Want::All).unwrap(), 0);
+        coming.bring(&from, Want::All, &never).unwrap();
+        assert_eq!(from.asked.borrow().len(), 1);
+        coming.package().verify(&never, &|_, _| {}).unwrap();
+
+        let (bytes, _) = super::super::tests::several_frames();
+        let from = counted(&bytes);
+        let mut coming = Coming::begin(&from, &tempfile::tempfile().unwrap()).unwrap();
+        let before: u64 = from.asked.borrow().iter().map(|(_, length)| length).sum();
+        let expected = coming.missing_bytes(Want::All).unwrap();
+        coming.bring(&from, Want::All, &never).unwrap();
+        let after: u64 = from.asked.borrow().iter().map(|(_, length)| length).sum();
+        assert_eq!(after - before, expected);
+        assert_eq!(coming.missing_bytes(Want::All).unwrap(), 0);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Package {
             };
             member().map_err(CcsError::io("write the package"))?;
         }
-        copy_range(&mut file, self.payload_at, None, out).map_err(CcsError::io("copy the package"))
+        copy_range(&mut file, self.index_at, None, out).map_err(CcsError::io("copy the package"))
     }
 }
 

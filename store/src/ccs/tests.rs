@@ -472,8 +472,25 @@ pub(super) fn several_frames() -> (Vec<u8>, Manifest) {
 
 /// A package again, signed.
 pub(super) fn signed_package(bytes: &[u8]) -> Vec<u8> {
+    signed_by(bytes, 1)
+}
+
+/// A package again, signed by so many.
+pub(super) fn signed_by(bytes: &[u8], count: u8) -> Vec<u8> {
     let id = open(bytes).unwrap().id();
-    resigned(bytes, &[super::SecretKey::from_seed(&[1; 32]).sign(&id)])
+    let signatures: Vec<_> = (1..=count).map(|seed| super::SecretKey::from_seed(&[seed; 32]).sign(&id)).collect();
+    resigned(bytes, &signatures)
+}
+
+/// A small package whose manifest has a description of so many bytes.
+pub(super) fn with_a_long_text(bytes: usize) -> (Vec<u8>, Manifest) {
+    let kept = store();
+    let fill = |part: &mut Part<'_>| {
+        part.file("a", 0o644, b"a");
+    };
+    let mut manifest = trove(&kept.store, &[("runtime", &fill)]);
+    manifest.description = Some("d".repeat(bytes));
+    (package(&kept.store, &manifest), manifest)
 }
 
 /// Writes a package again with these signatures.

@@ -41,6 +41,43 @@ fn opened(bytes: &[u8]) -> Result<Bundle, CcsError> {
 }
 
 #[test]
+fn the_second_reader_agrees_about_bundles() {
+    let kept = store();
+    let (one, other) = (listed(&kept.store), sharing(&kept.store));
+    let signatures = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]).sign(&one.id()));
+    kept.store.add_signatures(&one.id(), &signatures).unwrap();
+    let path = kept.directory.path().join("set.bundle");
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let arguments = [second_reader(), path.clone()].map(|path| path.to_string_lossy().into_owned());
+        tool("python3", &[&arguments[0], &arguments[1]], kept.directory.path())
+    };
+    for ids in [vec![one.id()], vec![other.id()], vec![one.id(), other.id()]] {
+        let bytes = bundle(&kept.store, &ids);
+        let Some((success, message)) = read(&bytes) else { return };
+        assert!(success, "{message}");
+        for id in &ids {
+            let count = if *id == one.id() { 2 } else { 0 };
+            let line = message.lines().find(|line| line.starts_with(&id.to_string())).unwrap();
+            assert!(line.ends_with(&format!("{count} signatures")), "{message}");
+        }
+    }
+    // What this reader refuses, that one refuses too.
+    let bytes = bundle(&kept.store, &[one.id(), other.id()]);
+    for place in (0..bytes.len()).step_by(bytes.len() / 24) {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 4;
+        let refused = opened(&damaged).and_then(|bundle| {
+            let valid = |trove: &super::super::Bundled| trove.signatures.iter().all(|one| one.verify(&trove.id));
+            bundle.verify(&OFF, &|_, _| ()).map(|()| bundle.troves().iter().all(valid))
+        });
+        let (success, message) = read(&damaged).unwrap();
+        assert_eq!(success, matches!(refused, Ok(true)), "{place}: {message}");
+        assert!(!message.contains("Traceback"), "{message}");
+    }
+}
+
+#[test]
 fn several_troves_round_trip_with_their_signatures() {
     let (from, to) = (store(), store());
     let (one, other) = (listed(&from.store), sharing(&from.store));
