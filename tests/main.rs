@@ -14,6 +14,7 @@ mod enter;
 mod given;
 mod hooks;
 mod hostile;
+mod inject;
 mod install;
 mod key;
 mod makepkg;

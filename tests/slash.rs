@@ -13,7 +13,8 @@ version = "VERSION"
 
 [build]
 install = '''
-mkdir -p "$DESTDIR/usr/bin" "$DESTDIR/etc" "$DESTDIR/usr/share/words"
+mkdir -p "$DESTDIR/usr/bin" "$DESTDIR/etc" "$DESTDIR/usr/share/words" "$DESTDIR/usr/lib/systemd/system"
+echo '[Service]' > "$DESTDIR/usr/lib/systemd/system/tool.service"
 printf '#!/bin/sh\necho tool VERSION\n' > "$DESTDIR/usr/bin/tool"
 chmod 755 "$DESTDIR/usr/bin/tool"
 echo VERSION > "$DESTDIR/etc/tool.conf"
@@ -164,13 +165,17 @@ conary trigger add words --path '/usr/share/words/*' --root / -- 'mkdir -p "$OUT
     let after = r"
 cat /srv/installed /srv/upgraded /var/cache/words
 cat /etc/passwd
+mkdir -p /run/systemd/system
 conary remove tool --yes --root /
+rm -r /run
 cat /etc/passwd
 ls /usr /etc /var
 conary state list --json --root / > /dev/null
 ";
     let Some(run) = inside(&env, &[words, CHANGES, after].concat()) else { return };
-    assert_eq!(run.success().stdout, format!("{CHANGED}{DONE}{LEFT}"));
+    let run = run.success().says(&["run `systemctl daemon-reload`"]);
+    assert_eq!(run.stderr.matches("daemon-reload").count(), 1, "{}", run.stderr);
+    assert_eq!(run.stdout, format!("{CHANGED}{DONE}{LEFT}"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! A changeset on the terminal: the plan, the question, the story. Install, remove and rollback share it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 use clap::Args;
@@ -151,7 +152,23 @@ pub fn change_with(
     if arguments.json {
         context.ui.json(&describe(&plan, changeset.number, bytes))?;
     }
+    if touches_units(&plan) && is_run_by_systemd(root) {
+        context
+            .ui
+            .warning("units changed, and the systemd that runs here knows the old ones: run `systemctl daemon-reload`");
+    }
     degraded(&changeset.failed)
+}
+
+/// Whether units of systemd come, change or go.
+fn touches_units(plan: &Plan) -> bool {
+    let places = [&b"usr/lib/systemd/system/"[..], b"lib/systemd/system/", b"etc/systemd/system/"];
+    plan.paths.iter().any(|change| places.iter().any(|place| change.path.starts_with(place)))
+}
+
+/// Whether a root is the running system, and systemd runs it (as `sd_booted(3)` looks).
+fn is_run_by_systemd(root: &Root) -> bool {
+    root.path() == Path::new("/") && Path::new("/run/systemd/system").is_dir()
 }
 
 /// What a command ends with after triggers have run.

@@ -50,6 +50,17 @@ const RULES: &[(&str, &str, &[&str], &str)] = &[
         &["/usr/share/fonts/**", "/etc/fonts/**"],
         "mkdir -p \"$OUT/var/cache\"\nXDG_CACHE_HOME=\"$OUT/var/cache\" fc-cache -f\nrm -f \"$OUT/var/cache/fontconfig/CACHEDIR.TAG\"",
     ),
+    (
+        "modules",
+        "depmod",
+        &["/{usr/,}lib/modules/*/{kernel,extra,updates}/**"],
+        // It writes beside what it reads, so that is a directory of links: old indices are replaced there, not followed.
+        "lib=/lib\n[ -L /lib ] && lib=/usr/lib\nfor directory in $lib/modules/*; do\nversion=${directory##*/}\n\
+         made=$OUT/work/lib/modules/$version\nmkdir -p \"$made\" \"$OUT$lib/modules/$version\"\n\
+         for entry in \"$directory\"/*; do\nln -s \"$entry\" \"$made/\"\ndone\ndepmod -b \"$OUT/work\" \"$version\"\n\
+         for index in \"$made\"/modules.*; do\n[ -L \"$index\" ] || mv \"$index\" \"$OUT$lib/modules/$version/\"\ndone\n\
+         done\nrm -r \"$OUT/work\"",
+    ),
 ];
 
 /// Returns all of them, in order.
@@ -91,6 +102,9 @@ mod tests {
             ("icons", "usr/share/icons/hicolor/index.theme", true),
             ("icons", "usr/share/icons/hicolor/icon-theme.cache", false),
             ("fonts", "usr/share/fonts/a/b.ttf", true),
+            ("modules", "usr/lib/modules/6.1-x/kernel/fs/a.ko.xz", true),
+            ("modules", "lib/modules/6.1-x/extra/a.ko", true),
+            ("modules", "usr/lib/modules/6.1-x/modules.dep", false),
         ] {
             let rule = all().into_iter().find(|trigger| trigger.rule.name == name).unwrap().rule;
             assert_eq!(matches(&matcher(&rule.patterns).unwrap(), path.as_bytes()), expected, "{name} {path}");

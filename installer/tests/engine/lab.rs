@@ -61,9 +61,13 @@ impl Recipe {
         self.file_in("runtime", path, content, 0o644)
     }
 
-    pub fn file_in(mut self, component: &str, path: &str, content: &str, mode: u32) -> Self {
-        self.contents.push(content.as_bytes().to_vec());
-        let object = recipes::Digest::blake3(*blake3::hash(content.as_bytes()).as_bytes());
+    pub fn file_in(self, component: &str, path: &str, content: &str, mode: u32) -> Self {
+        self.bytes_in(component, path, content.as_bytes(), mode)
+    }
+
+    pub fn bytes_in(mut self, component: &str, path: &str, content: &[u8], mode: u32) -> Self {
+        self.contents.push(content.to_vec());
+        let object = recipes::Digest::blake3(*blake3::hash(content).as_bytes());
         let node = Node::File { object, size: content.len() as u64 };
         self.entry(component, plain(path.as_bytes(), mode, node))
     }

@@ -202,6 +202,42 @@ fn menus_and_icons_are_found() {
 }
 
 #[test]
+fn modules_of_a_kernel_are_indexed() {
+    let depmod = "/sbin/depmod";
+    if !Path::new(depmod).exists() {
+        skip("this machine has no depmod");
+        return;
+    }
+    if lab().is_none() {
+        return;
+    }
+    let lab = Lab::new();
+    let link = package("link", "1-1").symlink("lib", "usr/lib").directory("usr/lib", 0o755);
+    lab.run(&[install(&lab.cook(&link)), install(&lab.cook(&programs_and(&[depmod])))]).unwrap();
+    let module = |version: &str| {
+        let (source, object) = (lab.top.path().join("module.c"), lab.top.path().join("module.o"));
+        let text =
+            format!("__attribute__((section(\".modinfo\"), used)) static const char a[] = \"alias=own:{version}\";");
+        fs::write(&source, text).unwrap();
+        let compiled = Command::new("cc").arg("-c").arg(&source).arg("-o").arg(&object).status().unwrap();
+        assert!(compiled.success());
+        let path = "usr/lib/modules/6.1-x/kernel/own.ko";
+        package("kernel", version).bytes_in("runtime", path, &fs::read(&object).unwrap(), 0o644)
+    };
+    let index = || ["dep", "alias"].map(|name| lab.read(&format!("usr/lib/modules/6.1-x/modules.{name}")));
+    for version in ["1-1", "2-1"] {
+        let (changeset, _) = lab.install(&lab.cook(&module(version)));
+        assert_eq!(changeset.failed, []);
+        let [dependencies, aliases] = index();
+        assert_eq!(dependencies, "kernel/own.ko:\n");
+        assert!(aliases.contains(&format!("alias own:{version} own")), "{aliases}");
+    }
+    assert!(!lab.exists("work"));
+    lab.remove(&["kernel"]);
+    assert!(!lab.exists("usr/lib/modules/6.1-x/modules.dep"), "{:?}", lab.listing());
+}
+
+#[test]
 fn rules_are_checked() {
     let lab = Lab::new();
     let root = lab.open();
