@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::recipe::plain;
+use crate::support::recipe::{Member, plain, sha256_of, tar_of, with_archive};
 use crate::support::{checkout, each_identity};
 
 #[test]
@@ -51,9 +51,9 @@ fn nothing_takes_the_place_of_the_output() {
         env.cook(["cook", "special"]).exits(5).says(&["usr/socket"]);
         // Deeper than a path can be long.
         let deep = "mkdir -p /dest/usr; cd /dest/usr; \
-            python3 -c 'import os\nfor number in range(3000): os.mkdir(\"dd\"); os.chdir(\"dd\")\nopen(\"x\", \"w\")'";
+            python3 -c 'import os\nfor number in range(1600): os.mkdir(\"ddd\"); os.chdir(\"ddd\")\nopen(\"x\", \"w\")'";
         env.write("deep/recipe.toml", plain("deep", deep));
-        let run = env.cook(["cook", "deep"]).exits(5).says(&["usr/dd", "is a directory of paths above 4095 bytes"]);
+        let run = env.cook(["cook", "deep"]).exits(5).says(&["usr/ddd", "is a directory of paths above 4095 bytes"]);
         assert!(run.stderr.len() < 1000, "{}", run.stderr);
         assert_eq!(std::fs::read_dir(env.store().join("tmp")).unwrap().count(), 0, "something is left behind");
         env.cook(["store", "verify"]).success();
@@ -107,6 +107,46 @@ fn the_callers_variables_do_not_reach_a_step() {
         env.run(command).success();
         assert_eq!(env.cook(["log", "x"]).success().stdout, calm);
         assert!(!calm.contains("hostile"), "{calm}");
+    });
+}
+
+#[test]
+fn a_source_that_changes_while_it_is_read_is_what_its_digest_says() {
+    each_identity(|env| {
+        let archive = |word: &str| tar_of(&[Member::file("x-1.0/word", word.repeat(1 << 18).as_bytes())]);
+        let (good, evil) = (archive("good"), archive("evil"));
+        env.write("good", &good);
+        env.write("evil", &evil);
+        env.write("files/x-1.0.tar", &good);
+        let sum = sha256_of(env, &good);
+        let install = "mkdir -p \"$DESTDIR/usr\"; cp word \"$DESTDIR/usr/word\"; head -c 8 word; tail -c 8 word; grep -c evil word || true";
+        let url = format!("file://{}", env.path("files/x-1.0.tar").display());
+        env.write("x/recipe.toml", with_archive("x", &url, &sum, install));
+        // Written over in place, cut, and replaced, until it is killed.
+        let racer = "i=0; while [ -e racing ]; do cat evil > files/x-1.0.tar; cat good > files/x-1.0.tar; cp good new; mv new files/x-1.0.tar; done";
+        env.write("racing", "");
+        let mut racer = env.shell(racer).spawn().unwrap();
+        let (mut cooked, mut refused) = (0, 0);
+        for number in 0..60 {
+            let store = env.path(format!("store-{number}"));
+            let run = env.conary(["cook", "x", "--store", store.to_str().unwrap()]);
+            match run.code {
+                0 => {
+                    let log = env.conary(["log", "x", "--store", store.to_str().unwrap()]).success();
+                    assert!(log.stdout.contains("goodgoodgoodgood0\n"), "{}", log.stdout);
+                    cooked += 1;
+                }
+                4 => refused += 1,
+                code => panic!("{code}: {}", run.stderr),
+            }
+            std::fs::remove_dir_all(&store).unwrap();
+            if cooked > 2 && refused > 2 {
+                break;
+            }
+        }
+        std::fs::remove_file(env.path("racing")).unwrap();
+        racer.wait().unwrap();
+        crate::support::note(&format!("{cooked} cooked, {refused} refused"));
     });
 }
 

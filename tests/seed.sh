@@ -25,8 +25,8 @@ if [ -z "$root" ]; then
     source=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 2>/dev/null | head -n 1)
     [ -n "$source" ] || { echo "skipped: apt has no sources"; exit 77; }
     root=$work/root
-    # Python is what ninja's build is written in.
-    debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,python3-minimal "${source#* }" "$root" "${source% *}" \
+    # Python, and not its minimal set of modules, is what ninja's build is written in.
+    debootstrap --variant=minbase --include=gcc,g++,libc6-dev,make,python3 "${source#* }" "$root" "${source% *}" \
         >"$work/debootstrap.log" 2>&1 || { tail -n 5 "$work/debootstrap.log"; exit 1; }
 fi
 
