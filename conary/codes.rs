@@ -173,7 +173,7 @@ fn of_phase(error: &PhaseError) -> Code {
     match error {
         PhaseError::Failed { status, .. } => match status {
             Status::Exited(_) | Status::Signaled(_) => Code::Build,
-            Status::TimedOut | Status::OutputLimit | Status::OutOfMemory => Code::Limit,
+            Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit => Code::Limit,
             Status::Cancelled => Code::Interrupted,
         },
         PhaseError::Sandbox(error) => error.code(),

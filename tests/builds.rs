@@ -83,6 +83,22 @@ fn a_step_that_prints_without_end_is_stopped() {
 }
 
 #[test]
+fn a_step_that_fills_the_disk_is_stopped() {
+    each_identity(|env| {
+        // Many files, since one is easily limited; they are never gone again.
+        let fill = "i=0; while :; do head -c 1000000 /dev/zero > \"$DESTDIR/$i\"; i=$((i + 1)); done";
+        let recipe = format!("{}disk = \"20MiB\"\ntimeout = \"1m\"\n", plain("x", fill));
+        env.write("x/recipe.toml", recipe);
+        env.cook(["cook", "x"]).exits(12).says(&["install failed", "more on disk", "build.disk"]);
+        mended(env);
+        // What is within it may be made.
+        let fits = plain("x", "mkdir -p \"$DESTDIR/usr\"; head -c 1000000 /dev/zero > \"$DESTDIR/usr/zero\"; sleep 1");
+        env.write("x/recipe.toml", format!("{fits}disk = \"20MiB\"\n"));
+        env.cook(["cook", "x"]).success();
+    });
+}
+
+#[test]
 fn a_step_that_needs_too_much_memory_is_told_how_much_it_had() {
     if !is_root() {
         note(

@@ -165,6 +165,7 @@ fn describe(status: Status, peak_memory_bytes: u64) -> String {
         Status::TimedOut => "it ran into the time limit".to_owned(),
         Status::Cancelled => "interrupted".to_owned(),
         Status::OutputLimit => "it printed more than a log may hold".to_owned(),
+        Status::DiskLimit => "it had more on disk than it may".to_owned(),
         Status::OutOfMemory => {
             format!("it was killed for memory, of which it had {} MiB at its peak", peak_memory_bytes >> 20)
         }
@@ -178,6 +179,9 @@ impl PhaseError {
         match self {
             Self::Failed { status: Status::TimedOut, .. } => {
                 Some("raise `build.timeout` in the recipe if the build is only slow".to_owned())
+            }
+            Self::Failed { status: Status::DiskLimit, .. } => {
+                Some("raise `build.disk` in the recipe if the build needs that much".to_owned())
             }
             Self::Failed { status: Status::OutOfMemory, .. } => {
                 Some("raise `build.memory` in the recipe, or cook with fewer `--jobs`".to_owned())
@@ -324,6 +328,7 @@ impl Kitchen<'_> {
             limits: Limits {
                 memory_bytes: self.recipe.build.memory_bytes,
                 wall_clock: self.recipe.build.timeout_secs.map(Duration::from_secs),
+                disk_bytes: self.recipe.build.disk_bytes,
                 output_bytes: Some(LONGEST_LOG),
                 cpus: self.cpus,
                 ..Limits::default()
@@ -350,7 +355,7 @@ impl Kitchen<'_> {
             self.workspace.write_step(&step.file_name(), script)?;
         }
         let mut room = self.room(&Step::Phase(Phase::Setup));
-        room.limits = Limits { wall_clock: None, output_bytes: None, ..room.limits };
+        room.limits = Limits { wall_clock: None, output_bytes: None, disk_bytes: None, ..room.limits };
         let mut plan = room.plan(vec!["/bin/sh".into()]);
         plan.binds.push(Bind { source: self.workspace.outputs(), target: OUTPUTS.to_owned(), writable: true });
         Ok(plan)

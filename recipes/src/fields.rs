@@ -9,7 +9,7 @@
 //! | URLs, `mirrors`, `git`, `tag`, `path`, patch files' names | where bytes came from changes nothing; their content is keyed by whoever has it |
 //! | `checksum`, `signature`, `keys` | they say what the content must be |
 //! | `build.makedepends`, `build.checkdepends` | the content of what answers it is keyed |
-//! | `build.timeout` | it can only end a build |
+//! | `build.timeout`, `build.disk` | they can only end a build |
 //! | `[variables]` | they count where they are used |
 //! | sources of other architectures | they are not used |
 //!

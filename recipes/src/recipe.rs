@@ -289,6 +289,8 @@ pub struct Build {
     pub memory_bytes: Option<u64>,
     /// Limit on time.
     pub timeout_secs: Option<u64>,
+    /// Limit on what a step has on disk.
+    pub disk_bytes: Option<u64>,
     /// `build.options`: what is done with the output.
     pub policies: Policies,
 }

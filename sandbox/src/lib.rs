@@ -21,6 +21,7 @@
 //! ```
 
 mod answers;
+mod budget;
 mod cgroup;
 mod child;
 mod command;

@@ -78,6 +78,9 @@ pub struct Limits {
     pub output_bytes: Option<u64>,
     /// Size of a single file.
     pub file_bytes: Option<u64>,
+    /// Bytes on disk below the writable binds until everything is killed. It is looked at twice a second, and less often where a look
+    /// takes long.
+    pub disk_bytes: Option<u64>,
 }
 
 /// How far the command is kept apart from the host.
@@ -105,6 +108,8 @@ pub enum Status {
     OutputLimit,
     /// It failed after the kernel had killed one of its processes for memory.
     OutOfMemory,
+    /// It had more on disk than allowed.
+    DiskLimit,
 }
 
 /// What a finished command did and used.

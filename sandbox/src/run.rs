@@ -5,11 +5,13 @@
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Gid, Uid};
 
+use crate::budget::Budget;
 use crate::cgroup::Group;
 use crate::child::{self, Descriptors, Prepared};
 use crate::error::SandboxError;
@@ -86,7 +88,13 @@ fn carry_out(
         let failed = reports.iter().find(|report| report.kind == report::FAILED);
         return Err(failed.map_or(error, |report| failure(plan, &layout, report)));
     }
-    let ended = running.watch(&plan.limits, started, &caller_ends.output, output, cancel);
+    let budget = Budget::default();
+    let ended = thread::scope(|scope| {
+        let looking = budget.keep(plan, scope);
+        let ended = running.watch(&plan.limits, started, &caller_ends.output, output, (cancel, &budget));
+        budget.end(looking);
+        ended
+    });
     let waited = running.bury();
     let reports = read_reports(&caller_ends.report);
     if let Some(report) = reports.iter().find(|report| report.kind == report::FAILED) {
@@ -281,7 +289,7 @@ impl<'o> Sandbox<'o> {
         started: Instant,
         pipe: &OwnedFd,
         output: &mut dyn FnMut(&[u8]),
-        cancel: &AtomicBool,
+        (cancel, budget): (&AtomicBool, &Budget),
     ) -> Option<Status> {
         let mut piece = vec![0; PIECE];
         let mut left = limits.output_bytes.unwrap_or(u64::MAX);
@@ -291,6 +299,9 @@ impl<'o> Sandbox<'o> {
         loop {
             if cancel.load(Ordering::Relaxed) {
                 return Some(Status::Cancelled);
+            }
+            if budget.is_over() {
+                return Some(Status::DiskLimit);
             }
             let elapsed = started.elapsed();
             let remaining = limits.wall_clock.map(|limit| limit.saturating_sub(elapsed));

@@ -57,9 +57,10 @@ impl SandboxedError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Sandbox(error) => error.hint(),
-            Self::Ended { status: Status::TimedOut | Status::OutputLimit | Status::OutOfMemory, .. } => {
-                Some("it does too much while it is read: look at its top level".to_owned())
-            }
+            Self::Ended {
+                status: Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit,
+                ..
+            } => Some("it does too much while it is read: look at its top level".to_owned()),
             Self::Ended { .. } => Some("it may have ended its shell with `exit`".to_owned()),
             Self::Read(error) => error.hint(),
         }
@@ -111,6 +112,7 @@ fn run(driver: &str, directory: &Path, options: &Options, cancel: &AtomicBool) -
             wall_clock: Some(Duration::from_secs(10)),
             output_bytes: Some(16 << 20),
             file_bytes: Some(1 << 20),
+            disk_bytes: None,
         },
         level: Level::Full,
     };

@@ -15,7 +15,7 @@ use super::known;
 use super::locations::inner_path;
 
 /// Keys of the section.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "requires",
     "makedepends",
     "checkdepends",
@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 16] = [
     "seed",
     "memory",
     "timeout",
+    "disk",
     "options",
 ];
 
@@ -57,7 +58,7 @@ const JOBS: Range<u64> = 1..4097;
 /// Digits of a seed's id that are enough to find it.
 const SHORTEST_ID: usize = 8;
 
-/// Units of memory.
+/// Units of memory and of disks.
 const MEMORY_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
 /// Units of time.
@@ -81,6 +82,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
     let memory_bytes = quantity(reader, &section, "memory", &MEMORY_UNITS, "write it like `\"4GiB\"` or `\"512MiB\"`");
     let timeout_secs =
         quantity(reader, &section, "timeout", &TIME_UNITS, "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`");
+    let disk_bytes = quantity(reader, &section, "disk", &MEMORY_UNITS, "write it like `\"20GiB\"` or `\"500MiB\"`");
     let policies = policies(reader, &section).unwrap_or_default();
     Build {
         requires,
@@ -93,6 +95,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
         seed,
         memory_bytes,
         timeout_secs,
+        disk_bytes,
         policies,
     }
 }
@@ -238,13 +241,14 @@ mod tests {
     #[test]
     fn a_build_is_read() {
         let build = sound(
-            "[build]\npost_install = 'p'\nsetup = 's'\nmake = '''\n'''\ninstall = 'i'\njobs = 1\nmemory = '4GiB'\ntimeout = '90m'\n\
+            "[build]\npost_install = 'p'\nsetup = 's'\nmake = '''\n'''\ninstall = 'i'\njobs = 1\nmemory = '4GiB'\ntimeout = '90m'\ndisk = '1MiB'\n\
              [build.environment]\nSOURCE_DATE_EPOCH = '1700000000'\n_a1 = ''\n",
         )
         .build;
         let steps: Vec<(Phase, &str)> = build.steps.iter().map(|(phase, step)| (*phase, step.as_str())).collect();
         assert_eq!(steps, [(Phase::Setup, "s"), (Phase::Install, "i"), (Phase::PostInstall, "p")]);
         assert_eq!((build.jobs, build.memory_bytes, build.timeout_secs), (Some(1), Some(4 << 30), Some(5400)));
+        assert_eq!(build.disk_bytes, Some(1 << 20));
         assert_eq!(build.environment["SOURCE_DATE_EPOCH"], "1700000000");
         for (text, expected) in [("1KiB", 1024), ("512 MiB", 512 << 20), ("2TiB", 2 << 40)] {
             assert_eq!(sound(&format!("[build]\nmemory = '{text}'\n")).build.memory_bytes, Some(expected));
