@@ -136,6 +136,8 @@ type Claims = BTreeMap<PathKey, Vec<Owner>>;
 struct Decider<'a> {
     scene: &'a Scene<'a>,
     directories: Directories<'a>,
+    /// Directories that were looked for and are not there.
+    absent: HashSet<Vec<u8>>,
     owners: Owners,
     names: BTreeMap<i64, String>,
     leaving_rows: HashSet<i64>,
@@ -160,6 +162,7 @@ impl<'a> Decider<'a> {
         Ok(Self {
             scene,
             directories: Directories::new(scene.root),
+            absent: HashSet::new(),
             owners: scene.owners.clone(),
             names: scene.db.map(RootDb::names).transpose()?.unwrap_or_default(),
             leaving_rows: scene.leaving.iter().copied().collect(),

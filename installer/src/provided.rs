@@ -18,7 +18,15 @@ const LIBRARIES: [&str; 7] = ["lib", "lib64", "lib32", "usr/lib", "usr/lib64", "
 pub(crate) struct RootFiles<'a> {
     root: &'a Beneath,
     coming: HashSet<Vec<u8>>,
-    libraries: Option<Vec<String>>,
+    libraries: Option<Vec<Library>>,
+}
+
+/// A directory of libraries.
+#[derive(Debug)]
+struct Library {
+    path: String,
+    /// Whether the root has it by now; otherwise there is nothing in it to look for.
+    is_here: bool,
 }
 
 impl<'a> RootFiles<'a> {
@@ -46,25 +54,31 @@ impl<'a> RootFiles<'a> {
     }
 
     fn has(&self, path: &str) -> bool {
-        let merged = format!("usr/{path}");
-        self.coming.contains(path.as_bytes())
-            || self.root.exists_inside(path.as_bytes())
-            // A root that is being filled may get the link `bin -> usr/bin` in this very changeset.
-            || (self.coming.contains(merged.as_bytes()) && !path.starts_with("usr/"))
+        self.is_coming(path) || self.root.exists_inside(path.as_bytes())
+    }
+
+    fn is_coming(&self, path: &str) -> bool {
+        // A root that is being filled may get the link `bin -> usr/bin` in this very changeset.
+        let merged = || !path.starts_with("usr/") && self.coming.contains(format!("usr/{path}").as_bytes());
+        self.coming.contains(path.as_bytes()) || merged()
     }
 
     fn in_libraries(&mut self, name: &str) -> bool {
-        let root = self.root;
-        let libraries = self.libraries.get_or_insert_with(|| library_directories(root));
-        let directories: Vec<String> =
-            LIBRARIES.iter().map(|name| (*name).to_owned()).chain(libraries.iter().cloned()).collect();
-        directories.iter().any(|directory| self.has(&format!("{directory}/{name}")))
+        let libraries = self.libraries.take().unwrap_or_else(|| library_directories(self.root));
+        let found = libraries.iter().any(|library| {
+            let path = format!("{}/{name}", library.path);
+            if library.is_here { self.has(&path) } else { self.is_coming(&path) }
+        });
+        self.libraries = Some(libraries);
+        found
     }
 }
 
-/// Returns the platform directories of the root, like `usr/lib/x86_64-linux-gnu`.
-fn library_directories(root: &Beneath) -> Vec<String> {
-    let mut found = Vec::new();
+/// Returns the directories of libraries: the usual ones, and those of the root that are named after a platform, like
+/// `usr/lib/x86_64-linux-gnu`.
+fn library_directories(root: &Beneath) -> Vec<Library> {
+    let usual = |path: &&str| Library { path: (*path).to_owned(), is_here: root.exists_inside(path.as_bytes()) };
+    let mut found: Vec<Library> = LIBRARIES.iter().map(usual).collect();
     for library in LIBRARIES {
         // A directory that is missing or closed to us has no libraries for us.
         let Ok(directory) = root.directory_inside(library.as_bytes()) else {
@@ -74,7 +88,7 @@ fn library_directories(root: &Beneath) -> Vec<String> {
             if let Ok(name) = String::from_utf8(name)
                 && name.contains("-linux")
             {
-                found.push(format!("{library}/{name}"));
+                found.push(Library { path: format!("{library}/{name}"), is_here: true });
             }
         }
     }

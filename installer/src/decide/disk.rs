@@ -16,7 +16,19 @@ use crate::paths;
 
 impl Decider<'_> {
     pub(super) fn directory(&mut self, path: &[u8]) -> Result<Option<Arc<OwnedFd>>, PlanError> {
-        self.directories.get_if_present(path).map_err(|source| io_error(path, source))
+        // The root is not changed while it is planned for: what is absent stays so, with all below it.
+        let mut above = path;
+        while !above.is_empty() {
+            if self.absent.contains(above) {
+                return Ok(None);
+            }
+            above = paths::split(above).0;
+        }
+        let found = self.directories.get_if_present(path).map_err(|source| io_error(path, source))?;
+        if found.is_none() {
+            self.absent.insert(path.to_vec());
+        }
+        Ok(found)
     }
 
     pub(super) fn look(&mut self, path: &[u8]) -> Result<Option<Found>, PlanError> {
