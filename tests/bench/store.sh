@@ -3,9 +3,9 @@
 # Times the store against its peers on one real tree, in interleaved pairs (pairs.py): the section "The store" of
 # docs/performance.md.
 #
-#   tests/bench/store.sh [import|checkout|packages|million|verify|sizes]...      all of them without a name
+#   tests/bench/store.sh [import|checkout|packages|million|collect|verify|sizes]...      all but collect and sizes without a name
 #
-# Builds `store/examples/store.rs` unless $STORE names the program; `million` and `sizes` want a release build ($CONARY, default
+# Builds `store/examples/store.rs` unless $STORE names the program; `million`, `collect` and `sizes` want a release build ($CONARY, default
 # target/release/conary). The tree is $TREE, or 9,500
 # entries with 420 MB picked from /usr, which must hold that much. `nix-store` (Debian package nix-bin) and `ostree` are compared where they are installed. Everything is written below one
 # temporary directory on the file system of $TMPDIR. Import: Conary syncs what it does, and behind `cp -a` and `nix-store --add` comes
@@ -125,21 +125,54 @@ packages() {
   done
 }
 
+# Rows of a store for so many objects out of a million, of which the last ones are sources; with their files, if asked for.
+rows() {
+  "$conary" mirror add https://a.invalid/ https://b.invalid/ --store "$1" 2>/dev/null
+  python3 - "$@" <<'P'
+import hashlib, os, sqlite3, sys
+store, sources, files = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "files"
+database = sqlite3.connect(f"{store}/store.db")
+names = [hashlib.sha256(str(number).encode()).digest() for number in range(1_000_000)]
+rows = ((name, "644", 1 if files else number % 50_000) for number, name in enumerate(names))
+database.executemany("INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)", rows)
+kept = ((f"sha256:{name.hex()}", name, 1, "file", "", "x") for name in names[len(names) - sources:])
+database.executemany("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?)", kept)
+database.commit()
+for shard in range(256 if files else 0):
+    os.makedirs(f"{store}/objects/{shard:02x}", exist_ok=True)
+for name in sorted(names) if files else []:
+    path = f"{store}/objects/{name.hex()[:2]}/{name.hex()[2:]}.644"
+    with open(path, "wb") as file:
+        file.write(b"x")
+    os.utime(path, (315619200, 315619200))
+P
+}
+
+measured() {
+  local store=$1; shift
+  command time -f "$*: %e s wall, %U s user, %S s system, peak %M KiB" "$conary" "$@" --store "$store" 2>&1 >/dev/null | tail -n 1
+}
+
 million() {
   say "1,000,000 objects, as rows: neither asks for files; nobody syncs"
-  "$conary" mirror add https://a.invalid/ https://b.invalid/ --store "$work/million" 2>/dev/null
-  python3 - "$work/million/store.db" <<'P'
-import hashlib, sqlite3, sys
-database = sqlite3.connect(sys.argv[1])
-rows = ((hashlib.sha256(str(number).encode()).digest(), "644", number % 50_000) for number in range(1_000_000))
-database.executemany("INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)", rows)
-database.commit()
-P
-  local what
-  for what in "store stats" "gc --dry-run"; do
-    command time -f "$what: %e s wall, %U s user, %S s system, peak %M KiB" \
-      $conary $what --store "$work/million" 2>&1 >/dev/null | tail -n 1
-  done
+  rows "$work/million" 0 rows
+  measured "$work/million" store stats
+  measured "$work/million" gc --dry-run
+}
+
+collect() {
+  say "1,000,000 objects with files of one byte, which take 4 GB where a block has 4 KiB; gc syncs what it must"
+  rows "$work/collect" 900000 files
+  sync -f "$work/collect"
+  measured "$work/collect" store stats
+  echo "nothing but 100,000 objects is garbage:"
+  measured "$work/collect" gc
+  echo "nothing is garbage:"
+  measured "$work/collect" gc
+  python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("DELETE FROM sources"); d.commit()' "$work/collect/store.db"
+  echo "all 900,000 are:"
+  measured "$work/collect" gc
+  [ "$(find "$work/collect/objects" -type f | wc -l)" = 0 ] || { echo "files are left"; return 1; }
 }
 
 verify() {

@@ -462,6 +462,28 @@ mod tests {
     }
 
     #[test]
+    fn content_of_another_package_is_found_out() {
+        let never = AtomicBool::new(false);
+        let (bytes, manifest) = super::super::tests::several_frames();
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), &crate::OpenOptions::default()).unwrap();
+        let mut coming = Coming::begin(&counted(&bytes), &tempfile::tempfile().unwrap()).unwrap();
+        // Between plan and yes the server has something else of the same length.
+        let mut other = bytes.clone();
+        let place = usize::try_from(coming.package.offsets[1]).unwrap();
+        other[place + 100..place + 200].fill(7);
+        coming.bring(&counted(&other), Want::Missing(&store), &never).unwrap();
+        assert!(coming.package().import(&store, &never, &|_, _| {}).is_err());
+        assert!(store.trove(&manifest.id()).is_err());
+        // Or of another one.
+        let mut coming = Coming::begin(&counted(&bytes), &tempfile::tempfile().unwrap()).unwrap();
+        let short = counted(&bytes[..bytes.len() - 512]);
+        assert!(coming.bring(&short, Want::All, &never).is_err());
+        coming.bring(&counted(&bytes), Want::All, &never).unwrap();
+        coming.package().verify(&never, &|_, _| {}).unwrap();
+    }
+
+    #[test]
     fn other_files_are_refused() {
         let never = AtomicBool::new(false);
         let (bytes, _) = super::super::tests::several_frames();

@@ -107,6 +107,122 @@ fn swapped_repeated_and_foreign_members_are_refused() {
     }
 }
 
+/// A tree of entries without content, as somebody would write it who keeps to no rule: kind, path, and what follows a link's kind.
+fn unruly(entries: &[(u8, &[u8], &[u8])]) -> Vec<u8> {
+    let number = |out: &mut Vec<u8>, mut number: usize| {
+        while number >= 128 {
+            out.push(u8::try_from(number % 128).unwrap() | 128);
+            number /= 128;
+        }
+        out.push(u8::try_from(number).unwrap());
+    };
+    let mut out = b"conary-tree 1\n".to_vec();
+    number(&mut out, entries.len());
+    for (kind, path, text) in entries {
+        out.push(*kind);
+        number(&mut out, path.len());
+        out.extend_from_slice(path);
+        number(&mut out, if *kind == b'l' { 0o777 } else { 0o755 });
+        for owner in ["root", "root"] {
+            number(&mut out, owner.len());
+            out.extend_from_slice(owner.as_bytes());
+        }
+        number(&mut out, 0);
+        match kind {
+            b'd' => {}
+            b'f' => {
+                out.extend_from_slice(blake3::hash(b"").as_bytes());
+                number(&mut out, 0);
+            }
+            _ => {
+                number(&mut out, text.len());
+                out.extend_from_slice(text);
+            }
+        }
+    }
+    out
+}
+
+/// A package of one such tree in which everything else is right: counts, digests, headers, lengths.
+fn around(tree: &[u8], files: u64) -> Vec<u8> {
+    let mut manifest = crate::manifest::tests::sample("hello", "1.0-1");
+    let component = crate::Component { tree: digest(tree), files, size_bytes: 0, provides: vec![], requires: vec![] };
+    manifest.components.insert("runtime".to_owned(), component);
+    let json = manifest.to_json();
+    let tree_blocks = u32::try_from(archive::blocks(tree.len() as u64)).unwrap();
+    let index = Index { manifest: digest(&json), tree_blocks, frames: vec![], order: vec![] }.encode();
+    let mut out = Vec::new();
+    for (name, content) in [("manifest.json", &json[..]), ("index", &index), ("trees/runtime", tree)] {
+        out.extend_from_slice(&archive::header(name, content.len() as u64));
+        out.extend_from_slice(content);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.extend_from_slice(&archive::END);
+    out
+}
+
+#[test]
+fn trees_that_lead_elsewhere_are_refused_in_packages_that_are_right_otherwise() {
+    let (long, deep) = (vec![b'n'; 256], [&b"n/".repeat(300)[..], b"n"].concat());
+    let far = [&[&[b'n'; 200][..], b"/"].concat().repeat(21)[..], b"n"].concat();
+    type Entries<'a> = Vec<(u8, &'a [u8], &'a [u8])>;
+    let cases: Vec<Entries<'_>> = vec![
+        vec![(b'f', b"../up", b"")],
+        vec![(b'f', b"/absolute", b"")],
+        vec![(b'd', b"a", b""), (b'f', b"a/../../b", b"")],
+        vec![(b'l', b"x", b"/etc"), (b'f', b"x/passwd", b"")],
+        vec![(b'h', b"shadow", b"../../etc/shadow")],
+        vec![(b'h', b"shadow", b"/etc/shadow")],
+        vec![(b'h', b"a", b"b"), (b'f', b"b", b"")],
+        vec![(b'h', b"a", b"missing")],
+        vec![(b'l', b"a", b"/etc/passwd"), (b'h', b"b", b"a")],
+        vec![(b'f', b"a", b""), (b'l', b"a", b"b")],
+        vec![(b'f', b"a", b""), (b'f', b"a", b"")],
+        vec![(b'f', b"./a", b"")],
+        vec![(b'd', b"a", b""), (b'f', b"a//b", b"")],
+        vec![(b'd', b"a/", b"")],
+        vec![(b'f', b"", b"")],
+        vec![(b'f', b"a", b""), (b'f', b"a/b", b"")],
+        vec![(b'f', b"a/b", b"")],
+        vec![(b'f', b"a\0b", b"")],
+        vec![(b'l', b"a", b"b\0c")],
+        vec![(b'l', b"a", b"")],
+        vec![(b'f', &long, b"")],
+        vec![(b'f', &far, b"")],
+        vec![(b'f', &deep, b"")],
+        vec![(b'c', b"device", b"")],
+        vec![(b'b', b"device", b"")],
+        vec![(b'p', b"pipe", b"")],
+        vec![(b's', b"socket", b"")],
+    ];
+    for entries in cases {
+        let error = open(&around(&unruly(&entries), entries.len() as u64)).unwrap_err();
+        assert!(matches!(error, CcsError::Tree { .. }), "{entries:?}: {error}");
+        assert!(!error.to_string().contains(['\0', '\x1b', '\n']), "{error}");
+    }
+    // What is only odd is taken as it is: control characters, no UTF-8, one name in two cases or two normal forms, names that
+    // this program gives to files of its own, links to anywhere.
+    let odd: Entries<'_> = vec![
+        (b'f', b"-rf", b""),
+        (b'd', b".conary", b""),
+        (b'f', b".conary-1-0", b""),
+        (b'f', b"A", b""),
+        (b'f', b"a", b""),
+        (b'f', b"line\nend", b""),
+        (b'l', b"out", b"../../../../etc/passwd"),
+        (b'l', b"self", b"self"),
+        (b'f', b"\x1b[2J", b""),
+        (b'f', b"e\xcc\x81", b""),
+        (b'f', b"\xc3\xa9", b""),
+        (b'f', b"\xff\xfe", b""),
+    ];
+    let mut odd = odd;
+    odd.sort_unstable_by_key(|entry| entry.1);
+    let files = odd.iter().filter(|entry| entry.0 != b'd').count() as u64;
+    let kept = store();
+    super::import(&around(&unruly(&odd), files), &kept.store).unwrap();
+}
+
 /// Rebuilds a package around another manifest, index or set of frames, with headers that are right.
 fn rebuild(package: &Package, json: &[u8], index: &[u8], frames: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
