@@ -107,7 +107,10 @@ fn swapped_repeated_and_foreign_members_are_refused() {
     }
 }
 
-/// A tree of entries without content, as somebody would write it who keeps to no rule: kind, path, and what follows a link's kind.
+/// Kind, path, and what follows a link's kind.
+type Entries<'a> = Vec<(u8, &'a [u8], &'a [u8])>;
+
+/// A tree of entries without content, as somebody would write it who keeps to no rule.
 fn unruly(entries: &[(u8, &[u8], &[u8])]) -> Vec<u8> {
     let number = |out: &mut Vec<u8>, mut number: usize| {
         while number >= 128 {
@@ -165,7 +168,6 @@ fn around(tree: &[u8], files: u64) -> Vec<u8> {
 fn trees_that_lead_elsewhere_are_refused_in_packages_that_are_right_otherwise() {
     let (long, deep) = (vec![b'n'; 256], [&b"n/".repeat(300)[..], b"n"].concat());
     let far = [&[&[b'n'; 200][..], b"/"].concat().repeat(21)[..], b"n"].concat();
-    type Entries<'a> = Vec<(u8, &'a [u8], &'a [u8])>;
     let cases: Vec<Entries<'_>> = vec![
         vec![(b'f', b"../up", b"")],
         vec![(b'f', b"/absolute", b"")],
