@@ -1,7 +1,7 @@
 // kitchen/src/wanted.rs
 //! What a failed step wanted and did not find, read from what it printed, and the troves of the store that have it.
 //!
-//! Compilers, linkers, the loader, shells, `env` and pkg-config say in a line of their own which file is missing. The words are matched as those
+//! Compilers, linkers, the loader, shells, `env`, pkg-config, Python and Perl say in a line of their own which file is missing. The words are matched as those
 //! programs print them in the `C` locale, which steps run in; a program that says it otherwise is not understood, and nothing is guessed.
 //! What the kernel is asked for says less: a compiler tries every directory for every header, and a search that fails is no want.
 
@@ -29,6 +29,10 @@ pub enum Wanted {
     SharedLibrary(String),
     /// A pkg-config module.
     Module(String),
+    /// A module of Python, with its dots.
+    PythonModule(String),
+    /// A module of Perl, as a path: `Foo/Bar.pm`.
+    PerlModule(String),
     /// Any other file, by its path.
     File(String),
 }
@@ -59,6 +63,8 @@ impl fmt::Display for Wanted {
             Self::Library(name) => write!(formatter, "the library -l{name}"),
             Self::SharedLibrary(name) => write!(formatter, "the library {name}"),
             Self::Module(name) => write!(formatter, "the pkg-config module {name}"),
+            Self::PythonModule(name) => write!(formatter, "the Python module {name}"),
+            Self::PerlModule(path) => write!(formatter, "the Perl module {path}"),
             Self::File(path) => write!(formatter, "the file {path}"),
         }
     }
@@ -85,6 +91,15 @@ impl Wanted {
                 name == library && ["usr/lib", "lib"].into_iter().any(|directory| path.starts_with(directory))
             }
             Self::Module(module) => name.strip_suffix(".pc") == Some(module) && path.contains("/pkgconfig/"),
+            Self::PythonModule(module) => {
+                let module = module.replace('.', "/");
+                let ends = |end: &str| path.strip_suffix(end).and_then(|rest| rest.strip_suffix(module.as_str()));
+                path.contains("/python")
+                    && [".py", "/__init__.py"].into_iter().any(|end| ends(end).is_some_and(|rest| rest.ends_with('/')))
+            }
+            Self::PerlModule(module) => {
+                path.contains("/perl") && path.strip_suffix(module.as_str()).is_some_and(|rest| rest.ends_with('/'))
+            }
             Self::File(wanted) => is_path(wanted, path),
         }
     }
@@ -129,6 +144,14 @@ fn in_line(line: &str) -> Option<Wanted> {
     if let Some((_, rest)) = line.split_once("error while loading shared libraries: ") {
         let (library, after) = rest.split_once(": ")?;
         return after.starts_with("cannot open").then(|| word(library)).flatten().map(Wanted::SharedLibrary);
+    }
+    // `ModuleNotFoundError: No module named 'a.b'`
+    if let Some(name) = line.strip_prefix("ModuleNotFoundError: No module named ") {
+        return word(unquoted(name)).map(Wanted::PythonModule);
+    }
+    // `Can't locate Foo/Bar.pm in @INC (you may need to install …)`
+    if let Some((_, rest)) = line.split_once("Can't locate ") {
+        return word(rest.split_once(" in @INC")?.0).map(Wanted::PerlModule);
     }
     // `configure: error: no acceptable C compiler found in $PATH`
     if line.contains("no acceptable C compiler found in $PATH") {
@@ -232,6 +255,11 @@ mod tests {
                 Some(Wanted::SharedLibrary("libz.so.1".to_owned())),
             ),
             ("configure: error: no acceptable C compiler found in $PATH", program("cc")),
+            ("ModuleNotFoundError: No module named 'a.b'", Some(Wanted::PythonModule("a.b".to_owned()))),
+            (
+                "Can't locate Foo/Bar.pm in @INC (you may need to install the Foo::Bar module) at x line 1.",
+                Some(Wanted::PerlModule("Foo/Bar.pm".to_owned())),
+            ),
             ("cat: /usr/share/x/y: No such file or directory", Some(Wanted::File("/usr/share/x/y".to_owned()))),
             ("cp: cannot stat '/etc/x': No such file or directory", Some(Wanted::File("/etc/x".to_owned()))),
             ("sh: 1: cannot open /usr/lib/x: No such file or directory", Some(Wanted::File("/usr/lib/x".to_owned()))),
@@ -263,6 +291,11 @@ mod tests {
         assert!(at(Wanted::SharedLibrary("libz.so.1".into()), "usr/lib/x86_64-linux-gnu/libz.so.1"));
         assert!(!at(Wanted::SharedLibrary("libz.so.1".into()), "usr/lib/x86_64-linux-gnu/libz.so.1.2"));
         assert!(at(Wanted::Module("zlib".into()), "usr/lib/pkgconfig/zlib.pc"));
+        assert!(at(Wanted::PythonModule("a.b".into()), "usr/lib/python3/dist-packages/a/b.py"));
+        assert!(at(Wanted::PythonModule("a".into()), "usr/lib/python3.11/a/__init__.py"));
+        assert!(!at(Wanted::PythonModule("a".into()), "usr/lib/python3.11/aa.py"));
+        assert!(at(Wanted::PerlModule("Foo/Bar.pm".into()), "usr/share/perl5/Foo/Bar.pm"));
+        assert!(!at(Wanted::PerlModule("Foo/Bar.pm".into()), "usr/share/perl5/OtherFoo/Bar.pm"));
         assert!(at(Wanted::File("/usr/share/x".into()), "usr/share/x"));
         assert!(!at(Wanted::File("/usr/share/x".into()), "usr/share/x/y"));
     }
