@@ -10,7 +10,10 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use converters::pkgbuild::{self, Converted, Description, PROFILES, Profile, ReadError, sandboxed};
+use converters::pkgbuild::{
+    self, Converted, Description, PROFILES, Profile, ReadError,
+    sandboxed::{self, Place},
+};
 
 pub use converters::pkgbuild::Options;
 use kitchen::fetch::{self, PinError, Pinned};
@@ -79,11 +82,29 @@ pub struct Reading {
     pub how: &'static str,
 }
 
-/// What is the matter with a PKGBUILD, and what to do about it.
-pub type Said = (String, Option<String>);
+/// What is the matter with a PKGBUILD.
+#[derive(Debug)]
+pub struct Said {
+    /// What it is.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Of which kind it is.
+    pub code: Code,
+}
 
-fn said(error: &dyn std::error::Error) -> Said {
-    (error.to_string(), None)
+impl Said {
+    /// Something about the file's text.
+    pub fn of_text(message: String, hint: Option<String>) -> Self {
+        Self { message, hint, code: Code::Recipe }
+    }
+
+    /// A file that could not be read or written; `what` is what was tried.
+    pub fn of_file(what: &str, path: &Path, error: &std::io::Error) -> Self {
+        let missing = error.kind() == std::io::ErrorKind::NotFound && what == "read";
+        let code = if missing { Code::NotFound } else { Code::System };
+        Self { message: format!("cannot {what} {}: {error}", path.display()), hint: None, code }
+    }
 }
 
 /// Reads a PKGBUILD, `-` from standard input; in the sandbox only where text does not do, and never with `static_only`.
@@ -96,34 +117,30 @@ pub fn read(
     let directory = directory_of(file);
     let mut bytes = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin().lock().take(LARGEST).read_to_end(&mut bytes).map_err(|error| said(&error))?;
+        let read = std::io::stdin().lock().take(LARGEST).read_to_end(&mut bytes);
+        read.map_err(|error| Said::of_file("read", Path::new("standard input"), &error))?;
     } else {
         let opened = fs::File::open(file).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
-        opened.map_err(|error| said(&error))?;
+        opened.map_err(|error| Said::of_file("read", file, &error))?;
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    // The sandbox sees the directory, under the name PKGBUILD.
-    let place = directory.filter(|_| !static_only && file.file_name().is_some_and(|name| name == FILE));
-    let (description, how) = match (pkgbuild::read(&bytes, directory, options), place) {
-        (Ok(description), Some(place)) if !description.missing().is_empty() => {
+    let in_sandbox = || {
+        let place = if directory.is_some() { Place::File(file) } else { Place::Nowhere };
+        sandboxed::read(&bytes, place, options, context.cancel)
+            .map_err(|error| Said::of_text(error.to_string(), error.hint()))
+    };
+    let (description, how) = match pkgbuild::read(&bytes, directory, options) {
+        Ok(description) if !static_only && !description.missing().is_empty() => {
             // A function speaks of a value that only running tells. Without it, it is a finding.
-            match sandboxed::read(&bytes, place, options, context.cancel) {
-                Ok(whole) => (whole, "sandboxed"),
-                Err(_) => (description, "static"),
-            }
+            in_sandbox().map_or((description, "static"), |whole| (whole, "sandboxed"))
         }
-        (Ok(description), _) => (description, "static"),
-        (Err(error @ ReadError::Needs(_)), Some(place)) => {
-            let description = sandboxed::read(&bytes, place, options, context.cancel)
-                .map_err(|second| (format!("{error}; in the sandbox: {second}"), second.hint()))?;
-            (description, "sandboxed")
+        Ok(description) => (description, "static"),
+        Err(error @ ReadError::Needs(_)) if !static_only => {
+            let in_the_sandbox =
+                |second: Said| Said { message: format!("{error}; in the sandbox: {}", second.message), ..second };
+            (in_sandbox().map_err(in_the_sandbox)?, "sandboxed")
         }
-        (Err(error @ ReadError::Needs(_)), None) if static_only => return Err((error.to_string(), error.hint())),
-        (Err(error @ ReadError::Needs(_)), None) => {
-            let hint = "in the sandbox it is evaluated together with its directory, under the name PKGBUILD";
-            return Err((error.to_string(), Some(hint.to_owned())));
-        }
-        (Err(error), _) => return Err((error.to_string(), error.hint())),
+        Err(error) => return Err(Said::of_text(error.to_string(), error.hint())),
     };
     Ok(Reading { description, text, how })
 }
@@ -141,7 +158,7 @@ pub fn convert(read: &Reading, file: &Path, options: &pkgbuild::Options) -> Resu
         if about.is_file() && about.len() <= LARGEST_BESIDE { fs::read(path).ok() } else { None }
     };
     pkgbuild::convert(&read.description, &read.text, options, &beside)
-        .map_err(|error| (error.to_string(), error.hint()))
+        .map_err(|error| Said::of_text(error.to_string(), error.hint()))
 }
 
 /// The path of a file that a PKGBUILD names, if it cannot lead out of its directory.
@@ -218,9 +235,9 @@ pub fn load(
     context: &Context<'_>,
 ) -> Result<Recipe, Failure> {
     let options = pkgbuild::Options { profile: arguments.profile(setting)?, ..pkgbuild::Options::default() };
-    let failed = |(error, hint): Said| {
-        let failure = Failure::new(Code::Recipe, format!("{} is not cooked: {error}", shown.display()));
-        Failure { hint, ..failure }
+    let failed = |said: Said| {
+        let failure = Failure::new(said.code, format!("{} is not cooked: {}", shown.display(), said.message));
+        Failure { hint: said.hint, ..failure }
     };
     let mut read = read(file, &options, false, context).map_err(failed)?;
     let mut converted = convert(&read, file, &options).map_err(failed)?;

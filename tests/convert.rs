@@ -82,6 +82,13 @@ fn what_has_to_be_run_is_run_in_the_sandbox_or_refused() {
                        echo noise\ntouch \"$HOME/owned\" /tmp/owned\npackage() { :; }\n";
         env.write("x/PKGBUILD", dynamic);
         env.conary(["convert", "pkgbuild", "x", "-o", "no", "--static-only"]).exits(3).says(&["line 2", "hint:"]);
+        // Whatever its name is, and where it has none.
+        env.write("y/of x.PKGBUILD", dynamic);
+        env.conary(["convert", "pkgbuild", "y/of x.PKGBUILD"]).success().prints(&["version = \"3\""]);
+        env.run(env.shell("cat x/PKGBUILD | conary convert pkgbuild -")).success().prints(&["version = \"3\""]);
+        env.conary(["convert", "pkgbuild", "none"]).exits(10).says(&["cannot read", "none"]);
+        env.conary(["convert", "pkgbuild", "x", "--check-srcinfo"]).exits(10).says(&[".SRCINFO", "hint:"]);
+        env.conary(["convert", "pkgbuild", "x", "-o", "/proc/none"]).exits(11).says(&["cannot write /proc/none"]);
         env.conary(["convert", "pkgbuild", "x", "-o", "yes"]).success();
         let recipe = std::fs::read_to_string(env.path("yes/recipe.toml")).unwrap();
         assert!(recipe.contains("version = \"3\""), "{recipe}");

@@ -56,7 +56,8 @@ pub fn pinned(
     }
     context.ui.story("Found", &format!("version {version} by pkgver(), in place of {written}"));
     *reading = Reading { description: again, text, how: reading.how };
-    *converted = convert(reading, file, options).map_err(|(error, hint)| Failure { hint, ..refused(error) })?;
+    *converted =
+        convert(reading, file, options).map_err(|said| Failure { hint: said.hint, ..refused(said.message) })?;
     let second = pin_quietly(&converted.recipe, shown, directory, store, fetch, context)?;
     let pins = |pinned: &Pinned| pinned.sources.iter().map(|source| source.pin.clone()).collect::<Vec<_>>();
     if pins(&pinned) != pins(&second) {

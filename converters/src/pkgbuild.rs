@@ -240,13 +240,19 @@ type FromState = Result<(Description, Vec<sections::Asked>), ReadError>;
 
 /// Describes what bash printed of its state, with answers to what had to be run; the functions' texts come from the file where they
 /// stand in it.
-fn from_state(text: &[u8], state: &[u8], beside: &Path, options: &Options, known: &[sections::Answer]) -> FromState {
+fn from_state(
+    text: &[u8],
+    state: &[u8],
+    beside: Option<&Path>,
+    options: &Options,
+    known: &[sections::Answer],
+) -> FromState {
     let work = || {
         let names = || Some(Vec::new());
         let mut answers = sections::Answers { known: known.to_vec(), pending: Vec::new() };
         let mut shell = Evaluator::new(options.budget.clone(), &names);
         shell.run(&text_of(state), 1)?;
-        let mut description = sections::describe(&mut shell, Vec::new(), Some(beside), Some(&mut answers))?;
+        let mut description = sections::describe(&mut shell, Vec::new(), beside, Some(&mut answers))?;
         description.notes.extend(lint::notes(&description));
         if let Ok(script) = crate::shell::parse(&text_of(text), 1) {
             for function in script.functions() {

@@ -114,7 +114,7 @@ pub(crate) fn convert_with(text: &str, beyond: Option<&Beyond<'_>>) -> Result<Co
     let mut findings = Findings::default();
     let mut out = Writer::default();
     out.line(if beyond.is_some() { "# Converted from a PKGBUILD." } else { "# Converted from a .SRCINFO." });
-    let version = package(&mut out, &srcinfo, &entries, &mut findings)?;
+    let version = package(&mut out, &srcinfo, &entries, beyond.is_some(), &mut findings)?;
     let laid = sources::write(&mut out, &entries, &version, beyond, &mut findings)?;
     let arches = match beyond {
         Some(beyond) => vec![beyond.carch],
@@ -158,23 +158,44 @@ fn single<'t>(entries: &[Entry<'t>], key: &'static str) -> Result<Option<Entry<'
     }
 }
 
-/// Writes `[package]` and returns the version's text.
+/// A name that a recipe can have, nearest to one that makepkg takes.
+fn plain_name(name: &str) -> String {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-._".contains(c);
+    let plain: String = name.to_lowercase().chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    let begun = plain.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if begun.is_empty() { "package".to_owned() } else { begun.to_owned() }
+}
+
+/// A version that a recipe can have, nearest to one that makepkg takes. What makepkg refuses is left as it is.
+fn plain_version(version: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".+_~^:/-".contains(c) || c.is_whitespace();
+    let plain: String = version.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    if plain.starts_with(|c: char| ".+_~^".contains(c)) { format!("0{plain}") } else { plain }
+}
+
+/// Writes `[package]` and returns the version's text. A PKGBUILD is read leniently: what makepkg takes and a recipe does not is written
+/// otherwise, with a finding.
 fn package(
     out: &mut Writer,
     srcinfo: &Srcinfo<'_>,
     entries: &[Entry<'_>],
+    lenient: bool,
     findings: &mut Findings,
 ) -> Result<String, SrcinfoError> {
     let named = if let [package] = &srcinfo.packages[..] { package } else { &srcinfo.base };
-    let lower = named.name.to_lowercase();
-    let name: Name = lower.parse().map_err(|source| SrcinfoError::Name { line: named.line, source })?;
+    let written = if lenient { plain_name(named.name) } else { named.name.to_lowercase() };
+    let name: Name = written.parse().map_err(|source| SrcinfoError::Name { line: named.line, source })?;
     if name.as_str() != named.name {
         findings.add(named.line, format!("the name {} is written {name}", named.name));
     }
     let version = single(entries, "pkgver")?.ok_or(SrcinfoError::Missing { key: "pkgver" })?;
     let release = single(entries, "pkgrel")?.ok_or(SrcinfoError::Missing { key: "pkgrel" })?;
     let epoch = single(entries, "epoch")?;
-    let whole = format!("{}:{}-{}", epoch.map_or("0", |epoch| epoch.value), version.value, release.value);
+    let written = if lenient { plain_version(version.value) } else { version.value.to_owned() };
+    if written != version.value {
+        findings.add(version.line, format!("the version {} is written {written}", version.value));
+    }
+    let whole = format!("{}:{written}-{}", epoch.map_or("0", |epoch| epoch.value), release.value);
     let whole: Version = whole.parse().map_err(|source| SrcinfoError::Version { line: version.line, source })?;
     note_order(&version, findings);
     out.section("[package]");

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use converters::pkgbuild::sandboxed::{self, SandboxedError};
+use converters::pkgbuild::sandboxed::{self, Place, SandboxedError};
 use converters::pkgbuild::{Description, Options, ReadError, read};
 
 const HEAD: &str = "pkgname=x\npkgver=1\npkgrel=1\narch=(any)\n";
@@ -153,7 +153,12 @@ fn sandboxed(place: &Path, text: &str) -> Result<Description, SandboxedError> {
     let whole = format!("{HEAD}{text}\npkgdesc=${{found:-nothing}}\n");
     fs::write(directory.path().join("PKGBUILD"), &whole).unwrap();
     fs::write(directory.path().join("beside"), "here").unwrap();
-    let result = sandboxed::read(whole.as_bytes(), directory.path(), &Options::default(), &AtomicBool::new(false));
+    let result = sandboxed::read(
+        whole.as_bytes(),
+        Place::File(&directory.path().join("PKGBUILD")),
+        &Options::default(),
+        &AtomicBool::new(false),
+    );
     assert_eq!(fs::read_to_string(directory.path().join("beside")).unwrap(), "here", "{text}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "{text}");
     result

@@ -89,6 +89,9 @@ struct Report {
     differs: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recipe: Option<String>,
+    /// Of which kind the error is.
+    #[serde(skip)]
+    code: Code,
     /// What it came from.
     #[serde(skip)]
     made: Option<(pkgbuild::Reading, Converted)>,
@@ -169,9 +172,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
     }
     let differs = report.differs;
     match report.error {
-        Some(error) if arguments.json.json => Err(Failure::new(Code::Recipe, error)),
+        Some(error) if arguments.json.json => Err(Failure::new(report.code, error)),
         Some(error) => {
-            let failure = Failure::new(Code::Recipe, format!("{} was not converted: {error}", file.display()));
+            let failure = Failure::new(report.code, format!("{} was not converted: {error}", file.display()));
             Err(match report.hint {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -333,17 +336,18 @@ fn one(file: &Path, output: Option<&Path>, job: &Job<'_>, context: &Context<'_>)
         findings: Vec::new(),
         differs: false,
         recipe: None,
+        code: Code::Success,
         made: None,
     };
-    if let Err((error, hint)) = fill(&mut report, output, job, context) {
-        report.error = Some(error);
-        report.hint = hint;
+    if let Err(said) = fill(&mut report, output, job, context) {
+        report.error = Some(said.message);
+        report.hint = said.hint;
+        report.code = said.code;
     }
     report
 }
 
 fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Context<'_>) -> Result<(), Said> {
-    let said = |error: &dyn std::error::Error| (error.to_string(), None);
     let arguments = job.arguments;
     let file = report.file.clone();
     let directory = pkgbuild::directory_of(&file);
@@ -353,10 +357,8 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
     if arguments.check_srcinfo {
         let beside = directory.unwrap_or(Path::new(".")).join(".SRCINFO");
         let theirs = fs::read(&beside).map_err(|error| {
-            (
-                format!("cannot read {}: {error}", beside.display()),
-                Some("make it with `makepkg --printsrcinfo`".to_owned()),
-            )
+            let hint = Some("make it with `makepkg --printsrcinfo`".to_owned());
+            Said { hint, ..Said::of_file("read", &beside, &error) }
         })?;
         let differences = findings(converters::pkgbuild::differences(description, &theirs));
         report.differs = !differences.is_empty();
@@ -370,8 +372,9 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
     report.findings = findings(converted.findings.clone());
     describe(report, description);
     if let Some(output) = output {
-        fs::create_dir_all(output).map_err(|error| said(&error))?;
-        fs::write(output.join("recipe.toml"), &converted.recipe).map_err(|error| said(&error))?;
+        let place = output.join("recipe.toml");
+        let written = fs::create_dir_all(output).and_then(|()| fs::write(&place, &converted.recipe));
+        written.map_err(|error| Said::of_file("write", &place, &error))?;
         for name in converted.files.iter().filter(|_| directory.is_some_and(|directory| directory != output)) {
             let from = directory.and_then(|directory| pkgbuild::inside(directory, name));
             let from = from.filter(|from| fs::symlink_metadata(from).is_ok_and(|about| about.is_file()));
@@ -380,7 +383,7 @@ fn fill(report: &mut Report, output: Option<&Path>, job: &Job<'_>, context: &Con
                 continue;
             };
             let made = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::copy(&from, &to));
-            made.map_err(|error| said(&error))?;
+            made.map_err(|error| Said::of_file("write", &to, &error))?;
         }
     }
     report.recipe = Some(converted.recipe.clone());

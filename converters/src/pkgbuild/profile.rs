@@ -90,6 +90,13 @@ const POLICIES: [(&str, &str, bool); 9] = [
 const OTHERS: [&str; 7] = ["buildflags", "makeflags", "ccache", "distcc", "color", "sign", "check"];
 
 impl Profile {
+    /// `OPTIONS` as its makepkg has it.
+    pub(super) fn options(&self) -> String {
+        const ALL: [&str; 9] =
+            ["strip", "docs", "libtool", "staticlibs", "emptydirs", "zipman", "purge", "debug", "lto"];
+        ALL.map(|name| if self.on.contains(&name) { name.to_owned() } else { format!("!{name}") }).join(" ")
+    }
+
     /// The profile of a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

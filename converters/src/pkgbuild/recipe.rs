@@ -21,7 +21,7 @@ pub struct Converted {
 /// beside it.
 ///
 /// # Errors
-/// [`SrcinfoError`] where its name or version is none that a recipe can have, or sources and checksums do not fit together.
+/// [`SrcinfoError`] where its version is one that makepkg refuses as well, or there is none.
 pub fn convert(
     description: &Description,
     text: &str,
@@ -29,6 +29,8 @@ pub fn convert(
     beside: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Converted, SrcinfoError> {
     let srcinfo = String::from_utf8_lossy(&description.srcinfo()).into_owned();
+    // A control character has no place in a recipe.
+    let srcinfo = srcinfo.replace(|c: char| c.is_control() && c != '\n' && c != '\t', " ");
     let beyond = Beyond {
         steps: steps::steps(description, options),
         carch: &options.carch,
@@ -353,5 +355,26 @@ package_second() {
         );
         assert_eq!(converted.files, [key]);
         assert_eq!(converted.findings.len(), 1, "{:#?}", converted.findings);
+    }
+
+    #[test]
+    fn what_makepkg_takes_and_a_recipe_does_not_is_written_otherwise() {
+        let text = "pkgbase=_Odd@base\npkgname=(@one Two)\npkgver=.5@2\npkgrel=1\narch=(any)\npkgdesc=$'a\\ebell\\a'\nsource=(a b)\n\
+                    sha256sums=(SKIP)\nmd5sums=(SKIP SKIP SKIP)\npackage_@one() { :; }\npackage_Two() { :; }\n";
+        let options = Options::default();
+        let description = read(text.as_bytes(), None, &options).unwrap();
+        assert_eq!(description.base.value("pkgver"), Some(".5@2"));
+        let converted = convert(&description, text, &options, &|_| None).unwrap();
+        for part in
+            ["name = \"odd-base\"", "name = \"one\"", "name = \"two\"", "version = \"0.5_2\"", "summary = \"a bell\""]
+        {
+            assert!(converted.recipe.contains(part), "{part} is not in\n{}", converted.recipe);
+        }
+        let said: Vec<&str> = converted.findings.iter().map(|note| note.what.as_str()).collect();
+        for part in
+            ["_Odd@base is written odd-base", ".5@2 is written 0.5_2", "1 `sha256sums` for 2", "3 `md5sums` for 2"]
+        {
+            assert!(said.iter().any(|what| what.contains(part)), "{part} is not in\n{said:#?}");
+        }
     }
 }

@@ -282,7 +282,9 @@ fn overridden(
         ("funcname", &format!("package_{package}")),
     ]
     .map(|(name, text)| (name, Value::Scalar(text.to_owned())));
-    let own: Vec<(&str, Value)> = own.into_iter().chain([(OUTPUT, value)]).collect();
+    // These belong to functions of makepkg that call that one, and hide what the file calls so.
+    let callers = [("pkg", Value::Scalar(package.to_owned())), ("a", Value::Unset), ("package_arch", Value::Unset)];
+    let own: Vec<(&str, Value)> = callers.into_iter().chain(own).chain([(OUTPUT, value)]).collect();
     let values = shell.within("extract_function_variable", &own, |shell| {
         let arguments = [&format!("package_{package}"), attribute, flag, OUTPUT];
         shell.set_arguments(arguments.map(ToOwned::to_owned).to_vec());

@@ -170,6 +170,12 @@ impl Evaluator<'_> {
             _ if is_builtin(name) => return Err(Stop::Run(self.need(format!("`{name}`")))),
             _ if MESSAGES.contains(&name) => Some(0),
             "in_array" => Some(i32::from(!arguments.iter().skip(1).any(|item| *item == arguments[0]))),
+            "is_array" if arguments.len() == 1 => {
+                let held =
+                    self.lookup(&arguments[0])?.is_some_and(|variable| matches!(variable.value, Value::Indexed(_)));
+                Some(i32::from(!held))
+            }
+            "have_function" if arguments.len() == 1 => Some(i32::from(self.function(&arguments[0]).is_none())),
             _ => return self.filter(name, arguments),
         };
         self.status = status;

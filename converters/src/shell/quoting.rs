@@ -90,9 +90,9 @@ pub(crate) fn unescape(text: &str, escapes: Escapes) -> (String, bool) {
     (text_of(bytes, escapes), false)
 }
 
-/// Text of bytes. NUL ends the text, but what `echo` prints goes on without it.
+/// Text of bytes. NUL ends a word, but what `echo` and `printf` print goes on behind it.
 fn text_of(mut bytes: Vec<u8>, escapes: Escapes) -> String {
-    if escapes != Escapes::Echo
+    if escapes == Escapes::Dollar
         && let Some(end) = bytes.iter().position(|byte| *byte == 0)
     {
         bytes.truncate(end);

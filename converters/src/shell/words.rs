@@ -7,7 +7,11 @@ use super::syntax::Word;
 impl Parser<'_> {
     /// Reads the word at this place; nothing if none begins here.
     pub fn word(&mut self) -> Parsed<Option<Word>> {
-        let start = self.at;
+        self.word_from(self.at)
+    }
+
+    /// Reads on in a word that began at `start`.
+    fn word_from(&mut self, start: usize) -> Parsed<Option<Word>> {
         let line = self.line();
         while let Some(byte) = self.peek() {
             match byte {
@@ -79,7 +83,12 @@ impl Parser<'_> {
                 self.at += 1;
                 return Ok(elements);
             }
-            match self.word()? {
+            let start = self.at;
+            // A subscript may hold blanks.
+            if self.peek() == Some(b'[') {
+                self.skip_subscript();
+            }
+            match self.word_from(start)? {
                 Some(word) => elements.push(word),
                 None => return self.error("an array is not closed, or holds what is no word"),
             }

@@ -119,7 +119,7 @@ pub(super) fn write_output(
     let entries = &srcinfo.entries_of(package)[..];
     let says = |key: &'static str| values(package.entries(), key).next().is_some();
     out.section("[[outputs]]");
-    let name = package.name.to_lowercase();
+    let name = super::plain_name(package.name);
     if name != package.name {
         findings.add(package.line, format!("the name {} is written {name}", package.name));
     }

@@ -86,7 +86,7 @@ pub(super) fn write(
     beyond: Option<&Beyond<'_>>,
     findings: &mut Findings,
 ) -> Result<Laid, SrcinfoError> {
-    let items = with_signatures(items(entries)?);
+    let items = with_signatures(items(entries, beyond.is_some(), findings)?);
     let not_unpacked: BTreeSet<&str> =
         entries.iter().filter(|entry| entry.key == "noextract").map(|entry| entry.value).collect();
     let keys: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.key == "validpgpkeys").collect();
@@ -120,8 +120,9 @@ pub(super) fn write(
     Ok(writer.laid)
 }
 
-/// Reads all sources, each with the checksums at its place in the lists.
-fn items<'t>(entries: &[Entry<'t>]) -> Result<Vec<Item<'t>>, SrcinfoError> {
+/// Reads all sources, each with the checksums at its place in the lists. makepkg prints lists of other lengths and refuses them when it
+/// builds; `lenient` does without what is missing.
+fn items<'t>(entries: &[Entry<'t>], lenient: bool, findings: &mut Findings) -> Result<Vec<Item<'t>>, SrcinfoError> {
     let mut lists: BTreeMap<(&str, Option<&str>), Vec<&Entry<'t>>> = BTreeMap::new();
     for entry in entries {
         lists.entry((entry.key, entry.arch)).or_default().push(entry);
@@ -135,6 +136,12 @@ fn items<'t>(entries: &[Entry<'t>]) -> Result<Vec<Item<'t>>, SrcinfoError> {
             |key: &'static str| -> &[&Entry<'t>] { lists.get(&(key, *arch)).map(Vec::as_slice).unwrap_or_default() };
         for (key, _) in STRONG.iter().chain(&WEAK) {
             if let Some(first) = sums(key).first().filter(|_| sums(key).len() != sources.len()) {
+                if lenient {
+                    let (sums, sources) = (sums(key).len(), sources.len());
+                    findings
+                        .add(first.line, format!("{sums} `{key}` for {sources} sources: makepkg refuses to build it"));
+                    continue;
+                }
                 return Err(SrcinfoError::Sums {
                     line: first.line,
                     key: (*key).to_owned(),
