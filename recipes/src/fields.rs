@@ -285,6 +285,7 @@ seed = "debian"
 jobs = 4
 memory = "4GiB"
 timeout = "2h"
+disk = "20GiB"
 checkdepends = ["python"]
 options = ["strip"]
 [build.environment]
