@@ -50,6 +50,7 @@ cp packages/*.ccs new/packages/
 
 /// Makes the tree the root of a namespace; from there on nothing else can be seen.
 const ENTER: &str = r#"
+PATH=$PATH:/usr/sbin:/sbin
 mount --bind new new
 mount --bind "$CONARY" new/usr/bin/conary
 mount -t proc proc new/proc
