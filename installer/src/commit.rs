@@ -78,8 +78,7 @@ impl Root {
         let set_off = trigger::set_off(db, work)?;
         let settles = Settles { row: row.clone(), set_off, trigger: None, script: None };
         self.carry_out(db, own, batch, work, settles, cancel, events)?;
-        self.export(db, events);
-        let failed = self.run_due(db, cancel, events)?;
+        let failed = self.run_due(db, true, cancel, events)?;
         Ok(Changeset { number: Some(work.number), row, failed })
     }
 
@@ -203,12 +202,11 @@ fn pass_commit_point(
     cancel: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<(), CommitError> {
-    db.prepare(&staged.packed)?;
     Apply::new(root, events).check(&staged.journal.steps)?;
     if cancel.load(Ordering::Relaxed) {
         return Err(CommitError::Interrupted);
     }
-    Ok(db.commit()?)
+    Ok(db.commit(&staged.packed)?)
 }
 
 /// Takes back what was staged, and returns the error that made it necessary.
@@ -284,7 +282,7 @@ pub(crate) fn recover(root: &Beneath, db: &mut RootDb, events: &dyn Fn(Event)) -
         serde_json::from_slice(bytes).map_err(|_| damaged())
     };
     let forward = match pending.state {
-        State::Begun | State::Prepared => {
+        State::Begun => {
             Apply::new(root, events).roll_back(number, &touched)?;
             db.clear()?;
             false

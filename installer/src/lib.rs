@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! requests → solve → set of troves → decide → paths → Plan
-//! Plan → ingest → stage → prepared → committed → apply → settled → clean up
+//! Plan → ingest → stage → committed → apply → settled → clean up
 //! ```
 //!
 //! Never here: cooking, prompts, the terminal, the clock, the environment, an implicit `/`. SQL, fsync, rename and link are crate

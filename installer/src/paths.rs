@@ -59,8 +59,12 @@ pub struct PathKey(pub Vec<u8>);
 
 impl Ord for PathKey {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Neighbours have long beginnings in common: these are compared as words.
+        let whole = |pair: &(&[u8; 8], &[u8; 8])| pair.0 == pair.1;
+        let (words, other_words) = (self.0.as_chunks().0, other.0.as_chunks().0);
+        let same = 8 * words.iter().zip(other_words).take_while(whole).count();
         let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        self.0.iter().map(rank).cmp(other.0.iter().map(rank))
+        self.0[same..].iter().map(rank).cmp(other.0[same..].iter().map(rank))
     }
 }
 
@@ -148,6 +152,14 @@ mod tests {
         paths.sort();
         let sorted: Vec<_> = paths.iter().map(|path| str::from_utf8(&path.0).unwrap()).collect();
         assert_eq!(sorted, ["a", "a/b", "a/b/c", "a/b-c", "a-b", "a.d", "b"]);
+        let mut long =
+            ["usr/share/doc-a", "usr/share/doc", "usr/share/doc/a", "usr/share", "usr/shar", "usr/share/doc/a/b"]
+                .map(|path| PathKey(path.as_bytes().to_vec()));
+        long.sort();
+        let sorted: Vec<_> = long.iter().map(|path| str::from_utf8(&path.0).unwrap()).collect();
+        let right =
+            ["usr/shar", "usr/share", "usr/share/doc", "usr/share/doc/a", "usr/share/doc/a/b", "usr/share/doc-a"];
+        assert_eq!(sorted, right);
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Root {
             };
             // A new directory will be where the nearest one is that exists.
             let mut parent = paths::split(&put.path).0;
+            let mut missing = Vec::new();
             let (device, directory) = loop {
                 if let Some(device) = devices.get(parent) {
                     break (*device, None);
@@ -73,9 +74,10 @@ impl Root {
                 if let Some(directory) = directories.get_if_present(parent).map_err(fail)? {
                     break (beneath::stat_open(&*directory).map_err(fail)?.device, Some(directory));
                 }
+                missing.push(parent);
                 parent = paths::split(parent).0;
             };
-            devices.insert(paths::split(&put.path).0.to_vec(), device);
+            devices.extend(missing.into_iter().map(|parent| (parent.to_vec(), device)));
             if let Some(directory) = directory {
                 devices.insert(parent.to_vec(), device);
                 needs.entry(device).or_insert(Need { bytes: 0, path: parent.to_vec(), directory });

@@ -140,7 +140,7 @@ impl Root {
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
-        self.with_db(|db| self.run_due(db, cancel, events))
+        self.with_db(|db| self.run_due(db, false, cancel, events))
     }
 
     fn with_db<T>(&self, work: impl FnOnce(&mut RootDb) -> Result<T, CommitError>) -> Result<T, CommitError> {
@@ -152,15 +152,24 @@ impl Root {
     }
 
     /// Runs everything that is due, each once, scriptlets first; returns what failed, with the reason.
+    ///
+    /// The export is written before anything runs, where something `changed`, and afterwards.
     pub(crate) fn run_due(
         &self,
         db: &mut RootDb,
+        changed: bool,
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
         let mut failed = Vec::new();
         let scripts = db.due_scripts()?;
-        let any = !scripts.is_empty() || !db.due_triggers()?.is_empty();
+        let idle = if scripts.is_empty() { self.forget_idle(db)? } else { false };
+        if changed || idle {
+            self.export(db, events);
+        }
+        if scripts.is_empty() && db.due_triggers()?.is_empty() {
+            return Ok(failed);
+        }
         for due in scripts {
             let script = script::title(&due.script);
             events(Event::Script { script: script.clone() });
@@ -170,10 +179,8 @@ impl Root {
                 failed.push((script, why));
             }
         }
-        if !any {
-            return Ok(failed);
-        }
         // Those that scriptlets set off are due by now.
+        self.forget_idle(db)?;
         for trigger in triggers(db)?.into_iter().filter(|trigger| trigger.due.is_some()) {
             let name = trigger.rule.name.clone();
             events(Event::Trigger { name: name.clone() });
@@ -185,6 +192,18 @@ impl Root {
         }
         self.export(db, events);
         Ok(failed)
+    }
+
+    /// Forgets that triggers are due which have nothing to look at, and wrote nothing earlier; says whether there were any.
+    fn forget_idle(&self, db: &RootDb) -> Result<bool, CommitError> {
+        let mut idle = Vec::new();
+        for trigger in triggers(db)?.into_iter().filter(|trigger| trigger.due.is_some()) {
+            if db.trigger_outputs(&trigger.rule.name)?.is_empty() && !self.has_work(db, &trigger)? {
+                idle.push(trigger.rule.name);
+            }
+        }
+        db.forget_triggers(&idle)?;
+        Ok(!idle.is_empty())
     }
 
     fn run_one(

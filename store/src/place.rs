@@ -244,9 +244,9 @@ impl Store {
         if let Some(coming) = prepared.batch.and_then(|batch| batch.locate(file.object, variant)) {
             return Ok(Some(coming));
         }
-        let listed =
-            prepared.ready.contains(&(*file.object, variant.clone())) || self.is_listed(file.object, variant)?;
-        let found = listed && self.fits(file.object, variant, file.size);
+        // What preparing found was looked at then, a moment ago; a link can be written to at any later moment anyway.
+        let ready = prepared.ready.contains(&(*file.object, variant.clone()));
+        let found = ready || (self.is_listed(file.object, variant)? && self.fits(file.object, variant, file.size));
         Ok(found.then(|| (self.objects(), object_path(file.object, variant))))
     }
 
@@ -349,8 +349,14 @@ mod tests {
         assert!(taken.is_err(), "a name is not taken twice");
         // A file that somebody wrote to is never linked again.
         fs::write(top.path().join("b"), b"CONTENT").unwrap();
-        let error = store.place(&file(0o644, true), &prepared, directory.as_fd(), b"e");
-        assert_eq!(error.unwrap(), Placed::Copied, "the first variant is whole");
-        assert_eq!(fs::read(top.path().join("e")).unwrap(), b"content");
+        let placed = store.place(&file(0o644, true), &Prepared::default(), directory.as_fd(), b"e");
+        assert_eq!(placed.unwrap(), Placed::Copied, "the first variant is whole");
+        let (prepared, made) = store.prepare(&[file(0o644, true)]).unwrap();
+        assert_eq!(made, 1, "it is made anew");
+        let placed = store.place(&file(0o644, true), &prepared, directory.as_fd(), b"f");
+        assert_eq!(placed.unwrap(), Placed::Linked);
+        for name in ["e", "f"] {
+            assert_eq!(fs::read(top.path().join(name)).unwrap(), b"content", "{name}");
+        }
     }
 }

@@ -281,10 +281,10 @@ impl RootDb {
             Ok(Pending {
                 number: row.get(0)?,
                 state: match row.get_ref(1)?.as_str()? {
-                    "begun" => State::Begun,
-                    "prepared" => State::Prepared,
                     "committed" => State::Committed,
-                    _ => State::Settled,
+                    "settled" => State::Settled,
+                    // Also what an earlier version prepared: nothing has happened yet.
+                    _ => State::Begun,
                 },
                 directories: row.get(2)?,
                 journal: match row.get_ref(3)?.as_blob_or_null()? {
@@ -306,21 +306,16 @@ impl RootDb {
         Ok(())
     }
 
-    /// Records the journal. Durable on return.
+    /// The commit point, with the journal of what is to be done: from here on the transaction has happened. Durable on return.
     ///
     /// # Errors
     /// [`RootDbError::Sql`].
-    pub fn prepare(&self, journal: &PackedJournal) -> Result<(), RootDbError> {
-        let sql = "UPDATE pending SET state = 'prepared', journal = ?1 WHERE state = 'begun'";
-        self.advance(sql, params![journal.0])
-    }
-
-    /// The commit point: from here on the transaction has happened. Durable on return.
-    ///
-    /// # Errors
-    /// [`RootDbError::Sql`].
-    pub fn commit(&self) -> Result<(), RootDbError> {
-        self.advance("UPDATE pending SET state = 'committed' WHERE state = 'prepared'", [])
+    pub fn commit(&self, journal: &PackedJournal) -> Result<(), RootDbError> {
+        let sql = "UPDATE pending SET state = 'committed', journal = ?1 WHERE state = 'begun'";
+        match self.connection.execute(sql, params![journal.0])? {
+            1 => Ok(()),
+            _ => Err(rusqlite::Error::QueryReturnedNoRows.into()),
+        }
     }
 
     /// Writes what the transaction changed, in one commit that also drops the journal unless there is something to clean up.
@@ -371,13 +366,6 @@ impl RootDb {
     pub fn clear(&self) -> Result<(), RootDbError> {
         self.connection.execute("DELETE FROM pending", [])?;
         Ok(())
-    }
-
-    fn advance(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), RootDbError> {
-        match self.connection.execute(sql, values)? {
-            1 => Ok(()),
-            _ => Err(rusqlite::Error::QueryReturnedNoRows.into()),
-        }
     }
 }
 
@@ -644,9 +632,9 @@ mod tests {
         let mut db = RootDb::open(directory.path()).unwrap();
         db.begin(1, b"dirs").unwrap();
         assert!(db.begin(2, b"").is_err(), "one transaction at a time");
-        assert!(db.commit().is_err(), "not before it is prepared");
-        db.prepare(&PackedJournal::new(b"journal").unwrap()).unwrap();
-        db.commit().unwrap();
+        let journal = PackedJournal::new(b"journal").unwrap();
+        db.commit(&journal).unwrap();
+        assert!(db.commit(&journal).is_err(), "not twice");
         let pending = db.pending().unwrap().unwrap();
         assert_eq!((pending.number, pending.state), (1, State::Committed));
         assert_eq!(pending.journal.as_deref(), Some(b"journal".as_slice()));
@@ -669,8 +657,7 @@ mod tests {
         assert!(reader.displaced_after(1).unwrap().is_empty());
         // The next one takes its place, files and all.
         db.begin(2, b"").unwrap();
-        db.prepare(&PackedJournal::new(b"").unwrap()).unwrap();
-        db.commit().unwrap();
+        db.commit(&PackedJournal::new(b"").unwrap()).unwrap();
         let mut next = settlement(2, "x", vec![troves[0].row]);
         next.files[0].truncate(1);
         db.settle(&next, true).unwrap();

@@ -3,7 +3,7 @@
 # Times the installer against dpkg, pacman and cp on the same real packages, in interleaved pairs (pairs.py): what
 # docs/performance.md quotes under "Installing many packages".
 #
-#   tests/bench/install.sh [files|store|remove|grow]...      all of them without a name
+#   tests/bench/install.sh [packages|files|store|remove|grow]...      all of them without a name
 #
 # Needs a release build ($CONARY, default target/release/conary), dpkg, pacman, bsdtar and zstd. The packages are made of
 # the files of 150 packages that this machine has installed, in three formats with the same compression. Everything is
@@ -15,8 +15,15 @@ conary=$(realpath "${CONARY:-target/release/conary}")
 pairs="$PWD/tests/bench/pairs.py"
 count=${PAIRS:-11}
 level=6 # what `conary cook` compresses with
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+if [ -n "${WORK:-}" ]; then
+  # The packages are made once and found again; everything else is made anew.
+  work=$(mkdir -p "$WORK" && realpath "$WORK")
+  [ -e "$work/made" ] || rm -rf "$work"/{trees,recipes,kitchen,ccs,deb,pacman,plain}
+  rm -rf "$work"/{old,first,shared,many,small,ten,two,empty,c,d,p,l}
+else
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+fi
 # Moved away and deleted at the end: ext4 is slow to make files while others were deleted within the last seconds.
 mkdir "$work/old"
 aside() { echo "f() { ! test -e \$1 || mv \$1 $work/old/\$(date +%s%N); }; f $1"; }
@@ -90,7 +97,8 @@ R
 }
 
 packages() {
-  [ ! -d "$work/trees" ] || return 0
+  names=$(cd "$work/trees" 2>/dev/null && echo *) || true
+  [ ! -e "$work/made" ] || return 0
   say "the packages"
   trees
   mkdir -p "$work/deb" "$work/pacman" "$work/plain"
@@ -111,6 +119,7 @@ packages() {
   printf '[options]\nArchitecture = auto\nSigLevel = Never\n[none]\nServer = file:///none\n' >"$work/pacman.conf"
   du -sb "$work"/{ccs,deb,pacman} | sed "s|$work/||"
   names=$(cd "$work/trees" && echo *)
+  : >"$work/made"
 }
 
 into_dpkg="dpkg --root=$work/d --force-all --no-triggers --log=/dev/null -i $work/deb/*.deb"
@@ -191,6 +200,7 @@ P
 [ $# -gt 0 ] || set -- files store remove grow
 for name; do
   case $name in
+  packages) packages ;;
   files) files ;;
   store) store ;;
   remove) remove ;;

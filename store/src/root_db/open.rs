@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Mode, OFlags};
 
 use super::{FILE_NAME, RootDb, RootDbError, hooks, policy, triggers};
 use crate::durable;
@@ -176,9 +177,11 @@ fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
             Err(source) => return Err(io(path, source.into())),
         }
     }
+    // Nobody knows this file before it has its name, so it is made durable once, as a whole.
     let mut connection = Connection::open(directory.join(&temporary))?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    configure(&connection)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
     for addition in ADDITIONS {
@@ -186,13 +189,13 @@ fn create(directory: &Path, path: &Path) -> Result<(), RootDbError> {
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
     transaction.commit()?;
-    // Closing writes the log back too, but says nothing when that fails, and the log does not come along under the new name.
-    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy {
-        return Err(io(path, rustix::io::Errno::BUSY.into()));
-    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.close().map_err(|(_, error)| error)?;
-    durable::rename(&open, temporary.as_str(), &open, FILE_NAME)
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&open, temporary.as_str(), flags, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(durable::sync_file)
+        .and_then(|()| durable::rename(&open, temporary.as_str(), &open, FILE_NAME))
         .and_then(|()| durable::sync_directory(&open))
         .map_err(|source| io(path, source))
 }

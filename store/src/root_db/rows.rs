@@ -246,9 +246,7 @@ pub struct Beside {
 pub enum State {
     /// Temporary names may exist.
     Begun,
-    /// All of them exist, and the journal is written.
-    Prepared,
-    /// It happened: the rest must follow.
+    /// The journal is written, and it happened: the rest must follow.
     Committed,
     /// The rows say so; only cleaning up is left.
     Settled,
@@ -263,7 +261,7 @@ pub struct Pending {
     pub state: State,
     /// Directories that may hold temporary names, as the installer wrote them.
     pub directories: Vec<u8>,
-    /// The journal, as the installer wrote it, from `Prepared` on.
+    /// The journal, as the installer wrote it, from `Committed` on.
     pub journal: Option<Vec<u8>>,
 }
 

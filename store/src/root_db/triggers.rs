@@ -133,6 +133,21 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Makes triggers not due that have nothing to do, in one commit. Durable on return.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn forget_triggers(&self, names: &[String]) -> Result<(), RootDbError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.connection.unchecked_transaction()?;
+        for name in names {
+            transaction.execute("DELETE FROM trigger_due WHERE name = ?1", [name])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
     /// Records that a trigger failed; it stays due. Durable on return.
     ///
     /// # Errors
