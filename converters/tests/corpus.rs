@@ -3,6 +3,7 @@
 //!
 //! Each construct that metadata is made of stands in one of them. `CONARY_CORPUS=all` asks makepkg about every file (it takes a second or more for
 //! each); otherwise about every twentieth. `CONARY_CORPUS=write` writes the expectations anew from makepkg.
+//! `CONARY_CORPUS_FROM=DIRECTORY` compares the PKGBUILDs below any other directory with makepkg in the same way, each alone in its directory.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -66,8 +67,8 @@ fn every_file_is_read_as_makepkg_prints_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What the real makepkg prints; nothing if there is none.
-fn makepkg(text: &[u8]) -> Option<String> {
+/// What the real makepkg prints, or says that is wrong; nothing if there is none.
+fn makepkg(text: &[u8]) -> Option<Result<String, String>> {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     fs::write(at("PKGBUILD"), text).unwrap();
@@ -92,8 +93,11 @@ fn makepkg(text: &[u8]) -> Option<String> {
         std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
     }
     let output = command.output().ok()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
+    Some(if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    })
 }
 
 #[test]
@@ -112,6 +116,7 @@ fn the_expectations_are_makepkgs_own() {
                         println!("skipped: no makepkg");
                         return;
                     };
+                    let theirs = theirs.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
                     if how == "write" {
                         fs::write(directory.join("SRCINFO"), &theirs).unwrap();
                         continue;
@@ -122,4 +127,43 @@ fn the_expectations_are_makepkgs_own() {
             });
         }
     });
+}
+
+/// What differs between what we and what makepkg make of a text; nothing if they agree, and that it is no PKGBUILD if neither takes it.
+fn difference(text: &[u8]) -> Result<&'static str, String> {
+    let theirs = makepkg(text).expect("makepkg is needed to compare with it");
+    match (described(text), theirs) {
+        (Ok(description), Ok(theirs)) => {
+            let ours = String::from_utf8_lossy(&description.srcinfo()).into_owned();
+            let (ours, theirs): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+            let at = (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at));
+            at.map_or(Ok("equal"), |at| Err(format!("makepkg prints {:?}, we {:?}", theirs.get(at), ours.get(at))))
+        }
+        (Ok(description), Err(error)) if description.notes.is_empty() => Err(format!("makepkg refuses it: {error}")),
+        (Ok(_) | Err(_), Err(_)) => Ok("refused"),
+        (Err(error), Ok(_)) => Err(format!("not read: {error}")),
+    }
+}
+
+#[test]
+fn files_from_elsewhere_are_read_as_makepkg_prints_them() {
+    let Some(place) = std::env::var_os("CONARY_CORPUS_FROM") else {
+        println!("skipped: CONARY_CORPUS_FROM names no directory");
+        return;
+    };
+    let mut files: Vec<PathBuf> = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let (next, wrong) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let text = fs::read(if file.is_dir() { file.join("PKGBUILD") } else { file.clone() }).unwrap();
+            match difference(&text) {
+                Ok(how) => println!("{}: {how}", file.display()),
+                Err(what) => wrong.lock().unwrap().push(format!("{}: {what}", file.display())),
+            }
+        }
+    };
+    std::thread::scope(|scope| [scope.spawn(work), scope.spawn(work)].map(drop));
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {} differ\n{}", wrong.len(), files.len(), wrong.join("\n"));
 }

@@ -18,7 +18,7 @@ use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, and errors, which end a shell of
 /// bash's that may be one in a substitution.
-const REASONS: [&str; 14] = [
+const REASONS: [&str; 16] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
@@ -33,6 +33,8 @@ const REASONS: [&str; 14] = [
     "`test` with too many arguments",
     "it makes more text than a PKGBUILD may",
     "`test` with an argument missing",
+    "a list beside blanks in a condition",
+    "a list with an operator where IFS is empty",
 ];
 
 /// Cases for one process of bash.
@@ -160,17 +162,12 @@ fn theirs(texts: &[String], scratch: &Path) -> Vec<Outcome> {
             continue;
         }
         let errors = fields.next().unwrap_or_default();
-        let wrong =
-            ["syntax error", "unexpected EOF", "unexpected end of file"].iter().any(|part| errors.contains(part));
         // Arithmetic that is wrong is told with the same words, but it is no fault of the syntax.
-        let arithmetic = errors.contains("error token")
-            || errors.contains("operand expected")
-            || errors.contains("invalid arithmetic");
-        outcomes[at] = if wrong && !arithmetic {
-            Outcome::Syntax(errors.to_owned())
-        } else {
-            Outcome::Ended { status, variables }
-        };
+        let wrong = errors.lines().any(|line| {
+            ["syntax error", "unexpected EOF", "unexpected end of file"].iter().any(|part| line.contains(part))
+                && !["error token", "operand expected", "invalid arithmetic"].iter().any(|part| line.contains(part))
+        });
+        outcomes[at] = if wrong { Outcome::Syntax(errors.to_owned()) } else { Outcome::Ended { status, variables } };
     }
     outcomes
 }

@@ -2,6 +2,8 @@
 //! `[[ ... ]]`, and `[` and `test`.
 
 use super::evaluate::{Evaluator, Stop};
+use super::expand::Mode;
+use super::fields::{Bit, joined, pattern_text};
 use super::pattern::Pattern;
 use super::regex::Regex;
 use super::state::Value;
@@ -21,7 +23,7 @@ impl Evaluator<'_> {
                     let name = self.string(&word.text)?;
                     return self.is_set(&name);
                 }
-                let text = self.string(&word.text)?;
+                let text = self.operand(&word.text)?;
                 self.unary_test(operator, &text)
             }
             Condition::Binary(left, operator, right) => self.binary_condition(left, operator, right),
@@ -29,10 +31,10 @@ impl Evaluator<'_> {
     }
 
     fn binary_condition(&mut self, left: &Word, operator: &str, right: &Word) -> Result<bool, Stop> {
-        let text = self.string(&left.text)?;
+        let text = self.operand(&left.text)?;
         match operator {
             "=" | "==" | "!=" => {
-                let pattern = self.pattern_string(&right.text)?;
+                let pattern = pattern_text(&self.operand_bits(&right.text)?);
                 let pattern = Pattern::new(&pattern, true);
                 let chars: Vec<char> = text.chars().collect();
                 Ok(self.matches(&pattern, &chars)? == (operator != "!="))
@@ -41,8 +43,8 @@ impl Evaluator<'_> {
                 let source = self.regex_source(&right.text)?;
                 self.regex_match(&text, &source)
             }
-            "<" => Ok(text < self.string(&right.text)?),
-            ">" => Ok(text > self.string(&right.text)?),
+            "<" => Ok(text < self.operand(&right.text)?),
+            ">" => Ok(text > self.operand(&right.text)?),
             "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" => {
                 let right = self.string(&right.text)?;
                 let (left, right) = (self.arithmetic(&text)?, self.arithmetic(&right)?);
@@ -52,14 +54,29 @@ impl Evaluator<'_> {
         }
     }
 
+    /// A word between `[[` and `]]`: nothing in it is split.
+    fn operand(&mut self, text: &str) -> Result<String, Stop> {
+        self.operand_bits(text).map(|bits| joined(&bits))
+    }
+
+    fn operand_bits(&mut self, text: &str) -> Result<Vec<Bit>, Stop> {
+        let mut bits = Vec::new();
+        self.bits(text, Mode::Word, &mut bits)?;
+        // Beside a quoted list bash splits the blanks of the rest and joins them anew, one by one.
+        let list = text.contains('"') && text.contains('@');
+        if list && bits.iter().any(|bit| matches!(bit, Bit::Open(text) if text.contains([' ', '\t', '\n']))) {
+            return Err(Stop::Unknown(self.need("a list beside blanks in a condition")));
+        }
+        Ok(bits)
+    }
+
     /// The expression behind `=~`: what is quoted stands for itself.
     fn regex_source(&mut self, text: &str) -> Result<String, Stop> {
-        let mut bits = Vec::new();
-        self.bits(text, super::expand::Mode::Word, &mut bits)?;
+        let bits = self.operand_bits(text)?;
         let mut out = String::new();
         for bit in bits {
             match bit {
-                super::fields::Bit::Quoted(text) => {
+                Bit::Quoted(text) => {
                     for c in text.chars() {
                         if "\\.[]()*+?{}|^$".contains(c) {
                             out.push('\\');

@@ -7,6 +7,7 @@ use super::evaluate::{Evaluator, Stop, Substituted};
 use super::quoting::single;
 use super::state::{Value, Variable};
 use super::syntax::Word;
+use super::variables::keyed;
 use super::words::{assignment, is_name};
 
 impl Evaluator<'_> {
@@ -61,7 +62,7 @@ impl Evaluator<'_> {
             if word.elements.is_some() {
                 self.declare(name, &flags, &off, &word, None)?;
             } else {
-                let value = self.prepared(&word)?;
+                let value = self.prepared(&word, false)?;
                 prepared.push((word, value));
             }
         }
@@ -111,7 +112,7 @@ impl Evaluator<'_> {
             return Ok(());
         }
         // The value is expanded before the new variable hides the old one.
-        let prepared = if word.elements.is_some() { self.prepared(word)? } else { value };
+        let prepared = if word.elements.is_some() { self.prepared(word, flags.contains('A'))? } else { value };
         if local && let Some(frame) = self.frames.last_mut() {
             let old = self.variables.get(&name).cloned();
             if !frame.saved.iter().any(|(saved, _)| *saved == name) {
@@ -164,21 +165,24 @@ impl Evaluator<'_> {
     }
 
     /// A declaration's assignment with its text expanded already; nothing where there is none.
-    fn prepared(&mut self, word: &Word) -> Result<Option<Word>, Stop> {
+    fn prepared(&mut self, word: &Word, table: bool) -> Result<Option<Word>, Stop> {
         let Some(found) = assignment(&word.text) else { return Ok(None) };
         if word.elements.is_some() {
+            let table = table
+                || matches!(
+                    self.variables.get(&self.resolve(found.name)),
+                    Some(Variable { value: Value::Assoc(_), .. })
+                );
             let mut elements = Vec::new();
             for element in word.elements.iter().flatten() {
-                if element.text.starts_with('[') {
-                    elements.push(element.clone());
-                    continue;
-                }
-                match self.fields(&element.text) {
-                    Ok(fields) => elements.extend(fields.into_iter().map(|field| Word {
-                        text: quoted(&field),
-                        line: element.line,
-                        elements: None,
-                    })),
+                match self.prepared_element(element, table) {
+                    Ok(texts) => {
+                        elements.extend(texts.into_iter().map(|text| Word {
+                            text,
+                            line: element.line,
+                            elements: None,
+                        }));
+                    }
                     Err(Stop::Unknown(_)) => return Ok(Some(word.clone())),
                     Err(stop) => return Err(stop),
                 }
@@ -192,6 +196,19 @@ impl Evaluator<'_> {
             }
             Err(Stop::Unknown(_)) => Ok(Some(word.clone())),
             Err(stop) => Err(stop),
+        }
+    }
+
+    /// An array's element with its text expanded already; those of a table wait until they are assigned.
+    fn prepared_element(&mut self, element: &Word, table: bool) -> Result<Vec<String>, Stop> {
+        match keyed(&element.text) {
+            Some(_) if table => Ok(vec![element.text.clone()]),
+            Some((subscript, add, value)) if super::braces::expand(&element.text, &mut self.budget)?.len() == 1 => {
+                let (key, text) = (self.string(subscript)?, self.element_string(value)?);
+                let operator = if add { "+=" } else { "=" };
+                Ok(vec![format!("[{}]{operator}{}", quoted(&key), quoted(&text))])
+            }
+            _ => Ok(self.fields(&element.text)?.iter().map(|field| quoted(field)).collect()),
         }
     }
 
@@ -249,4 +266,22 @@ impl Evaluator<'_> {
 /// Quotes a text so that expanding it gives the text.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn the_texts_of_a_declared_array_are_expanded_once_and_in_order() {
+        let cases: [(&str, &[&str]); 4] = [
+            ("n=0; declare -a z=([2]+=$[n++]: $((n=7)){1,2})", &["0:", "71", "72"]),
+            ("n=0; declare -a z=([2]=$[n++]: $((n++)))", &["0:", "1"]),
+            ("i=3; declare -a z=([i]=a [i+1]=b)", &["a", "b"]),
+            ("declare -A z=([a b]=\"c d\")", &["c d"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "z"), expected, "{text}");
+        }
+    }
 }

@@ -234,6 +234,10 @@ impl Evaluator<'_> {
             return self.alternative(name, subscript, operator, quoted, out);
         }
         let got = self.fetch(name, subscript)?;
+        if !quoted && matches!(got, Got::All { .. }) && self.joint()?.is_empty() {
+            // bash joins some of them, and may leave its own mark, a byte 1, among their characters.
+            return Err(Stop::Unknown(self.need("a list with an operator where IFS is empty")));
+        }
         let solid = quoted
             && matches!(got, Got::One(Some(_)))
             && (":/^,~@".contains(first) || subscript.is_some())
@@ -243,13 +247,7 @@ impl Evaluator<'_> {
             '#' | '%' => {
                 let longest = second == Some(first);
                 let pattern = self.pattern(&operator[if longest { 2 } else { 1 }..])?;
-                match self.each(got, |shell, text| shell.cut(&text, &pattern, first == '#', longest))? {
-                    // Without separators bash leaves such a list joined.
-                    Got::All { values, .. } if !quoted && subscript.is_some() && self.joint()?.is_empty() => {
-                        Got::One(Some(values.join(" ")))
-                    }
-                    got => got,
-                }
+                self.each(got, |shell, text| shell.cut(&text, &pattern, first == '#', longest))?
             }
             '/' => {
                 let replacement = self.replacement(&operator[1..])?;

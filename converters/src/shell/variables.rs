@@ -129,7 +129,8 @@ pub fn is_surrounding(name: &str) -> bool {
 /// Whether a word that was not evaluated to its end could have set something.
 pub(super) fn has_effects(text: &str) -> bool {
     text.contains(":=")
-        || (text.contains("$((") && (text.contains("++") || text.contains("--") || text.contains('=')))
+        || (["$((", "$["].iter().any(|start| text.contains(start))
+            && (text.contains("++") || text.contains("--") || text.contains('=')))
         || (text.contains("${")
             && text.split("${").skip(1).any(|part| {
                 part.split('}').next().is_some_and(|inner| inner.split_once('=').is_some_and(|(name, _)| is_name(name)))
@@ -465,7 +466,7 @@ enum Item {
 }
 
 /// Takes `[subscript]=value` and `[subscript]+=value` apart.
-fn keyed(text: &str) -> Option<(&str, bool, &str)> {
+pub(super) fn keyed(text: &str) -> Option<(&str, bool, &str)> {
     if !text.starts_with('[') {
         return None;
     }
