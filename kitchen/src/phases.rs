@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use recipes::{Name, Phase, Recipe};
-use sandbox::{Bind, Level, Limits, Outcome, Owners, Plan, RootView, SandboxError, Status};
+use sandbox::{Bind, Level, Limits, Outcome, Owners, Plan, Ready, RootView, SandboxError, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{OUTPUTS, STRIP};
@@ -206,15 +206,18 @@ pub fn run(
     cancel: &AtomicBool,
     listener: Listener<'_>,
 ) -> Result<Ran, PhaseError> {
-    let recipe = kitchen.recipe;
-    let phases = recipe.build.steps.iter().filter(|(phase, _)| **phase != Phase::Check || with_check);
-    let phases = phases.map(|(phase, script)| (Step::Phase(*phase), script));
-    let outputs = recipe.outputs.iter();
-    let outputs =
-        outputs.filter_map(|output| Some((Step::Output(output.package.name.clone()), output.install.as_ref()?)));
+    let steps = || kitchen.steps().filter(|(step, _)| with_check || *step != Step::Phase(Phase::Check));
+    for (step, script) in steps() {
+        kitchen.workspace.write_step(&step.file_name(), script)?;
+    }
+    let mut following = steps().map(|(step, _)| step).peekable();
     let mut ran = Ran::default();
-    for (step, script) in phases.chain(outputs) {
-        let outcome = one(kitchen, &step, script, log, cancel, listener)?;
+    let mut made = None;
+    while let Some(step) = following.next() {
+        let ready = made.take().unwrap_or_else(|| kitchen.ready(&step));
+        // A sandbox takes longer to make than many a step: the next one is made while this step is at work.
+        let meanwhile = || made = following.peek().map(|step| kitchen.ready(step));
+        let outcome = one(kitchen, &step, ready, meanwhile, log, cancel, listener)?;
         if ran.steps.is_empty() {
             listener(Event::Isolation { level: level_name(kitchen.level), applied: &outcome.applied });
             ran.applied.clone_from(&outcome.applied);
@@ -231,11 +234,11 @@ pub fn run(
     Ok(ran)
 }
 
-/// Runs one step.
+/// Runs a step that stands alone.
 ///
 /// # Errors
 /// [`PhaseError::Failed`] if it does not end with status 0.
-pub(crate) fn one(
+pub(crate) fn alone(
     kitchen: &Kitchen<'_>,
     step: &Step,
     script: &str,
@@ -243,29 +246,38 @@ pub(crate) fn one(
     cancel: &AtomicBool,
     listener: Listener<'_>,
 ) -> Result<Outcome, PhaseError> {
+    kitchen.workspace.write_step(&step.file_name(), script)?;
+    one(kitchen, step, kitchen.ready(step), || (), log, cancel, listener)
+}
+
+/// Runs one step in the sandbox that was made for it, and does something `meanwhile`.
+fn one(
+    kitchen: &Kitchen<'_>,
+    step: &Step,
+    ready: Result<Ready, PhaseError>,
+    meanwhile: impl FnOnce(),
+    log: &mut Log,
+    cancel: &AtomicBool,
+    listener: Listener<'_>,
+) -> Result<Outcome, PhaseError> {
     listener(Event::StepStarted { step });
     log.begin(&step.to_string());
-    let plan = kitchen.plan(step, script)?;
     let mut lint = Lint::default();
     let mut output = |bytes: &[u8]| {
         log.write(bytes);
         lint.read(bytes);
         listener(Event::Output { bytes });
     };
-    let outcome = if step.gives_files_away() {
-        let mut owners = kitchen.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = sandbox::run_recording(&plan, &mut owners, &mut output, cancel)?;
-        for path in owners.take_nodes() {
-            let message = format!(
-                "{step} wanted the device node {}: a package holds none, and `hooks.tmpfiles` has one made when the system starts",
-                shown(&path)
-            );
-            listener(Event::Notice { message });
-        }
-        outcome
-    } else {
-        sandbox::run(&plan, &mut output, cancel)?
-    };
+    let mut owners = kitchen.owners.lock().unwrap_or_else(PoisonError::into_inner);
+    let outcome = ready?.run(Some(&mut owners), meanwhile, &mut output, cancel)?;
+    for path in owners.take_nodes() {
+        let message = format!(
+            "{step} wanted the device node {}: a package holds none, and `hooks.tmpfiles` has one made when the system starts",
+            shown(&path)
+        );
+        listener(Event::Notice { message });
+    }
+    drop(owners);
     if outcome.status != Status::Exited(0) {
         return Err(PhaseError::Failed {
             step: step.clone(),
@@ -347,11 +359,7 @@ impl Kitchen<'_> {
 
     /// The sandbox's plan for a shell where the first step would begin, with all steps written down and no limit on time.
     pub(crate) fn shell(&self) -> Result<Plan, WorkspaceError> {
-        let phases = self.recipe.build.steps.iter().map(|(phase, script)| (Step::Phase(*phase), script));
-        let outputs = self.recipe.outputs.iter();
-        let outputs =
-            outputs.filter_map(|output| Some((Step::Output(output.package.name.clone()), output.install.as_ref()?)));
-        for (step, script) in phases.chain(outputs) {
+        for (step, script) in self.steps() {
             self.workspace.write_step(&step.file_name(), script)?;
         }
         let mut room = self.room(&Step::Phase(Phase::Setup));
@@ -361,9 +369,23 @@ impl Kitchen<'_> {
         Ok(plan)
     }
 
+    /// All steps in their order, those of the outputs last, with their scripts.
+    fn steps(&self) -> impl Iterator<Item = (Step, &String)> {
+        let phases = self.recipe.build.steps.iter().map(|(phase, script)| (Step::Phase(*phase), script));
+        let outputs = self.recipe.outputs.iter();
+        let outputs =
+            outputs.filter_map(|output| Some((Step::Output(output.package.name.clone()), output.install.as_ref()?)));
+        phases.chain(outputs)
+    }
+
+    /// The sandbox of one step, whose script is written down, up to where its command begins.
+    fn ready(&self, step: &Step) -> Result<Ready, PhaseError> {
+        let owners = step.gives_files_away().then(|| owners(self.recipe));
+        Ok(sandbox::prepare(self.plan(step), owners.as_ref())?)
+    }
+
     /// The sandbox's plan for one step.
-    fn plan(&self, step: &Step, script: &str) -> Result<Plan, WorkspaceError> {
-        self.workspace.write_step(&step.file_name(), script)?;
+    fn plan(&self, step: &Step) -> Plan {
         let script = format!("{}/{}", self.scripts, step.file_name());
         let room = self.room(step);
         let mut plan = room.plan(["/bin/sh", "-eu", &script].iter().map(OsString::from).collect());
@@ -373,6 +395,6 @@ impl Kitchen<'_> {
             Step::Strip => Some((self.workspace.strip(), STRIP)),
         };
         plan.binds.extend(further.map(|(source, target)| Bind { source, target: target.to_owned(), writable: true }));
-        Ok(plan)
+        plan
     }
 }

@@ -175,7 +175,7 @@ fn run(work: &[&Work], plating: &Plating<'_>, log: &mut Log) -> Result<Vec<Strip
     }
     kitchen.workspace.give(kitchen.workspace.strip())?;
     let script = script(work, &kitchen.strip_place());
-    phases::one(kitchen, &Step::Strip, &script, log, cancel, listener)?;
+    phases::alone(kitchen, &Step::Strip, &script, log, cancel, listener)?;
     let directory = kitchen.workspace.open(&place)?;
     let made = store.ingest(&directory, &IngestOptions::default(), cancel)?;
     let mut results = Vec::with_capacity(work.len());

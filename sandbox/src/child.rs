@@ -67,7 +67,8 @@ pub(crate) struct Prepared<'a> {
 /// The descriptors that a sandbox starts with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Descriptors {
-    /// A byte arrives here when the ids are mapped; it hangs up when the caller has gone.
+    /// A byte arrives here for pid 1 when the ids are mapped, and one for the command when it may begin; it hangs up when
+    /// the caller has gone.
     pub go: RawFd,
     /// Stdout and stderr of the command.
     pub output: RawFd,

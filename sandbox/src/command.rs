@@ -12,10 +12,11 @@ use crate::plan::Level;
 use crate::report::{At, Failure, Report, Stage, UNSUPERVISED, fail};
 use crate::sys::{self, Result};
 
-/// Where the report, the supervisor's socket and the line to pid 1 are while the command is not yet itself.
+/// Where the report, the supervisor's socket, the line to pid 1 and the caller's word are while the command is not yet itself.
 const REPORT: RawFd = 3;
 const SUPERVISOR: RawFd = 4;
 const FIRST: RawFd = 5;
+const GO: RawFd = 6;
 
 /// Gives up everything that pid 1 can do, and becomes the command.
 pub(crate) fn become_itself(prepared: &Prepared<'_>) -> ! {
@@ -71,14 +72,13 @@ fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until pid 1 has made the root and hidden itself, enters it, and gives up every right.
+/// Waits until pid 1 has made the root and hidden itself, enters it, gives up every right, and waits for the caller's word.
 fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     sys::wait_for_byte(FIRST).at(Stage::Wait)?;
     let full = prepared.level == Level::Full;
     if full {
         step_aside().at(Stage::Aside)?;
     }
-    sys::chdir(prepared.directory).at(Stage::Directory)?;
     if prepared.has_terminal {
         sys::duplicate(1, 0, 0).at(Stage::Input)?;
     } else {
@@ -94,6 +94,9 @@ fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     if full {
         filter_calls(prepared).at(Stage::Seccomp)?;
     }
+    // What stood before the command begins is nobody's business: not even which directory this is.
+    sys::wait_for_byte(GO).at(Stage::Wait)?;
+    sys::chdir(prepared.directory).at(Stage::Directory)?;
     // Last: a signal that ends this process ends it as the command.
     sys::set_signal_mask(0).map(drop).at(Stage::Signals)
 }
@@ -141,7 +144,7 @@ fn filter_calls(prepared: &Prepared<'_>) -> Result<()> {
     sys::seccomp_filter(prepared.filter, 0).map(drop)
 }
 
-/// Leaves the output twice, and until exec the report, the supervisor's socket and the line to pid 1.
+/// Leaves the output twice, and until exec the report, the supervisor's socket, the line to pid 1 and the caller's word.
 ///
 /// The descriptors that come in are all above these places: see `run`.
 fn move_descriptors(descriptors: Descriptors) -> Result<()> {
@@ -150,8 +153,9 @@ fn move_descriptors(descriptors: Descriptors) -> Result<()> {
     sys::duplicate(descriptors.report, REPORT, libc::O_CLOEXEC)?;
     sys::duplicate(descriptors.supervisor, SUPERVISOR, libc::O_CLOEXEC)?;
     sys::duplicate(descriptors.command, FIRST, libc::O_CLOEXEC)?;
+    sys::duplicate(descriptors.go, GO, libc::O_CLOEXEC)?;
     sys::close(0);
-    sys::close_range(6, u32::MAX)
+    sys::close_range(7, u32::MAX)
 }
 
 /// Makes stdin the new root's `/dev/null`.

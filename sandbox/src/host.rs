@@ -10,6 +10,7 @@ use crate::sys;
 const CLOCK_START: i64 = 100;
 
 /// What the host offers, looked at before anything is prepared.
+#[derive(Debug)]
 pub(crate) struct Host {
     /// How many the command is told of.
     pub processors: u32,

@@ -41,6 +41,7 @@ mod ownership;
 mod plan;
 mod prepare;
 mod probe;
+mod ready;
 mod report;
 mod root;
 mod run;
@@ -56,9 +57,10 @@ pub use owner::{RESERVED_ID, build_owner};
 pub use owners::Owners;
 pub use plan::{Bind, Level, Limits, Outcome, Plan, RootView, Status};
 pub use probe::{Probe, probe};
-pub use run::{run, run_recording};
+pub use ready::{Ready, prepare};
+pub use run::run;
 pub use terminal::run_on_terminal;
 
 /// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
 /// could change with it.
-pub const POLICY_VERSION: &str = "3";
+pub const POLICY_VERSION: &str = "4";

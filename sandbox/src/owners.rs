@@ -1,7 +1,7 @@
 // sandbox/src/owners.rs
 //! Owners that a command asked for and could not have: nobody has the right to give files away in a sandbox.
 //!
-//! [`run_recording`](crate::run_recording) writes them down here, answers them back to the command, and whoever takes
+//! [`Ready::run`](crate::Ready::run) writes them down here, answers them back to the command, and whoever takes
 //! the files afterwards asks [`Owners::of`]. A record belongs to a file, not to a name: it is found by device, inode and
 //! the mark that tells a file from a later one with the same number.
 

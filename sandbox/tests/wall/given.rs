@@ -21,7 +21,8 @@ fn record(kitchen: &Kitchen, owners: &mut Owners, words: &[&str]) -> String {
     let mut plan = kitchen.plan.clone();
     plan.command = words.iter().map(Into::into).collect();
     let mut output = Vec::new();
-    let outcome = sandbox::run_recording(&plan, owners, &mut |bytes| output.extend(bytes), &AtomicBool::new(false));
+    let ready = sandbox::prepare(plan, Some(owners)).expect("it can be made");
+    let outcome = ready.run(Some(owners), || (), &mut |bytes| output.extend(bytes), &AtomicBool::new(false));
     let outcome = outcome.expect("it starts");
     let output = String::from_utf8_lossy(&output).into_owned();
     assert_eq!(outcome.status, Status::Exited(0), "{output}");
