@@ -20,7 +20,7 @@ use std::thread;
 use recipes::{AdditionalFrom, Digest, Phase, Recipe, TroveSpec};
 use rustix::fs::{Mode, OFlags};
 use sandbox::{Level, RootView};
-use store::{ActionRow, Manifest, Store, StoreError};
+use store::{ActionRow, Batch, Manifest, Store, StoreError};
 
 use crate::dependencies::{Dependency, Ground, Wanted};
 use crate::environment;
@@ -405,7 +405,7 @@ impl Cook<'_> {
         let mut packages = Vec::with_capacity(hit.troves.len());
         for (position, trove) in hit.troves.iter().enumerate() {
             let known = statement.as_ref().and_then(|statement| statement.package(position));
-            let (package, file) = self.put(&self.store.trove(trove)?, known.as_ref())?;
+            let (package, file) = self.put(None, &self.store.trove(trove)?, known.as_ref())?;
             if file.written {
                 (self.listener)(Event::Written { path: file.path });
             }
@@ -421,8 +421,13 @@ impl Cook<'_> {
     }
 
     /// Puts one package's file where packages go.
-    fn put(&self, manifest: &Manifest, known: Option<&Digest>) -> Result<(Package, PackageFile), CookError> {
-        let file = package::put(self.store, manifest, &self.options.output, known, self.cancel)?;
+    fn put(
+        &self,
+        coming: Option<&Batch<'_>>,
+        manifest: &Manifest,
+        known: Option<&Digest>,
+    ) -> Result<(Package, PackageFile), CookError> {
+        let file = package::put(self.store, coming, manifest, &self.options.output, known, self.cancel)?;
         let package = Package { spec: manifest.spec(), trove: manifest.id(), path: file.path.clone() };
         Ok((package, file))
     }
@@ -529,7 +534,7 @@ impl Cook<'_> {
                 let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
                 (self.listener)(Event::LogOpened { path: log_row.path.clone() });
                 match self.run_and_plate(kitchen, Log::new(log_row.path.clone(), log_file)) {
-                    Ok((ran, plated)) => Ok((log_row, ran, plated, laid_out.epoch_secs)),
+                    Ok(made) => Ok((log_row, made, laid_out.epoch_secs)),
                     Err(error) => {
                         self.store.finish_log(&log_row, false)?;
                         if let (true, CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) =
@@ -543,7 +548,7 @@ impl Cook<'_> {
             },
         );
         let (workspace, made) = built?;
-        let (log_row, ran, plated, epoch_secs) = match made {
+        let (log_row, (ran, plated, batch), epoch_secs) = match made {
             Ok(made) => made,
             Err(error) => {
                 if self.keeps() {
@@ -559,7 +564,7 @@ impl Cook<'_> {
         statement.steps = ran.steps;
         statement.source_date_epoch = epoch_secs;
         statement.jobs = self.jobs();
-        let packages = self.record(plan, &plated, statement)?;
+        let packages = self.record(plan, plated, batch, statement)?;
         self.store.finish_log(&log_row, true)?;
         for package in &packages {
             (self.listener)(Event::Written { path: package.path.clone() });
@@ -573,10 +578,11 @@ impl Cook<'_> {
     }
 
     /// Runs the steps and takes what they made into the store.
-    fn run_and_plate(&self, kitchen: &Kitchen<'_>, mut log: Log) -> Result<(Ran, Vec<Plated>), CookError> {
+    fn run_and_plate(&self, kitchen: &Kitchen<'_>, mut log: Log) -> Result<(Ran, Vec<Plated>, Batch<'_>), CookError> {
         let ran = phases::run(kitchen, self.options.with_check, &mut log, self.cancel, self.listener)?;
         let Cook { machine, store, cancel, listener, .. } = self;
-        let plated = Plating { kitchen, machine, store, cancel, listener }.all(&mut log)?;
+        let batch = store.batch()?;
+        let plated = Plating { kitchen, machine, store, batch: &batch, cancel, listener }.all(&mut log)?;
         log.finish().map_err(CookError::Log)?;
         for one in &plated {
             (self.listener)(Event::Plated { spec: &one.manifest.spec(), files: one.files, bytes: one.bytes });
@@ -584,31 +590,38 @@ impl Cook<'_> {
                 (self.listener)(Event::Notice { message: message.clone() });
             }
         }
-        Ok((ran, plated))
+        Ok((ran, plated, batch))
     }
 
     /// Writes the package files, then the row that makes the result true.
-    fn record(&self, plan: &CookPlan, plated: &[Plated], mut statement: Statement) -> Result<Vec<Package>, CookError> {
-        let manifests: Vec<Manifest> = plated.iter().map(|one| one.manifest.clone()).collect();
-        let mut packages = Vec::with_capacity(manifests.len());
-        for manifest in &manifests {
-            let (package, file) = self.put(manifest, None)?;
+    fn record(
+        &self,
+        plan: &CookPlan,
+        plated: Vec<Plated>,
+        batch: Batch<'_>,
+        mut statement: Statement,
+    ) -> Result<Vec<Package>, CookError> {
+        let mut packages = Vec::with_capacity(plated.len());
+        for Plated { manifest, .. } in plated {
+            let (package, file) = self.put(Some(&batch), &manifest, None)?;
+            batch.add_trove(manifest, Vec::new());
             statement.troves.push(package.trove.to_string());
             statement.packages.push(file.digest.to_string());
             packages.push(package);
         }
-        self.store.put_troves_and_action(&manifests, |troves| ActionRow {
+        batch.add_action(ActionRow {
             key: plan.key,
             name: plan.spec.name.to_string(),
             version: plan.recipe.version().to_string(),
             inputs: key::to_store(&plan.inputs),
-            troves: troves.to_vec(),
+            troves: packages.iter().map(|package| package.trove).collect(),
             log: None,
             isolation: statement.isolation.clone(),
             made_by_uid: self.options.uid,
             at_unix_secs: self.options.now_unix_secs,
             statement: statement.to_json(),
-        })?;
+        });
+        batch.commit()?;
         Ok(packages)
     }
 

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use recipes::{Capability, Comparison, Product, Recipe};
-use store::{Component, IngestError, Manifest, Node, Store, StoreError, Tree, TreeError};
+use store::{Batch, Component, IngestError, Manifest, Node, Store, StoreError, Tree, TreeError};
 
 use crate::classify::{self, Classifier, ClassifyError};
 use crate::hooks::{self, HookError};
@@ -110,7 +110,7 @@ impl HarvestError {
     }
 }
 
-/// Makes the manifest of one package from its files: classified, scanned, their trees in the store.
+/// Makes the manifest of one package from its files: classified, scanned, their trees in a batch.
 ///
 /// # Errors
 /// [`HarvestError::Empty`] when there is nothing in it and it is no collection.
@@ -119,6 +119,7 @@ pub fn plate(
     product: &Product<'_>,
     machine: &Machine,
     tree: &Tree,
+    batch: &Batch<'_>,
     store: &Store,
 ) -> Result<Plated, HarvestError> {
     let is_empty = tree.entries().iter().all(|entry| matches!(entry.node, Node::Directory));
@@ -134,7 +135,7 @@ pub fn plate(
     for (name, part) in &parts {
         let found = findings.remove(name).unwrap_or_default();
         let component = Component {
-            tree: store.put_tree(part)?,
+            tree: batch.add_tree(part)?,
             files: count_files(part),
             size_bytes: part.entries().iter().map(size_of).sum(),
             provides: found.provides.into_iter().collect(),

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use recipes::Digest;
 use store::ccs::{self, CcsError};
-use store::{Manifest, StatFingerprint, Store, StoreError, durable};
+use store::{Batch, Manifest, StatFingerprint, Store, StoreError, durable};
 
 /// A package file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub struct PackageFile {
     pub written: bool,
 }
 
-/// Puts the package of a trove into `directory`, which is made when missing.
+/// Puts the package of a trove into `directory`, which is made when missing; its trees may be in a batch that is `coming`.
 ///
 /// `known` is the digest that this trove's package had before, if it was ever written: with it, a file
 /// in place is recognised by its inode and times, or by its content.
@@ -65,6 +65,7 @@ pub struct PackageFile {
 /// [`PackageError::Write`] if the directory or the file cannot be written.
 pub fn put(
     store: &Store,
+    coming: Option<&Batch<'_>>,
     manifest: &Manifest,
     directory: &Path,
     known: Option<&Digest>,
@@ -85,7 +86,7 @@ pub fn put(
     let mut temporary =
         tempfile::Builder::new().prefix(".conary-").suffix(".tmp").tempfile_in(directory).map_err(failed(directory))?;
     let mut output = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-    let written = ccs::write(store, manifest, &mut output, &ccs::WriteOptions::default(), cancel)?;
+    let written = ccs::write(store, coming, manifest, &mut output, &ccs::WriteOptions::default(), cancel)?;
     output.flush().map_err(failed(&path))?;
     drop(output);
     finish(&temporary, directory, &manifest.file_name()).map_err(failed(&path))?;

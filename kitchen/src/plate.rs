@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
 use recipes::{Product, Recipe};
-use store::{Decision, Found, IngestOptions, Node, Store, Tree, TreeError};
+use store::{Batch, Decision, Found, IngestOptions, Node, Store, Tree, TreeError};
 
 use crate::divide;
 use crate::event::Listener;
@@ -32,6 +32,8 @@ pub struct Plating<'a> {
     pub machine: &'a Machine,
     /// Where everything goes.
     pub store: &'a Store,
+    /// Where the trees of the packages go, beside their troves and the action.
+    pub batch: &'a Batch<'a>,
     /// Set to stop.
     pub cancel: &'a AtomicBool,
     /// Where events go.
@@ -39,8 +41,8 @@ pub struct Plating<'a> {
 }
 
 impl Plating<'_> {
-    /// Makes the packages of the build, in the order of [`Recipe::products`]. Their objects are in the store, the troves
-    /// are not recorded yet.
+    /// Makes the packages of the build, in the order of [`Recipe::products`]. Their objects are in the store,
+    /// their trees in the batch, the troves are not recorded yet.
     ///
     /// # Errors
     /// [`HarvestError`], by what an output is or holds.
@@ -55,7 +57,7 @@ impl Plating<'_> {
         strip::strip(&mut parts, &wanted, self, log)?;
         let mut all = Vec::with_capacity(products.len());
         for (part, product) in parts.iter().zip(&products) {
-            all.push(harvest::plate(recipe, product, self.machine, part, self.store)?);
+            all.push(harvest::plate(recipe, product, self.machine, part, self.batch, self.store)?);
         }
         if let Some(first) = all.first_mut() {
             first.notices.append(&mut notices);

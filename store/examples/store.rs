@@ -38,7 +38,8 @@ fn main() -> Outcome<()> {
             let store = open(store)?;
             let manifest = store.trove(&id.parse()?)?;
             let mut out = BufWriter::with_capacity(1 << 20, File::create(file)?);
-            let written = ccs::write(&store, &manifest, &mut out, &WriteOptions { level: level.parse()? }, &GO_ON)?;
+            let written =
+                ccs::write(&store, None, &manifest, &mut out, &WriteOptions { level: level.parse()? }, &GO_ON)?;
             out.flush()?;
             let (content, stored) = Package::open(File::open(file)?)?.payload_bytes();
             println!("{} bytes, payload {stored} of {content} bytes", written.size_bytes);

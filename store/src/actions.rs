@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Store;
 use crate::database;
 use crate::error::StoreError;
-use crate::manifest::Manifest;
 use crate::refs::Reference;
-use crate::troves;
 
 /// One input of an action, as its key saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,32 +96,6 @@ impl Store {
         self.database().write("record an action", |transaction| insert(transaction, action))
     }
 
-    /// Records troves and the action that gave them in one transaction; returns the troves' ids in their order.
-    ///
-    /// `action` gets the ids and returns the row.
-    ///
-    /// # Errors
-    /// As [`Store::put_trove`] and [`Store::record_action`]; nothing is recorded then.
-    pub fn put_troves_and_action(
-        &self,
-        manifests: &[Manifest],
-        action: impl FnOnce(&[Digest]) -> ActionRow,
-    ) -> Result<Vec<Digest>, StoreError> {
-        self.writable()?;
-        let _hold = self.hold()?;
-        let _lease = self.lease()?;
-        let prepared = manifests.iter().map(|manifest| self.prepare_trove(manifest)).collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<Digest> = prepared.iter().map(|trove| trove.id).collect();
-        let action = action(&ids);
-        self.database().write("record a cook", |transaction| {
-            for trove in &prepared {
-                troves::insert(transaction, trove)?;
-            }
-            insert(transaction, &action)
-        })?;
-        Ok(ids)
-    }
-
     /// Says whether a trove is in the store with everything it names.
     ///
     /// That it was complete was checked when it was put, and gc takes a trove with its content or not
@@ -151,7 +123,8 @@ impl Store {
     }
 }
 
-fn insert(connection: &Connection, action: &ActionRow) -> rusqlite::Result<()> {
+/// Writes the row of an action; whoever commits it has revived its troves.
+pub(crate) fn insert(connection: &Connection, action: &ActionRow) -> rusqlite::Result<()> {
     let inputs = serde_json::to_string(&action.inputs)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     connection.prepare_cached("DELETE FROM actions WHERE key = ?")?.execute([action.key.as_bytes()])?;
@@ -249,9 +222,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
         let made = [sample("hello", "1-1"), sample("hello-doc", "1-1")];
-        let ids =
-            store.put_troves_and_action(&made, |ids| ActionRow { troves: ids.to_vec(), ..action(1, "1-1") }).unwrap();
-        assert_eq!(ids, [made[0].id(), made[1].id()]);
+        let ids = [made[0].id(), made[1].id()];
+        let batch = store.batch().unwrap();
+        made.into_iter().for_each(|manifest| batch.add_trove(manifest, Vec::new()));
+        batch.add_action(ActionRow { troves: ids.to_vec(), ..action(1, "1-1") });
+        batch.commit().unwrap();
         assert_eq!(store.latest_action("hello").unwrap().unwrap().troves, ids);
         assert!(ids.iter().all(|id| store.is_complete(id).unwrap()));
         let mut broken = sample("hello", "2-1");
@@ -266,8 +241,11 @@ mod tests {
             },
         );
         let sound = sample("hello-doc", "2-1");
-        let both = [sound.clone(), broken.clone()];
-        let error = store.put_troves_and_action(&both, |_| action(2, "2-1")).unwrap_err();
+        let batch = store.batch().unwrap();
+        batch.add_trove(sound.clone(), Vec::new());
+        batch.add_trove(broken.clone(), Vec::new());
+        batch.add_action(action(2, "2-1"));
+        let error = batch.commit().unwrap_err();
         assert!(matches!(error, StoreError::Incomplete { .. }));
         assert_eq!(store.action(&Digest::blake3([2; 32])).unwrap(), None);
         assert!(!store.is_complete(&broken.id()).unwrap() && !store.has_trove(&sound.id()).unwrap());

@@ -16,7 +16,7 @@
 
 mod spot;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -30,6 +30,7 @@ use rustix::fs::{Mode, OFlags};
 pub(crate) use self::spot::Temporary;
 use self::spot::{Pending, Shards, Spot, temporary_name};
 use crate::Store;
+use crate::actions::{self, ActionRow};
 use crate::cas::{self, Variant};
 use crate::ccs::Signature;
 use crate::condemned;
@@ -41,6 +42,7 @@ use crate::hold::Hold;
 use crate::manifest::Manifest;
 use crate::object_writer::ObjectWriter;
 use crate::place::Placement;
+use crate::refs::Reference;
 use crate::tree::Tree;
 use crate::troves::{self, Prepared};
 use crate::trust;
@@ -63,6 +65,7 @@ pub struct Batch<'s> {
     next: AtomicU64,
     pending: Mutex<HashMap<Digest, BTreeMap<Variant, Pending>>>,
     troves: Mutex<Vec<(Manifest, Vec<Signature>)>>,
+    actions: Mutex<Vec<ActionRow>>,
     shards: Shards,
     /// Names that this batch took and wants no more.
     unwanted: Mutex<Vec<(Digest, Variant)>>,
@@ -84,6 +87,7 @@ impl Store {
             next: AtomicU64::new(0),
             pending: Mutex::default(),
             troves: Mutex::default(),
+            actions: Mutex::default(),
             shards: Shards::new(),
             unwanted: Mutex::default(),
             _hold: hold,
@@ -145,6 +149,11 @@ impl<'s> Batch<'s> {
     /// batch or in the store.
     pub fn add_trove(&self, manifest: Manifest, signatures: Vec<Signature>) {
         self.troves.lock().unwrap_or_else(PoisonError::into_inner).push((manifest, signatures));
+    }
+
+    /// Adds an action, which is recorded at commit: the troves that it gave must be in this batch or in the store.
+    pub fn add_action(&self, action: ActionRow) {
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner).push(action);
     }
 
     /// Adds content whose digest the caller has just computed from these bytes.
@@ -309,11 +318,12 @@ impl<'s> Batch<'s> {
             })
             .collect();
         let troves = std::mem::take(&mut *self.troves.lock().unwrap_or_else(PoisonError::into_inner));
-        if pending.is_empty() && troves.is_empty() {
+        let actions = std::mem::take(&mut *self.actions.lock().unwrap_or_else(PoisonError::into_inner));
+        if pending.is_empty() && troves.is_empty() && actions.is_empty() {
             return Ok(Committed::default());
         }
         pending.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-        self.record(&pending, &troves)?;
+        self.record(&pending, &troves, &actions)?;
         self.pending().clear();
         let bytes = pending.iter().map(|(_, pending)| pending.size).sum();
         Ok(Committed { objects: pending.len() as u64, bytes })
@@ -324,6 +334,7 @@ impl<'s> Batch<'s> {
         &self,
         pending: &[((Digest, Variant), Pending)],
         troves: &[(Manifest, Vec<Signature>)],
+        actions: &[ActionRow],
     ) -> Result<(), StoreError> {
         let bytes: u64 = pending.iter().map(|(_, pending)| pending.size).sum();
         let dirty = if pending.len() >= durable::SYNCFS_FROM { Dirty::measure(bytes) } else { Dirty::Ours };
@@ -350,6 +361,9 @@ impl<'s> Batch<'s> {
                 Ok((self.store.prepare_trove_of(manifest, Some(self))?, signatures.as_slice()))
             })
             .collect::<Result<_, StoreError>>()?;
+        let coming: HashSet<Digest> = troves.iter().map(|(trove, _)| trove.id).collect();
+        let given = actions.iter().flat_map(|action| &action.troves).filter(|trove| !coming.contains(*trove));
+        self.store.revive(&given.map(|trove| Reference::Trove(*trove)).collect::<Vec<_>>())?;
         for (path, byte, name) in &temporary {
             let shard = self.shards.get(self.store, *byte)?;
             durable::rename(self.work.directory(), name.as_str(), shard, &path[3..])
@@ -367,7 +381,7 @@ impl<'s> Batch<'s> {
             files.push(Written { directory: self.store.objects(), name: b"." });
         }
         durable::barrier(self.work.directory(), &files, dirty).map_err(self.failed("sync"))?;
-        self.store.database().write("record objects", |transaction| {
+        let recorded = self.store.database().write("record objects", |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO objects (digest, variant, size_bytes) VALUES (?, ?, ?)
                  ON CONFLICT DO UPDATE SET size_bytes = excluded.size_bytes",
@@ -380,8 +394,14 @@ impl<'s> Batch<'s> {
                 troves::insert(transaction, trove)?;
                 trust::insert_signatures(transaction, &trove.id, signatures)?;
             }
-            Ok(())
-        })
+            actions.iter().try_for_each(|action| actions::insert(transaction, action))
+        });
+        if recorded.is_err() {
+            // A transaction whose sync failed may stand in the log all the same, and be found there after a crash: the files stay. Where it
+            // is not, they are nobody's, and gc's.
+            self.pending().clear();
+        }
+        recorded
     }
 
     /// Says whether content is in this batch or whole in the store.

@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub(crate) const FILE_NAME: &str = "store.db";
 /// How long a statement waits for another process's transaction.
 const BUSY_MILLIS: u64 = 20_000;
 
+/// A log of at most so many bytes is left beside the database.
+const SHORT_LOG_BYTES: u64 = 512 << 10;
+
 /// Marks a database as ours (`PRAGMA application_id`): "CNRY".
 const APPLICATION_ID: i64 = 0x434e_5259;
 
@@ -35,6 +39,8 @@ const STEPS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.s
 pub(crate) struct Database {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// A transaction was not confirmed, and what of it stands in the log must go with the log.
+    failed: AtomicBool,
 }
 
 impl Database {
@@ -57,7 +63,7 @@ impl Database {
             let _guard = alone(&|| Ok(version(&connection, &path)? < steps()))?;
             migrate(&mut connection, &path)?;
         }
-        Ok(Self { path, connection: Mutex::new(connection) })
+        Ok(Self { path, connection: Mutex::new(connection), failed: AtomicBool::new(false) })
     }
 
     /// Opens the database in `directory` without ever writing to it.
@@ -80,14 +86,17 @@ impl Database {
         if found < steps() {
             return Err(OpenError::Older { path, found });
         }
-        Ok(Self { path, connection: Mutex::new(connection) })
+        Ok(Self { path, connection: Mutex::new(connection), failed: AtomicBool::new(false) })
     }
 
-    /// Leaves the log as it is at the end where this process has added nothing to it: taking it away, and making it again in the next
-    /// command, costs more than all that such a command asks.
+    /// Leaves the log as it is at the end while it is short, or this process has added nothing to it. To bring it into the database, take
+    /// it away and make it again in the next command costs three syncs and more than many a command asks; to read a short one
+    /// costs less than a tenth of a millisecond.
     fn keep_log(&self) -> rusqlite::Result<()> {
         let connection = self.lock();
-        if connection.total_changes() == 0 {
+        let is_short =
+            || fs::metadata(self.path.with_extension("db-wal")).is_ok_and(|log| log.len() <= SHORT_LOG_BYTES);
+        if connection.total_changes() == 0 || (is_short() && !self.failed.load(Ordering::Relaxed)) {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
         Ok(())
@@ -129,7 +138,10 @@ impl Database {
         action: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        transact(&mut self.lock(), work).map_err(|source| self.error(action, source))
+        transact(&mut self.lock(), work).map_err(|source| {
+            self.failed.store(true, Ordering::Relaxed);
+            self.error(action, source)
+        })
     }
 
     /// Runs statements as one transaction that a power cut may take back, until the next durable one or the end of the process: for

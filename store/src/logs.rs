@@ -45,14 +45,14 @@ pub struct LogRow {
 const COLUMNS: &str = "id, name, version, key, started_unix_secs, outcome";
 
 impl Store {
-    /// Begins a log: a row, and an empty file to write to.
+    /// Begins a log: a row, and an empty file to write to. Neither is durable before the next barrier.
     ///
     /// # Errors
     /// [`StoreError`]: the store cannot be written.
     pub fn create_log(&self, spec: &TroveSpec, key: &Digest, now_unix_secs: i64) -> Result<(LogRow, File), StoreError> {
         self.writable()?;
         let version = spec.version.as_ref().map(ToString::to_string).unwrap_or_default();
-        let id = self.database().write("record a log", |transaction| {
+        let id = self.database().note("record a log", |transaction| {
             transaction
                 .prepare_cached(
                     "INSERT INTO logs (name, version, key, started_unix_secs, outcome)

@@ -168,7 +168,12 @@ impl Store {
             let _ = work::remove_all(to.parent.as_fd(), temporary.as_encoded_bytes());
         }
         copied?;
-        to.sync()
+        let synced = to.sync();
+        if synced.is_err() {
+            // Nobody knows the copy yet, and in its place it would be in the way of the next move.
+            let _ = work::remove_all(to.parent.as_fd(), to.name.as_encoded_bytes());
+        }
+        synced
     }
 
     fn top_mode(&self) -> Result<Mode, StoreError> {

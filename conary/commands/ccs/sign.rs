@@ -123,7 +123,7 @@ pub fn export(arguments: &ExportArguments, context: &Context<'_>) -> Outcome {
         let manifest = store.trove(&row.id)?;
         let path = arguments.output.join(manifest.file_name());
         put(&path, context, |out| {
-            store::ccs::write(&store, &manifest, out, &WriteOptions::default(), context.cancel).map(drop)
+            store::ccs::write(&store, None, &manifest, out, &WriteOptions::default(), context.cancel).map(drop)
         })?;
         let signatures = store.signatures(&row.id)?;
         if !signatures.is_empty() {

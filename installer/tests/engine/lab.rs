@@ -197,7 +197,7 @@ impl Lab {
         let mut file = fs::File::create(&path).unwrap();
         let write_options = store::ccs::WriteOptions::default();
         let cancel = AtomicBool::new(false);
-        store::ccs::write(&self.store, &manifest, &mut file, &write_options, &cancel).unwrap();
+        store::ccs::write(&self.store, None, &manifest, &mut file, &write_options, &cancel).unwrap();
         path
     }
 

@@ -230,7 +230,7 @@ pub fn write_bundle(
         if !signatures.is_empty() {
             members.push((format!("{prefix}{}", signed::MEMBER), signature::encode(&signatures)?));
         }
-        let (encoded, trees) = writer::trees(store, &manifest)?;
+        let (encoded, trees) = writer::trees(|id| store.read(id), &manifest)?;
         for (name, tree) in encoded {
             tree_bytes += tree.len() as u64;
             limits::TREES.check(tree_bytes)?;

@@ -148,7 +148,7 @@ fn every_kind(store: &Store) -> Manifest {
 
 fn package_with(store: &Store, manifest: &Manifest, level: i32) -> (Vec<u8>, Written) {
     let mut bytes = Vec::new();
-    let written = write(store, manifest, &mut bytes, &WriteOptions { level }, &OFF).unwrap();
+    let written = write(store, None, manifest, &mut bytes, &WriteOptions { level }, &OFF).unwrap();
     assert_eq!(written, Written { digest: digest(&bytes), size_bytes: bytes.len() as u64 });
     (bytes, written)
 }
@@ -340,7 +340,7 @@ fn cancelled_work_leaves_nothing() {
     let (from, to) = (store(), store());
     let manifest = every_kind(&from.store);
     let mut out = Vec::new();
-    let error = write(&from.store, &manifest, &mut out, &WriteOptions::default(), &ON).unwrap_err();
+    let error = write(&from.store, None, &manifest, &mut out, &WriteOptions::default(), &ON).unwrap_err();
     assert!(matches!(error, CcsError::Interrupted));
     assert!(out.is_empty());
     let opened = open(&package(&from.store, &manifest)).unwrap();
@@ -359,7 +359,7 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     let hex = object.hex();
     let path = kept.directory.path().join("store/objects").join(&hex[..2]).join(format!("{}.444", &hex[2..]));
     let mut out = Vec::new();
-    let mut attempt = || write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
+    let mut attempt = || write(&kept.store, None, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     fs::remove_file(&path).unwrap();
     assert!(matches!(attempt(), CcsError::Store(_)));
     replace(&path, &noise(4, 70_000));
@@ -375,10 +375,10 @@ fn a_damaged_or_incomplete_store_gives_no_package() {
     let hex = digest(&big).hex();
     let path = kept.directory.path().join("store/objects").join(&hex[..2]).join(format!("{}.444", &hex[2..]));
     replace(&path, &noise(6, FRAME_BYTES + 1));
-    let error = write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
+    let error = write(&kept.store, None, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     assert!(matches!(error, CcsError::StoredObject { .. }), "{error}");
     replace(&path, b"short");
-    let error = write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
+    let error = write(&kept.store, None, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     assert!(matches!(error, CcsError::StoredSize { .. }), "{error}");
     assert!(out.is_empty());
 }
@@ -395,7 +395,7 @@ fn a_tree_of_absurd_sizes_is_refused_by_its_limit() {
         })],
     );
     let mut out = Vec::new();
-    let error = write(&kept.store, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
+    let error = write(&kept.store, None, &manifest, &mut out, &WriteOptions::default(), &OFF).unwrap_err();
     assert!(matches!(error, CcsError::Limit { limit: "frames", .. }), "{error}");
 }
 

@@ -23,6 +23,8 @@ use super::limits::{self, FRAME_BYTES};
 use super::spool::{Spool, Spooled};
 use super::{CcsError, archive, frame, pieces};
 use crate::Store;
+use crate::batch::Batch;
+use crate::error::StoreError;
 use crate::manifest::Manifest;
 use crate::pool::Pool;
 use crate::tree::Tree;
@@ -49,7 +51,7 @@ pub struct Written {
     pub size_bytes: u64,
 }
 
-/// Writes a trove's package to `out`, whose objects and trees the store must have.
+/// Writes a trove's package to `out`, whose objects the store must have; trees may also be in a batch that is `coming`.
 ///
 /// Bytes depend on the manifest, the level and the version of zstd alone. Nothing is written before all content was
 /// read and found to be whole. Not durable: `out` is the caller's. Memory: one frame for each thread, and up to 64 MiB of
@@ -59,6 +61,7 @@ pub struct Written {
 /// [`CcsError`]: something is above its limit, the store lacks or has damaged content, `out` cannot be written.
 pub fn write(
     store: &Store,
+    coming: Option<&Batch<'_>>,
     manifest: &Manifest,
     out: &mut dyn Write,
     options: &WriteOptions,
@@ -67,7 +70,7 @@ pub fn write(
     manifest.check().map_err(CcsError::Manifest)?;
     let json = manifest.to_json();
     limits::MANIFEST.check(json.len() as u64)?;
-    let (encoded, trees) = trees(store, manifest)?;
+    let (encoded, trees) = trees(|id| coming.map_or_else(|| store.read(id), |batch| batch.read(id)), manifest)?;
     let objects = contents::objects(manifest, &trees)?;
     let payload = Payload::compress(store, &objects, *options, cancel)?;
     let tree_blocks: u64 = encoded.iter().map(|(_, tree)| archive::blocks(tree.len() as u64)).sum();
@@ -91,12 +94,15 @@ pub fn write(
 type Encoded = Vec<(String, Vec<u8>)>;
 
 /// Reads the trees of a trove; returns their members and themselves by component.
-pub(super) fn trees(store: &Store, manifest: &Manifest) -> Result<(Encoded, BTreeMap<String, Tree>), CcsError> {
+pub(super) fn trees(
+    read: impl Fn(&Digest) -> Result<Vec<u8>, StoreError>,
+    manifest: &Manifest,
+) -> Result<(Encoded, BTreeMap<String, Tree>), CcsError> {
     let mut encoded = Vec::with_capacity(manifest.components.len());
     let mut trees = BTreeMap::new();
     let mut total = 0;
     for (name, component) in &manifest.components {
-        let bytes = store.read(&component.tree)?;
+        let bytes = read(&component.tree)?;
         let tree = Tree::decode(&bytes).map_err(|source| CcsError::Tree { component: name.clone(), source })?;
         trees.insert(name.clone(), tree);
         total += bytes.len() as u64;

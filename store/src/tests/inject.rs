@@ -128,14 +128,14 @@ impl Scene {
         let other = open(&top.path().join("other"));
         let manifest = keep(&other, &base.join("new"), "new").unwrap();
         let mut package = File::create(base.join("new.ccs")).unwrap();
-        write(&other, &manifest, &mut package, &WriteOptions::default(), &NEVER).unwrap();
+        write(&other, None, &manifest, &mut package, &WriteOptions::default(), &NEVER).unwrap();
         let mut bundle = File::create(base.join("new.bundle")).unwrap();
         write_bundle(&other, &[manifest.id()], &mut bundle, &WriteOptions::default(), &NEVER).unwrap();
         let store = open(&base.join("store"));
         let kept = keep(&store, &base.join("old"), "old").unwrap();
         let old = kept.id();
         let mut package = File::create(base.join("old.ccs")).unwrap();
-        write(&store, &kept, &mut package, &WriteOptions::default(), &NEVER).unwrap();
+        write(&store, None, &kept, &mut package, &WriteOptions::default(), &NEVER).unwrap();
         store.pin(&Reference::Trove(old), "test").unwrap();
         keep(&store, &base.join("garbage"), "garbage").unwrap();
         let across =

@@ -127,10 +127,14 @@ fn a_store_that_is_not_there_is_not_made_by_reading() {
     assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0);
 }
 
-/// Opens a store whose database was changed by `change`.
+/// Opens a store whose database was changed by `change`, with everything in the database itself.
 fn reopened(change: impl FnOnce(&Path)) -> Result<Store, OpenError> {
     let top = tempfile::tempdir().unwrap();
     drop(open(top.path()));
+    let everything = Connection::open(top.path().join("store.db")).unwrap();
+    everything.query_row("SELECT count(*) FROM objects", [], |_| Ok(())).unwrap();
+    drop(everything);
+    assert!(!top.path().join("store.db-wal").exists());
     change(&top.path().join("store.db"));
     Store::open(top.path(), &OpenOptions::default())
 }
