@@ -119,3 +119,15 @@ fn the_umask_of_the_cook_does_not_reach_the_build() {
     let script = format!("umask 077; conary cook x --store {0}; conary log x --store {0}", env.store().display());
     env.run(env.shell(&script)).success().prints(&["==> install\n755\n755\n755\n755\n755\n"]);
 }
+
+#[test]
+fn every_step_finds_all_scripts() {
+    let env = TestEnv::ordinary();
+    let recipe = crate::support::recipe::plain("x", "ls /steps; mkdir -p \"$DESTDIR/usr\"; touch \"$DESTDIR/usr/x\"");
+    let further = "[build]\nmake = \"ls /steps\"\npost_install = \"ls /steps\"";
+    env.write("x/recipe.toml", recipe.replace("[build]", further));
+    env.cook(["cook", "x"]).success();
+    let all = "install\nmake\npost_install\n";
+    let log = env.cook(["log", "x"]).success();
+    assert_eq!(log.stdout.matches(all).count(), 3, "{}", log.stdout);
+}

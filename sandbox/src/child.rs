@@ -8,8 +8,9 @@
 //! ```text
 //! caller    clone3 (user, mount, pid, ipc, uts) ─► pid 1    waits for one byte: ids are mapped
 //!           writes the maps, joins control groups           identity, clocks, names
-//!           writes the byte                                 clone ─► command  sheds privileges,
-//!           reads output, waits, kills                      makes the root    makes the network
+//!           writes the byte                                 leaves the host's root
+//!           reads output, waits, kills                      clone ─► command  sheds privileges,
+//!                                                           makes the root    makes the network
 //!                                                           joins the network, hides itself
 //!                                                           "go" ─►  enters the root, exec
 //!                                                           reaps until the command ends, reports, exits
@@ -84,16 +85,16 @@ pub(crate) struct Descriptors {
 /// Runs as pid 1, from the clone to the end.
 pub(crate) fn first_process(prepared: &mut Prepared<'_>) -> ! {
     let report = prepared.descriptors.report;
-    let command = match start(prepared) {
-        Ok(0) => command::become_itself(prepared),
-        Ok(command) => command,
+    let (command, proc) = match start(prepared) {
+        Ok((0, _)) => command::become_itself(prepared),
+        Ok(started) => started,
         Err(failure) => fail(report, failure),
     };
     // Only the command and its children hold these from here on.
     sys::close(prepared.descriptors.output);
     sys::close(prepared.descriptors.supervisor);
     sys::close(prepared.descriptors.command);
-    if let Err(failure) = let_go(prepared) {
+    if let Err(failure) = let_go(prepared, proc) {
         fail(report, failure)
     }
     match prepared.level {
@@ -102,31 +103,34 @@ pub(crate) fn first_process(prepared: &mut Prepared<'_>) -> ! {
     }
 }
 
-/// Takes on the sandbox's identity and clones the command, whose id it returns, or 0 as the command.
-fn start(prepared: &Prepared<'_>) -> std::result::Result<libc::pid_t, Failure> {
+/// Takes on the sandbox's identity, leaves the host's files, and clones the command, whose id it returns, or 0 as the command; beside it
+/// the sandbox's own `/proc`.
+fn start(prepared: &mut Prepared<'_>) -> std::result::Result<(libc::pid_t, Option<RawFd>), Failure> {
     // Without this, a caller that ignores SIGCHLD would have our children vanish unseen.
     sys::default_signals().at(Stage::Signals)?;
     for (first, last) in prepared.close {
         sys::close_range(*first, *last).at(Stage::Descriptors)?;
     }
     sys::wait_for_byte(prepared.descriptors.go).at(Stage::Wait)?;
-    if prepared.level == Level::Full {
+    let proc = if prepared.level == Level::Full {
         // A pivot takes along who is in the old root itself, and nobody elsewhere.
         sys::chdir(c"/").at(Stage::Identity)?;
         enter_namespaces(prepared)?;
+        Some(root::leave_host(prepared)?)
     } else {
         loose::prepare().at(Stage::Parent)?;
         die_with_caller(prepared.descriptors.go, libc::SIGTERM)?;
-    }
+        None
+    };
     sys::set_process_name(c"init");
-    sys::fork().at(Stage::Processes)
+    Ok((sys::fork().at(Stage::Processes)?, proc))
 }
 
 /// Makes the root, joins the command's network, and lets the command go.
-fn let_go(prepared: &mut Prepared<'_>) -> std::result::Result<(), Failure> {
+fn let_go(prepared: &Prepared<'_>, proc: Option<RawFd>) -> std::result::Result<(), Failure> {
     let line = prepared.descriptors.first;
-    if prepared.level == Level::Full {
-        root::make(prepared)?;
+    if let Some(proc) = proc {
+        root::make(prepared, proc)?;
         sys::wait_for_byte(line).at(Stage::Network)?;
         // The command is the second process of its namespace.
         let network = sys::open(c"/proc/2/ns/net", libc::O_RDONLY, 0).at(Stage::Network)?;

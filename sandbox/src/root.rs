@@ -9,8 +9,11 @@ use crate::operation::{Access, Operation};
 use crate::report::{At, Failure, Stage};
 use crate::sys::{self, Result};
 
-/// Makes the root and leaves the host's.
-pub(crate) fn make(prepared: &mut Prepared<'_>) -> std::result::Result<(), Failure> {
+/// Leaves the host's root for an empty one; returns our own `/proc`, which is not attached yet.
+///
+/// This is done before the command is cloned: letting go of the host's mounts waits until no processor is in the middle of something, and
+/// the command would be in the middle of making a network.
+pub(crate) fn leave_host(prepared: &mut Prepared<'_>) -> std::result::Result<RawFd, Failure> {
     sys::umask(0);
     let private = libc::MS_REC | libc::MS_PRIVATE;
     sys::mount(None, c"/", None, private, None).at(Stage::Propagation)?;
@@ -28,6 +31,11 @@ pub(crate) fn make(prepared: &mut Prepared<'_>) -> std::result::Result<(), Failu
     sys::fchdir(root).at(Stage::Pivot)?;
     sys::close(root);
     enter_here().at(Stage::Pivot)?;
+    Ok(proc)
+}
+
+/// Makes the root.
+pub(crate) fn make(prepared: &Prepared<'_>, proc: RawFd) -> std::result::Result<(), Failure> {
     for (index, operation) in prepared.operations.iter().enumerate() {
         perform(operation, prepared.mounts, proc).at_index(Stage::Operation, index)?;
     }

@@ -14,6 +14,8 @@ mod denied;
 mod fixed;
 #[path = "wall/given.rs"]
 mod given;
+#[path = "wall/ready.rs"]
+mod ready;
 #[path = "wall/refused.rs"]
 mod refused;
 #[path = "wall/roots.rs"]
