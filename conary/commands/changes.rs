@@ -157,6 +157,8 @@ pub fn change_with(
             .ui
             .warning("units changed, and the systemd that runs here knows the old ones: run `systemctl daemon-reload`");
     }
+    // The command ends here: giving back the memory of each path would only take time.
+    std::mem::forget(plan);
     degraded(&changeset.failed)
 }
 

@@ -19,7 +19,7 @@ use store::root_db::{Fingerprint, Kind};
 use crate::beneath::{self, Beneath, Directories, Seen};
 use crate::error::CommitError;
 use crate::event::{Event, Warning};
-use crate::journal::{Journal, Step, Touched};
+use crate::journal::{Step, Touched};
 use crate::paths;
 use crate::plan::Take;
 use crate::stage::sync_file_systems;
@@ -229,25 +229,21 @@ impl<'a> Apply<'a> {
         sync_file_systems(file_systems.values()).map_err(|source| apply_error("sync", b"", source))
     }
 
-    /// Records how the new files look, so that an edit shows without reading them.
-    pub fn note_fingerprints(&mut self, journal: &mut Journal) -> Result<(), CommitError> {
-        for (trove, at) in &journal.fresh {
-            let row = &mut journal.settlement.files[*trove][*at];
-            if row.kind != Kind::File {
-                continue;
-            }
-            let Some(directory) = self.directory(&row.path)? else {
+    /// Returns how the files at some paths look, so that an edit shows without reading them; none for what is not as it was put there.
+    pub fn fingerprints<'p>(
+        &mut self,
+        paths: &'p [Vec<u8>],
+    ) -> Result<Vec<(&'p [u8], Option<Fingerprint>)>, CommitError> {
+        let mut prints = Vec::with_capacity(paths.len());
+        for path in paths {
+            let Some(directory) = self.directory(path)? else {
                 continue;
             };
-            let found = beneath::stat(&*directory, paths::split(&row.path).1)
-                .map_err(|source| apply_error("look at", &row.path, source))?;
-            let untouched = |print: &Fingerprint| print.mtime_ns == store::EPOCH_SECS * 1_000_000_000;
-            row.fingerprint = found
-                .filter(|found| found.kind == Some(Kind::File) && found.size == row.size)
-                .map(|found| found.print)
-                .filter(untouched);
+            let found = beneath::stat(&*directory, paths::split(path).1)
+                .map_err(|source| apply_error("look at", path, source))?;
+            prints.push((path.as_slice(), found.and_then(|found| found.untouched())));
         }
-        Ok(())
+        Ok(prints)
     }
 
     /// Removes what was exchanged out.

@@ -83,6 +83,13 @@ impl Found {
         }
     }
 
+    /// Returns the fingerprint of a file that nobody wrote to since it was put there; none of anything else.
+    #[must_use]
+    pub fn untouched(&self) -> Option<Fingerprint> {
+        let file = self.kind == Some(Kind::File) && self.print.mtime_ns == store::EPOCH_SECS * 1_000_000_000;
+        file.then_some(self.print)
+    }
+
     /// Returns what tells it from another thing at the same path.
     #[must_use]
     pub fn seen(&self) -> Seen {

@@ -7,13 +7,13 @@
 mod incoming;
 mod staging;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use store::root_db::{ChangesetRow, RootDb, ScriptDone, State, TriggerDone};
 use store::{Batch, Reference, Store};
 
-use self::incoming::{ingest, keep_displaced, register, with_accounts};
-use self::staging::{Staged, prepare, stage_all};
+use self::incoming::{ingest, keep_displaced, with_accounts};
+use self::staging::{prepare, stage_all};
 use crate::apply::Apply;
 use crate::beneath::Beneath;
 use crate::error::CommitError;
@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::journal::{Journal, Step, Touched};
 use crate::plan::{Plan, Work};
 use crate::root::Root;
-use crate::stage;
+use crate::stage::{self, THREADS_FROM};
 use crate::trigger;
 
 /// A changeset that happened.
@@ -143,21 +143,23 @@ impl Root {
         let _hold = own.hold()?;
         let mut stage = self.stage(own, &batch, work, cancel, events)?;
         let touched = stage::touched(&self.beneath, self.options.uid, work)?;
-        let staged = {
+        let directories = to_json(&touched);
+        let laid = if work.puts.len() < THREADS_FROM {
             let prepared = prepare(&mut stage, &batch, work, cancel)?;
-            for warning in stage.owners.warnings() {
-                events(Event::Warning(warning));
-            }
-            db.begin(work.number, &to_json(&touched))?;
-            stage_all(&mut stage, &batch, &prepared, work, settles, &touched)
+            db.begin(work.number, &directories)?;
+            stage_all(&mut stage, &batch, &prepared, work, &touched)
+        } else {
+            // The disk is waited for meanwhile.
+            let (begun, prepared) = std::thread::scope(|scope| {
+                let begun = scope.spawn(|| db.begin(work.number, &directories));
+                let prepared = prepare(&mut stage, &batch, work, cancel);
+                (begun.join().expect("because a statement does not panic"), prepared)
+            });
+            begun?;
+            prepared.and_then(|prepared| stage_all(&mut stage, &batch, &prepared, work, &touched))
         };
-        let journal = staged.and_then(|staged| {
-            batch.commit()?;
-            register(own, &self.path, work)?;
-            staged.unsynced.sync()?;
-            pass_commit_point(&self.beneath, db, &staged, cancel, events)?;
-            Ok(staged.journal)
-        });
+        let journal =
+            laid.and_then(|laid| self.pass_commit_point(db, own, batch, work, &settles, laid, cancel, events));
         let journal = match journal {
             Ok(journal) => journal,
             Err(error) => {
@@ -165,7 +167,7 @@ impl Root {
             }
         };
         events(Event::Committed { number: work.number });
-        finish(&self.beneath, db, work.number, journal, &touched, events)
+        finish(&self.beneath, db, work.number, &journal, &touched, events)
     }
 
     /// Brings everything that a plan needs into the root's store, and changes nothing else; returns how many troves came.
@@ -195,31 +197,17 @@ impl Root {
     }
 }
 
-fn pass_commit_point(
-    root: &Beneath,
-    db: &RootDb,
-    staged: &Staged,
-    cancel: &AtomicBool,
-    events: &dyn Fn(Event),
-) -> Result<(), CommitError> {
-    Apply::new(root, events).check(&staged.journal.steps)?;
-    if cancel.load(Ordering::Relaxed) {
-        return Err(CommitError::Interrupted);
-    }
-    Ok(db.commit(&staged.packed)?)
-}
-
 /// Takes back what was staged, and returns the error that made it necessary.
 fn undo(
     root: &Beneath,
-    db: &RootDb,
+    db: &mut RootDb,
     number: i64,
     touched: &[Touched],
     events: &dyn Fn(Event),
     error: CommitError,
 ) -> CommitError {
     // A failed commit of the commit point itself may have happened all the same: then the next start decides.
-    let committed = match db.pending() {
+    let committed = match db.abandon().and_then(|()| db.pending()) {
         Ok(Some(pending)) => matches!(pending.state, State::Committed | State::Settled),
         Ok(None) => false,
         Err(_) => true,
@@ -239,20 +227,20 @@ fn finish(
     root: &Beneath,
     db: &mut RootDb,
     number: i64,
-    mut journal: Journal,
+    journal: &Journal,
     touched: &[Touched],
     events: &dyn Fn(Event),
 ) -> Result<(), CommitError> {
     let mut apply = Apply::new(root, events);
     apply.open_up(touched)?;
     apply.run(&journal.steps)?;
-    apply.note_fingerprints(&mut journal)?;
+    let prints = apply.fingerprints(&journal.fresh)?;
     let clean_up = journal.steps.iter().any(|step| matches!(step, Step::Replace { .. }));
     if !clean_up {
         apply.restore_modes(touched, &journal.steps)?;
     }
     apply.sync(journal.steps.iter().map(Step::path))?;
-    db.settle(&journal.settlement, clean_up)?;
+    db.settle(&prints, &trigger::idle(root, db)?, clean_up)?;
     if clean_up {
         clean_up_all(&mut apply, db, &journal.steps, touched)?;
     }
@@ -288,7 +276,7 @@ pub(crate) fn recover(root: &Beneath, db: &mut RootDb, events: &dyn Fn(Event)) -
             false
         }
         State::Committed => {
-            finish(root, db, number, journal()?, &touched, events)?;
+            finish(root, db, number, &journal()?, &touched, events)?;
             true
         }
         State::Settled => {

@@ -209,7 +209,7 @@ impl<'a> Decider<'a> {
                         continue;
                     }
                     let row = file_row(&mut canonical, arriving, component, tree, entry)?;
-                    if let Some(why) = paths::forbidden(&row.path) {
+                    if let Some(why) = row.packaged.as_ref().and_then(|_| paths::forbidden(&row.path)) {
                         let (path, owner) = (entry.path.clone(), owner(arriving, component));
                         self.conflicts.push(Conflict::Forbidden { path, owner, why });
                         continue;
@@ -246,7 +246,7 @@ impl<'a> Decider<'a> {
             }
         }
         // Shallow ones first, because deeper ones may lie behind them.
-        links.sort_by_key(|(path, _)| path.split(|byte| *byte == b'/').count());
+        links.sort_by_cached_key(|(path, _)| path.split(|byte| *byte == b'/').count());
         for (path, target) in links {
             let place = canonical.place(path)?;
             canonical.will_be_link(place, target);
@@ -322,8 +322,8 @@ impl<'a> Decider<'a> {
 
     fn finish(mut self) -> Decisions {
         self.out.files = self.files;
-        self.out.puts.sort_by_cached_key(|put| PathKey(put.path.clone()));
-        self.out.paths.sort_by_cached_key(|change| PathKey(change.path.clone()));
+        self.out.puts.sort_by(|one, other| paths::compare(&one.path, &other.path));
+        self.out.paths.sort_by(|one, other| paths::compare(&one.path, &other.path));
         self.out
     }
 

@@ -1,10 +1,10 @@
 // installer/src/journal.rs
-//! The journal: what has to be done after the commit point, and what was begun before it.
+//! The journal: what has to be done to the files after the commit point, and what was begun before it.
 //!
 //! Written to `root.db` as JSON. Recovery reads it and runs the same code as the command that was interrupted.
 
 use serde::{Deserialize, Serialize};
-use store::root_db::{Settlement, bytes_text};
+use store::root_db::{bytes_text, list_text};
 
 use crate::beneath::Seen;
 use crate::plan::Take;
@@ -14,10 +14,9 @@ use crate::plan::Take;
 pub(crate) struct Journal {
     /// In the order in which they are done.
     pub steps: Vec<Step>,
-    /// What is written to the database at the end.
-    pub settlement: Settlement,
-    /// Which file rows, as (trove, file), get the fingerprint of what was put there.
-    pub fresh: Vec<(usize, usize)>,
+    /// Paths of packaged files that get their fingerprints when they are in place: moving changed how they look.
+    #[serde(with = "list_text")]
+    pub fresh: Vec<Vec<u8>>,
 }
 
 /// One change to one path.

@@ -59,13 +59,18 @@ pub struct PathKey(pub Vec<u8>);
 
 impl Ord for PathKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Neighbours have long beginnings in common: these are compared as words.
-        let whole = |pair: &(&[u8; 8], &[u8; 8])| pair.0 == pair.1;
-        let (words, other_words) = (self.0.as_chunks().0, other.0.as_chunks().0);
-        let same = 8 * words.iter().zip(other_words).take_while(whole).count();
-        let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        self.0[same..].iter().map(rank).cmp(other.0[same..].iter().map(rank))
+        compare(&self.0, &other.0)
     }
+}
+
+/// Orders paths as [`PathKey`] does.
+#[must_use]
+pub fn compare(one: &[u8], other: &[u8]) -> Ordering {
+    // Neighbours have long beginnings in common: these are compared as words.
+    let whole = |pair: &(&[u8; 8], &[u8; 8])| pair.0 == pair.1;
+    let same = 8 * one.as_chunks().0.iter().zip(other.as_chunks().0).take_while(whole).count();
+    let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    one[same..].iter().map(rank).cmp(other[same..].iter().map(rank))
 }
 
 impl PartialOrd for PathKey {

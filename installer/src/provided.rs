@@ -4,6 +4,8 @@
 //! A scanned requirement is met by them although no trove says so, as in a root that something else filled.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use recipes::{Capability, Requirement};
 use store::Tree;
@@ -17,7 +19,10 @@ const LIBRARIES: [&str; 7] = ["lib", "lib64", "lib32", "usr/lib", "usr/lib64", "
 #[derive(Debug)]
 pub(crate) struct RootFiles<'a> {
     root: &'a Beneath,
-    coming: HashSet<Vec<u8>>,
+    coming: Vec<Arc<Tree>>,
+    /// Hashes of all their paths: most of what is asked for is in none of the trees.
+    hashes: HashSet<u64>,
+    hasher: RandomState,
     libraries: Option<Vec<Library>>,
 }
 
@@ -32,12 +37,14 @@ struct Library {
 impl<'a> RootFiles<'a> {
     /// Starts with what is on the disk, which is looked at when it is asked for.
     pub fn new(root: &'a Beneath) -> Self {
-        Self { root, coming: HashSet::new(), libraries: None }
+        Self { root, coming: Vec::new(), hashes: HashSet::new(), hasher: RandomState::new(), libraries: None }
     }
 
     /// Counts the files of a tree.
-    pub fn will_have(&mut self, tree: &Tree) {
-        self.coming.extend(tree.entries().iter().map(|entry| entry.path.clone()));
+    pub fn will_have(&mut self, tree: Arc<Tree>) {
+        let hasher = &self.hasher;
+        self.hashes.extend(tree.entries().iter().map(|entry| hasher.hash_one(entry.path.as_slice())));
+        self.coming.push(tree);
     }
 
     /// Whether a file meets a requirement.
@@ -59,8 +66,11 @@ impl<'a> RootFiles<'a> {
 
     fn is_coming(&self, path: &str) -> bool {
         // A root that is being filled may get the link `bin -> usr/bin` in this very changeset.
-        let merged = || !path.starts_with("usr/") && self.coming.contains(format!("usr/{path}").as_bytes());
-        self.coming.contains(path.as_bytes()) || merged()
+        let is_coming = |path: &[u8]| {
+            self.hashes.contains(&self.hasher.hash_one(path)) && self.coming.iter().any(|tree| tree.get(path).is_some())
+        };
+        let merged = || !path.starts_with("usr/") && is_coming(format!("usr/{path}").as_bytes());
+        is_coming(path.as_bytes()) || merged()
     }
 
     fn in_libraries(&mut self, name: &str) -> bool {

@@ -4,11 +4,12 @@
 //! Versions are not searched for: the newest trove of the first source that fits is taken, and what does not fit is refused. Nothing here
 //! looks at files, except to ask whether the root itself meets a scanned requirement.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use recipes::{Capability, Comparison, Digest, Requirement, TroveSpec};
 use store::ccs::Package;
 use store::root_db::{ChangeRow, Displaced, Held, Reason, RootDb, TroveRow};
@@ -96,12 +97,23 @@ pub(crate) struct Sources<'a> {
     pub stores: &'a [&'a Store],
     pub own: Option<&'a Store>,
     packages: HashMap<Digest, Package>,
+    /// Package files that were opened beforehand.
+    opened: HashMap<PathBuf, Result<Package, PlanError>>,
     trees: HashMap<Digest, Arc<Tree>>,
+    /// Requirements that nothing in the stores meets: many packages ask for the same.
+    unmet: HashSet<Requirement>,
 }
 
 impl<'a> Sources<'a> {
     pub fn new(stores: &'a [&'a Store], own: Option<&'a Store>) -> Self {
-        Self { stores, own, packages: HashMap::new(), trees: HashMap::new() }
+        Self {
+            stores,
+            own,
+            packages: HashMap::new(),
+            opened: HashMap::new(),
+            trees: HashMap::new(),
+            unmet: HashSet::new(),
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = (Origin, &'a Store)> + use<'a> {
@@ -118,8 +130,8 @@ impl<'a> Sources<'a> {
         }
         let tree = match &member.origin {
             Origin::Package(_) => {
-                let package = self.packages.get(&member.digest).ok_or_else(no_component)?;
-                package.tree(component).ok_or_else(no_component)?.clone()
+                let package = self.packages.get_mut(&member.digest).ok_or_else(no_component)?;
+                package.take_tree(component).ok_or_else(no_component)?
             }
             Origin::Source(at) => self.stores[*at].tree(&digest)?,
             Origin::Own => {
@@ -144,9 +156,22 @@ impl<'a> Sources<'a> {
         })
     }
 
+    /// Opens package files at once, for requests to come to.
+    fn open_ahead(&mut self, requests: &[Request]) {
+        let paths: Vec<&PathBuf> = requests
+            .iter()
+            .filter_map(|request| match request {
+                Request::Install { package } => Some(package),
+                _ => None,
+            })
+            .collect();
+        if paths.len() > 1 {
+            self.opened = paths.par_iter().map(|path| ((*path).clone(), open(path))).collect();
+        }
+    }
+
     fn open_package(&mut self, path: &Path) -> Result<(Manifest, Digest), PlanError> {
-        let file = File::open(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
-        let package = Package::open(file).map_err(|source| package_error(path, source))?;
+        let package = self.opened.remove(path).unwrap_or_else(|| open(path))?;
         let manifest = package.manifest().clone();
         let digest = manifest.id();
         self.packages.insert(digest, package);
@@ -197,6 +222,11 @@ impl<'a> Sources<'a> {
     }
 }
 
+fn open(path: &Path) -> Result<Package, PlanError> {
+    let file = File::open(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
+    Package::open(file).map_err(|source| package_error(path, source))
+}
+
 fn package_error(path: &Path, source: store::ccs::CcsError) -> PlanError {
     PlanError::Package { path: path.to_owned(), source: Box::new(source) }
 }
@@ -214,6 +244,7 @@ pub(crate) fn solve(
         Solution { members, installed, warnings: Vec::new(), returns_to: None, put_back: BTreeMap::new() };
     let mut asked = BTreeSet::new();
     let mut orphans_go = false;
+    sources.open_ahead(requests);
     for request in requests {
         let name = match request {
             Request::Install { package } => {
@@ -414,11 +445,12 @@ fn pull(solution: &mut Solution, sources: &mut Sources<'_>, files: &mut RootFile
             continue;
         };
         for (requirement, _) in requirements(&member) {
-            if given.meets(&requirement) || files.meets(&requirement) {
+            if given.meets(&requirement) || sources.unmet.contains(&requirement) || files.meets(&requirement) {
                 continue;
             }
             let Some((manifest, digest, origin, component)) = find_for(&requirement, &solution.members, sources)?
             else {
+                sources.unmet.insert(requirement);
                 continue;
             };
             let pulled = manifest.name.to_string();
@@ -441,7 +473,7 @@ fn pull(solution: &mut Solution, sources: &mut Sources<'_>, files: &mut RootFile
 fn note_files(member: &Member, sources: &mut Sources<'_>, files: &mut RootFiles<'_>) -> Result<(), PlanError> {
     for component in &member.components {
         let tree = sources.tree(member, component)?;
-        files.will_have(&tree);
+        files.will_have(tree);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rayon::prelude::*;
 use recipes::Digest;
@@ -15,7 +16,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 use store::durable::{self, Dirty, Written};
 use store::place::{Attributes, Placement, Prepared, dress};
-use store::root_db::FileRow;
+use store::root_db::{Applied, Fingerprint};
 use store::{Batch, Store, StoreError};
 
 use crate::beneath::{self, Beneath, Directories};
@@ -42,14 +43,16 @@ pub(crate) struct Stage<'a> {
 }
 
 /// How many files wait before they are placed, by several threads, and how many filled directories wait with them: each is open.
-const FILES_TOGETHER: usize = 1024;
-const DIRECTORIES_TOGETHER: usize = 128;
+const FILES_TOGETHER: usize = 512;
+const DIRECTORIES_TOGETHER: usize = 96;
 
-/// From this many files on, several threads are worth their start.
-const THREADS_FROM: usize = 64;
+/// From this many new things on, several threads are worth their start.
+pub(crate) const THREADS_FROM: usize = 64;
 
 /// A file that will be placed in a new directory.
 struct Coming<'p> {
+    /// Its place among the new things.
+    put: usize,
     object: &'p Digest,
     size: u64,
     share: bool,
@@ -65,24 +68,80 @@ struct Queue<'p> {
     directories: Vec<Filling>,
 }
 
+/// What became of a queue.
+#[derive(Default)]
+struct Placed {
+    /// How files look that are where they will be, by their places among the new things.
+    prints: Vec<(usize, Fingerprint)>,
+    /// Inode numbers of what steps move in.
+    inodes: Vec<(usize, u64)>,
+}
+
 impl Queue<'_> {
     fn is_full(&self) -> bool {
         self.files.len() >= FILES_TOGETHER || self.directories.len() >= DIRECTORIES_TOGETHER
     }
 
-    fn work_off(&mut self, store: &Store, prepared: &Prepared<'_>, steps: &mut [Step]) -> Result<(), CommitError> {
-        let place = |file: &Coming<'_>| {
-            let Coming { object, size, share, dress, directory, name } = file;
+    /// Places the files, and finishes directories that nothing will be added to.
+    fn work_off(self, store: &Store, prepared: &Prepared<'_>) -> Result<Placed, CommitError> {
+        let place = |file: &Coming<'_>| -> Result<Option<(usize, Fingerprint)>, CommitError> {
+            let Coming { put, object, size, share, dress, directory, name } = file;
             let placement = Placement { object, size: *size, attributes: dress.attributes(), share: *share };
-            store.place(&placement, prepared, directory.as_fd(), name).map(drop)
+            store.place(&placement, prepared, directory.as_fd(), name)?;
+            let found = beneath::stat(&**directory, name).map_err(|source| stage_error("look at", name, source))?;
+            Ok(found.and_then(|found| found.untouched()).map(|print| (*put, print)))
         };
-        if self.files.len() < THREADS_FROM {
-            self.files.iter().try_for_each(place)?;
+        let prints: Vec<_> = if self.files.len() < THREADS_FROM {
+            self.files.iter().map(place).collect::<Result<_, _>>()?
         } else {
-            self.files.par_iter().with_min_len(THREADS_FROM / 2).try_for_each(place)?;
+            self.files.par_iter().with_min_len(THREADS_FROM / 2).map(place).collect::<Result<_, _>>()?
+        };
+        let inodes: Vec<_> = self.directories.into_iter().map(finish_directory).collect::<Result<_, _>>()?;
+        Ok(Placed { prints: prints.into_iter().flatten().collect(), inodes: inodes.into_iter().flatten().collect() })
+    }
+}
+
+/// Queues that another thread works off, one at a time, while the next one is filled.
+struct Ahead<'scope, 'env> {
+    scope: &'scope rayon::Scope<'env>,
+    store: &'env Store,
+    prepared: &'env Prepared<'env>,
+    sender: Sender<Result<Placed, CommitError>>,
+    receiver: Receiver<Result<Placed, CommitError>>,
+    is_busy: bool,
+    all: Placed,
+}
+
+impl<'env> Ahead<'_, 'env> {
+    /// Hands over a queue. The one before it is done then: what directories of this one hold may be in that one.
+    fn begin(&mut self, queue: Queue<'env>) -> Result<(), CommitError> {
+        self.wait()?;
+        let (store, prepared, sender) = (self.store, self.prepared, self.sender.clone());
+        self.is_busy = true;
+        // Where nobody waits for the answer any more, something else has failed.
+        self.scope.spawn(move |_| drop(sender.send(queue.work_off(store, prepared))));
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), CommitError> {
+        if std::mem::take(&mut self.is_busy) {
+            let placed = self.receiver.recv().expect("because a queue is answered for")?;
+            self.note(placed);
         }
-        self.files.clear();
-        self.directories.drain(..).try_for_each(|directory| finish_directory(directory, steps))
+        Ok(())
+    }
+
+    fn note(&mut self, placed: Placed) {
+        self.all.prints.extend(placed.prints);
+        self.all.inodes.extend(placed.inodes);
+    }
+
+    /// Works off the last queue, here where it is small; returns what became of all of them.
+    fn end(mut self, queue: Queue<'env>) -> Result<Placed, CommitError> {
+        self.wait()?;
+        let placed = queue.work_off(self.store, self.prepared)?;
+        self.note(placed);
+        Ok(self.all)
     }
 }
 
@@ -180,20 +239,37 @@ impl Stage<'_> {
         }))
     }
 
-    /// Stages everything; returns the steps of the journal in their order, and what is to be synced before they count.
-    ///
-    /// Fills in what is applied in the rows of `files`.
-    pub fn run(
+    /// Stages everything.
+    pub fn run(&mut self, work: &Work, prepared: &Prepared<'_>) -> Result<Laid, CommitError> {
+        let mut laid = Laid {
+            applied: work.files.iter().map(|files| files.iter().map(Applied::of).collect()).collect(),
+            ..Laid::default()
+        };
+        let store = self.store;
+        let placed = rayon::in_place_scope(|scope| {
+            let (sender, receiver) = channel();
+            let ahead = Ahead { scope, store, prepared, sender, receiver, is_busy: false, all: Placed::default() };
+            self.lay_out(work, ahead, &mut laid)
+        })?;
+        for (step, number) in placed.inodes {
+            if let Step::Place { inode, .. } | Step::Replace { inode, .. } = &mut laid.steps[step] {
+                *inode = number;
+            }
+        }
+        laid.note_prints(work, placed.prints);
+        laid.steps = in_order(std::mem::take(&mut laid.steps), &work.takes, &work.puts);
+        Ok(laid)
+    }
+
+    fn lay_out<'env>(
         &mut self,
-        work: &Work,
-        prepared: &Prepared<'_>,
-        files: &mut [Vec<FileRow>],
-    ) -> Result<(Vec<Step>, Unsynced), CommitError> {
+        work: &'env Work,
+        mut ahead: Ahead<'_, 'env>,
+        laid: &mut Laid,
+    ) -> Result<Placed, CommitError> {
         let mut directories = Directories::new(self.root);
         let mut filling: Vec<Filling> = Vec::new();
         let mut groups = Groups::new();
-        let mut steps: Vec<Step> = Vec::new();
-        let mut written = Unsynced::default();
         let mut queue = Queue::default();
         for (count, put) in work.puts.iter().enumerate() {
             if self.cancel.load(Ordering::Relaxed) {
@@ -206,19 +282,19 @@ impl Stage<'_> {
                 queue.directories.extend(filling.pop());
             }
             if queue.is_full() {
-                queue.work_off(self.store, prepared, &mut steps)?;
+                ahead.begin(std::mem::take(&mut queue))?;
             }
             let dress = self.dress(put);
             self.tell_left_off(put, &dress);
-            note_applied(put, &dress, self.uid, files);
+            note_applied(put, &dress, self.uid, &mut laid.applied);
             let (parent, last) = paths::split(&put.path);
             let (directory, name, step) = if let Some(top) = filling.last() {
                 (Arc::clone(&top.directory), last.to_vec(), None)
             } else {
                 let directory = directories.get(parent).map_err(|source| stage_error("open", parent, source))?;
                 let name = paths::temporary_name(work.number, count);
-                steps.push(empty_step(put, &name));
-                (directory, name, Some(steps.len() - 1))
+                laid.steps.push(empty_step(put, &name));
+                (directory, name, Some(laid.steps.len() - 1))
             };
             match &put.what {
                 What::Directory => {
@@ -226,7 +302,7 @@ impl Stage<'_> {
                     rustix::fs::mkdirat(&*directory, name.as_slice(), Mode::RWXU)
                         .map_err(|error| fail(error.into()))?;
                     let made = beneath::open_directory(&*directory, &name).map_err(fail)?;
-                    written.add(&directory, &name);
+                    laid.unsynced.add(&directory, &name);
                     filling.push(Filling {
                         path: put.path.clone(),
                         directory: Arc::new(made),
@@ -237,20 +313,28 @@ impl Stage<'_> {
                 }
                 What::Symlink { target } => make_link(put, target, &directory, &name, &dress)?,
                 What::File { object, size, private, group: None } if step.is_none() => {
-                    written.add(&directory, &name);
-                    queue.files.push(Coming { object, size: *size, share: !private, dress, directory, name });
+                    laid.unsynced.add(&directory, &name);
+                    let share = !private;
+                    queue.files.push(Coming { put: count, object, size: *size, share, dress, directory, name });
                     continue;
                 }
-                What::File { .. } => self.file(put, prepared, &directory, &name, &dress, &mut groups)?,
+                What::File { .. } => {
+                    self.file(put, ahead.prepared, &directory, &name, &dress, &mut groups)?;
+                    if step.is_none() {
+                        let found = beneath::stat(&*directory, &name);
+                        let found = found.map_err(|source| stage_error("look at", &put.path, source))?;
+                        let print = found.and_then(|found| found.untouched());
+                        ahead.all.prints.extend(print.map(|print| (count, print)));
+                    }
+                }
             }
-            written.add(&directory, &name);
+            laid.unsynced.add(&directory, &name);
             if let Some(step) = step {
-                note_inode(&mut steps[step], &directory, &name)?;
+                ahead.all.inodes.push((step, inode_of(&put.path, &directory, &name)?));
             }
         }
         queue.directories.extend(filling.into_iter().rev());
-        queue.work_off(self.store, prepared, &mut steps)?;
-        Ok((in_order(steps, &work.takes, &work.puts), written))
+        ahead.end(queue)
     }
 
     fn file(
@@ -286,14 +370,14 @@ impl Stage<'_> {
     }
 }
 
-/// Gives a filled directory its mode and owner.
-fn finish_directory(filled: Filling, steps: &mut [Step]) -> Result<(), CommitError> {
+/// Gives a filled directory its mode and owner; returns its inode number where a step moves it in.
+fn finish_directory(filled: Filling) -> Result<Option<(usize, u64)>, CommitError> {
     dress(&*filled.directory, &filled.attributes.attributes())
         .map_err(|source| stage_error("set mode and owner of", &filled.path, source))?;
-    if let Some((step, parent, name)) = filled.step {
-        note_inode(&mut steps[step], &parent, &name)?;
+    match filled.step {
+        Some((step, parent, name)) => Ok(Some((step, inode_of(&filled.path, &parent, &name)?))),
+        None => Ok(None),
     }
-    Ok(())
 }
 
 fn make_link(put: &Put, target: &[u8], directory: &OwnedFd, name: &[u8], dress: &Dress) -> Result<(), CommitError> {
@@ -365,11 +449,55 @@ pub(crate) fn sync_file_systems<'a>(directories: impl Iterator<Item = &'a Arc<Ow
     Ok(())
 }
 
-fn note_applied(put: &Put, dress: &Dress, uid: u32, files: &mut [Vec<FileRow>]) {
+fn note_applied(put: &Put, dress: &Dress, uid: u32, applied: &mut [Vec<Applied>]) {
     for (trove, at) in &put.rows {
-        let row = &mut files[*trove][*at];
-        row.applied_mode = dress.mode;
-        (row.uid, row.gid) = dress.owner.unwrap_or((uid, row.gid));
+        let one = &mut applied[*trove][*at];
+        one.mode = dress.mode;
+        (one.uid, one.gid) = dress.owner.unwrap_or((uid, one.gid));
+    }
+}
+
+/// What was staged.
+#[derive(Default)]
+pub(crate) struct Laid {
+    /// The steps of the journal in their order.
+    pub steps: Vec<Step>,
+    /// How each row of the arriving troves is applied.
+    pub applied: Vec<Vec<Applied>>,
+    /// Files that get their fingerprints when a step has moved them in.
+    pub fresh: Vec<Vec<u8>>,
+    /// What is to be synced before all this counts.
+    pub unsynced: Unsynced,
+}
+
+impl Laid {
+    /// Writes down how files look whose content is put as packaged, so that they can be known again.
+    fn note_prints(&mut self, work: &Work, prints: Vec<(usize, Fingerprint)>) {
+        // A file that is linked again looks changed from then on, wherever it was linked before.
+        let mut latest: HashMap<u64, i64> = HashMap::new();
+        for (_, print) in &prints {
+            let at = latest.entry(print.inode).or_insert(print.ctime_ns);
+            *at = print.ctime_ns.max(*at);
+        }
+        let mut by_put: Vec<Option<Fingerprint>> = vec![None; work.puts.len()];
+        for (put, print) in prints {
+            by_put[put] = Some(Fingerprint { ctime_ns: latest[&print.inode], ..print });
+        }
+        let moved: HashSet<&[u8]> = self.steps.iter().map(Step::path).collect();
+        for (put, print) in work.puts.iter().zip(by_put) {
+            let (What::File { object, .. }, Some((trove, at))) = (&put.what, put.rows.first()) else {
+                continue;
+            };
+            if work.files[*trove][*at].object != Some(*object) {
+                continue;
+            }
+            if moved.contains(put.path.as_slice()) {
+                self.fresh.push(put.path.clone());
+            }
+            for (trove, at) in &put.rows {
+                self.applied[*trove][*at].fingerprint = print;
+            }
+        }
     }
 }
 
@@ -381,14 +509,10 @@ fn empty_step(put: &Put, temporary: &[u8]) -> Step {
     }
 }
 
-fn note_inode(step: &mut Step, directory: &OwnedFd, name: &[u8]) -> Result<(), CommitError> {
-    let path = step.path().to_vec();
-    let found = beneath::stat(directory, name).map_err(|source| stage_error("look at", &path, source))?;
-    let found = found.ok_or_else(|| stage_error("stage", &path, io::ErrorKind::NotFound.into()))?;
-    if let Step::Place { inode, .. } | Step::Replace { inode, .. } = step {
-        *inode = found.print.inode;
-    }
-    Ok(())
+fn inode_of(path: &[u8], directory: &OwnedFd, name: &[u8]) -> Result<u64, CommitError> {
+    let found = beneath::stat(directory, name).map_err(|source| stage_error("look at", path, source))?;
+    let found = found.ok_or_else(|| stage_error("stage", path, io::ErrorKind::NotFound.into()))?;
+    Ok(found.print.inode)
 }
 
 /// Orders the steps: new things, then what goes, then directories that become something else, then modes.

@@ -11,18 +11,19 @@ mod output;
 
 pub(crate) use output::{digest, list};
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use sandbox::{Bind, Level, Limits, RootView, Status};
 use store::Store;
 use store::root_db::{DueTrigger, RootDb, TriggerDone, TriggerRule};
 
+use crate::beneath::Beneath;
 use crate::error::{CommitError, QueryError};
 use crate::event::Event;
 use crate::paths;
@@ -162,11 +163,10 @@ impl Root {
         events: &dyn Fn(Event),
     ) -> Result<Vec<(String, String)>, CommitError> {
         let mut failed = Vec::new();
-        let scripts = db.due_scripts()?;
-        let idle = if scripts.is_empty() { self.forget_idle(db)? } else { false };
-        if changed || idle {
+        if changed {
             self.export(db, events);
         }
+        let scripts = db.due_scripts()?;
         if scripts.is_empty() && db.due_triggers()?.is_empty() {
             return Ok(failed);
         }
@@ -180,7 +180,6 @@ impl Root {
             }
         }
         // Those that scriptlets set off are due by now.
-        self.forget_idle(db)?;
         for trigger in triggers(db)?.into_iter().filter(|trigger| trigger.due.is_some()) {
             let name = trigger.rule.name.clone();
             events(Event::Trigger { name: name.clone() });
@@ -192,18 +191,6 @@ impl Root {
         }
         self.export(db, events);
         Ok(failed)
-    }
-
-    /// Forgets that triggers are due which have nothing to look at, and wrote nothing earlier; says whether there were any.
-    fn forget_idle(&self, db: &RootDb) -> Result<bool, CommitError> {
-        let mut idle = Vec::new();
-        for trigger in triggers(db)?.into_iter().filter(|trigger| trigger.due.is_some()) {
-            if db.trigger_outputs(&trigger.rule.name)?.is_empty() && !self.has_work(db, &trigger)? {
-                idle.push(trigger.rule.name);
-            }
-        }
-        db.forget_triggers(&idle)?;
-        Ok(!idle.is_empty())
     }
 
     fn run_one(
@@ -219,7 +206,7 @@ impl Root {
         let number = db.last_changeset().map_err(|error| boxed(error.into()))? + 1;
         let before = db.trigger_outputs(&trigger.rule.name).map_err(|error| boxed(error.into()))?;
         let mut work = Work { number, ..Work::default() };
-        let outputs = if self.has_work(db, trigger).map_err(boxed)? {
+        let outputs = if has_work(&self.beneath, db, trigger).map_err(boxed)? {
             let room = Scratch::make(own)?;
             self.execute(&trigger.rule, &room.path, cancel)?;
             output::take_in(self, db, own, &room.path, &trigger.rule.name, &before, &mut work)?
@@ -229,21 +216,6 @@ impl Root {
         output::remove_stale(self, &before, &outputs, &mut work)?;
         let done = TriggerDone { name: trigger.rule.name.clone(), outputs };
         self.settle_trigger(db, own, &work, done, cancel, events).map_err(boxed)
-    }
-
-    /// Whether there is anything to run it for: a path that it looks at, and the program.
-    fn has_work(&self, db: &RootDb, trigger: &Trigger) -> Result<bool, CommitError> {
-        if let Some(program) = trigger.program {
-            let places = ["usr/sbin", "usr/bin", "sbin", "bin"];
-            let there = places.iter().any(|place| self.beneath.exists_inside(format!("{place}/{program}").as_bytes()));
-            if !there || !self.beneath.exists_inside(b"bin/sh") {
-                return Ok(false);
-            }
-        }
-        let Ok(matcher) = matcher(&trigger.rule.patterns) else {
-            return Ok(false);
-        };
-        Ok(db.any_path(|path| matches(&matcher, path))?)
     }
 
     fn execute(&self, rule: &TriggerRule, room: &Path, cancel: &AtomicBool) -> Result<(), TriggerError> {
@@ -266,6 +238,35 @@ impl Root {
         };
         outcome(&plan, TIME_LIMIT, cancel)
     }
+}
+
+/// Returns the triggers that are due, have nothing to look at, and wrote nothing earlier; none while scriptlets are due, which may change that.
+pub(crate) fn idle(root: &Beneath, db: &RootDb) -> Result<Vec<String>, CommitError> {
+    let mut idle = Vec::new();
+    if db.due_triggers()?.is_empty() || !db.due_scripts()?.is_empty() {
+        return Ok(idle);
+    }
+    for trigger in triggers(db)?.into_iter().filter(|trigger| trigger.due.is_some()) {
+        if db.trigger_outputs(&trigger.rule.name)?.is_empty() && !has_work(root, db, &trigger)? {
+            idle.push(trigger.rule.name);
+        }
+    }
+    Ok(idle)
+}
+
+/// Whether there is anything to run a trigger for: a path that it looks at, and the program.
+fn has_work(root: &Beneath, db: &RootDb, trigger: &Trigger) -> Result<bool, CommitError> {
+    if let Some(program) = trigger.program {
+        let places = ["usr/sbin", "usr/bin", "sbin", "bin"];
+        let there = places.iter().any(|place| root.exists_inside(format!("{place}/{program}").as_bytes()));
+        if !there || !root.exists_inside(b"bin/sh") {
+            return Ok(false);
+        }
+    }
+    let Ok(matcher) = matcher(&trigger.rule.patterns) else {
+        return Ok(false);
+    };
+    Ok(db.any_path(|path| matches(&matcher, path))?)
 }
 
 /// An error with all its causes.
@@ -358,30 +359,57 @@ fn triggers(db: &RootDb) -> Result<Vec<Trigger>, store::root_db::RootDbError> {
 
 /// Returns the names of the triggers that a change of these paths sets off.
 pub(crate) fn set_off(db: &RootDb, work: &Work) -> Result<Vec<String>, store::root_db::RootDbError> {
-    let put = work.puts.iter().map(|put| put.path.as_slice());
-    let changed: BTreeSet<&[u8]> = put.chain(work.takes.iter().map(crate::plan::Take::path)).collect();
-    let mut names = Vec::new();
-    for trigger in triggers(db)? {
-        // A glob was checked when its rule was added.
-        if let Ok(matcher) = matcher(&trigger.rule.patterns)
-            && changed.iter().any(|path| matches(&matcher, path))
-        {
-            names.push(trigger.rule.name);
+    let mut triggers = triggers(db)?;
+    let mut waiting = Vec::new();
+    for (number, trigger) in triggers.iter().enumerate() {
+        for pattern in &trigger.rule.patterns {
+            // A glob was checked when its rule was added.
+            if let Ok(glob) = glob(pattern) {
+                // Most paths differ from most patterns before the first thing that is not itself.
+                let plain = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
+                waiting.push((number, pattern[..plain].as_bytes(), glob.compile_matcher()));
+            }
         }
     }
-    Ok(names)
+    let mut is_set_off = vec![false; triggers.len()];
+    let mut absolute = Vec::new();
+    let put = work.puts.iter().map(|put| put.path.as_slice());
+    for path in put.chain(work.takes.iter().map(crate::plan::Take::path)) {
+        let absolute = absolute_path(path, &mut absolute);
+        let hit = |(_, plain, glob): &&(usize, &[u8], GlobMatcher)| {
+            absolute.as_os_str().as_bytes().starts_with(plain) && glob.is_match(absolute)
+        };
+        if let Some((number, ..)) = waiting.iter().find(hit) {
+            let number = *number;
+            is_set_off[number] = true;
+            waiting.retain(|(other, ..)| *other != number);
+        }
+    }
+    let mut is_set_off = is_set_off.into_iter();
+    triggers.retain(|_| is_set_off.next() == Some(true));
+    Ok(triggers.into_iter().map(|trigger| trigger.rule.name).collect())
 }
 
 fn matcher(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut globs = GlobSetBuilder::new();
     for pattern in patterns {
-        globs.add(GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()?);
+        globs.add(glob(pattern)?);
     }
     globs.build()
 }
 
+fn glob(pattern: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(true).empty_alternates(true).build()
+}
+
 fn matches(matcher: &GlobSet, path: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let absolute = [b"/", path].concat();
-    matcher.is_match(Path::new(std::ffi::OsStr::from_bytes(&absolute)))
+    matcher.is_match(absolute_path(path, &mut Vec::new()))
+}
+
+/// Returns a path of the root as patterns see it.
+fn absolute_path<'b>(path: &[u8], buffer: &'b mut Vec<u8>) -> &'b Path {
+    buffer.clear();
+    buffer.push(b'/');
+    buffer.extend_from_slice(path);
+    Path::new(std::ffi::OsStr::from_bytes(buffer))
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use recipes::Digest;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use serde::{Deserialize, Serialize};
 
 mod error;
@@ -27,8 +27,8 @@ pub use export::{EXPORT_NAME, Exported, ExportedTrove};
 pub use hooks::{HookKind, HookRow};
 pub use policy::Hold;
 pub use rows::{
-    Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow, Fingerprint, Held,
-    Kind, Pending, Reason, Settlement, State, TroveRow,
+    Applied, Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow,
+    Fingerprint, Held, Kind, Pending, Reason, Settlement, State, TroveRow,
 };
 pub use scripts::{DueScript, ScriptDone, ScriptRow};
 pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
@@ -300,61 +300,97 @@ impl RootDb {
     ///
     /// # Errors
     /// [`RootDbError::Sql`], also when another transaction is under way.
-    pub fn begin(&self, number: i64, directories: &[u8]) -> Result<(), RootDbError> {
+    pub fn begin(&mut self, number: i64, directories: &[u8]) -> Result<(), RootDbError> {
         let sql = "INSERT INTO pending (one, number, state, directories) VALUES (1, ?1, 'begun', ?2)";
         self.connection.execute(sql, params![number, directories])?;
         Ok(())
     }
 
-    /// The commit point, with the journal of what is to be done: from here on the transaction has happened. Durable on return.
+    /// Writes everything that a transaction changes into a commit that is not made yet; readers do not see it.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`]; [`RootDb::abandon`] then drops what was written.
+    pub fn write(&mut self, settlement: &Settlement<'_>) -> Result<(), RootDbError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        if let Some(trigger) = settlement.trigger {
+            // What a trigger writes is no changeset of its own.
+            return triggers::note_done(&self.connection, trigger);
+        }
+        if let Some(script) = settlement.script {
+            scripts::note_done(&self.connection, script)?;
+            return triggers::set_off(&self.connection, script.changeset, settlement.set_off);
+        }
+        let changeset = settlement.changeset;
+        insert_changeset(&self.connection, changeset)?;
+        for row in settlement.leaving {
+            self.connection.prepare_cached("DELETE FROM trove WHERE id = ?1")?.execute([row])?;
+        }
+        for (row, reason) in settlement.reasons {
+            let sql = "UPDATE trove SET reason = ?2 WHERE id = ?1";
+            self.connection.execute(sql, params![row, reason.as_str()])?;
+        }
+        let mut rows = Vec::with_capacity(settlement.files.iter().map(Vec::len).sum());
+        for ((trove, files), applied) in settlement.troves.iter().zip(settlement.files).zip(settlement.applied) {
+            let trove = insert_trove(&self.connection, trove)?;
+            rows.extend(files.iter().zip(applied).map(|(file, applied)| (trove, file, *applied)));
+        }
+        insert_files(&self.connection, &rows)?;
+        insert_record(&self.connection, settlement)?;
+        triggers::set_off(&self.connection, changeset.number, settlement.set_off)?;
+        let changed: Vec<String> = changeset.changes.iter().map(|change| change.name.clone()).collect();
+        scripts::queue(&self.connection, changeset.number, &changed, settlement.scripts)?;
+        match settlement.hooks {
+            Some(rows) => hooks::replace(&self.connection, rows),
+            None => Ok(()),
+        }
+    }
+
+    /// The commit point, with what was written and the journal of what is to be done: from here on the transaction has happened. Durable on return.
     ///
     /// # Errors
     /// [`RootDbError::Sql`].
-    pub fn commit(&self, journal: &PackedJournal) -> Result<(), RootDbError> {
+    pub fn commit(&mut self, journal: &PackedJournal) -> Result<(), RootDbError> {
         let sql = "UPDATE pending SET state = 'committed', journal = ?1 WHERE state = 'begun'";
         match self.connection.execute(sql, params![journal.0])? {
-            1 => Ok(()),
+            1 => Ok(self.connection.execute_batch("COMMIT")?),
             _ => Err(rusqlite::Error::QueryReturnedNoRows.into()),
         }
     }
 
-    /// Writes what the transaction changed, in one commit that also drops the journal unless there is something to clean up.
+    /// Drops what was written and is not committed.
+    ///
+    /// # Errors
+    /// [`RootDbError::Sql`].
+    pub fn abandon(&mut self) -> Result<(), RootDbError> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        Ok(self.connection.execute_batch("ROLLBACK")?)
+    }
+
+    /// Records that everything is in its place, how the files at some paths look, and which triggers have nothing to do, in one commit that
+    /// also drops the journal unless there is something to clean up. Durable on return.
     ///
     /// # Errors
     /// [`RootDbError::Sql`]; nothing is written then.
-    pub fn settle(&mut self, settlement: &Settlement, clean_up: bool) -> Result<(), RootDbError> {
+    pub fn settle(
+        &mut self,
+        prints: &[(&[u8], Option<Fingerprint>)],
+        idle: &[String],
+        clean_up: bool,
+    ) -> Result<(), RootDbError> {
         let transaction = self.connection.transaction()?;
+        triggers::forget(&transaction, idle)?;
+        for (path, print) in prints {
+            let sql = "UPDATE file SET inode = ?2, mtime_ns = ?3, ctime_ns = ?4 WHERE path = ?1";
+            transaction.prepare_cached(sql)?.execute(params![
+                path,
+                print.map(|print| print.inode.cast_signed()),
+                print.map(|print| print.mtime_ns),
+                print.map(|print| print.ctime_ns),
+            ])?;
+        }
         let done = if clean_up { "UPDATE pending SET state = 'settled'" } else { "DELETE FROM pending" };
-        if let Some(trigger) = &settlement.trigger {
-            // What a trigger writes is no changeset of its own.
-            triggers::note_done(&transaction, trigger)?;
-            transaction.execute(done, [])?;
-            return Ok(transaction.commit()?);
-        }
-        if let Some(script) = &settlement.script {
-            scripts::note_done(&transaction, script)?;
-            triggers::set_off(&transaction, script.changeset, &settlement.set_off)?;
-            transaction.execute(done, [])?;
-            return Ok(transaction.commit()?);
-        }
-        let changeset = &settlement.changeset;
-        insert_changeset(&transaction, changeset)?;
-        for row in &settlement.leaving {
-            transaction.execute("DELETE FROM trove WHERE id = ?1", [row])?;
-        }
-        for (row, reason) in &settlement.reasons {
-            transaction.execute("UPDATE trove SET reason = ?2 WHERE id = ?1", params![row, reason.as_str()])?;
-        }
-        for (trove, files) in settlement.troves.iter().zip(&settlement.files) {
-            insert_trove(&transaction, trove, files)?;
-        }
-        insert_record(&transaction, settlement)?;
-        triggers::set_off(&transaction, changeset.number, &settlement.set_off)?;
-        let changed: Vec<String> = changeset.changes.iter().map(|change| change.name.clone()).collect();
-        scripts::queue(&transaction, changeset.number, &changed, &settlement.scripts)?;
-        if let Some(rows) = &settlement.hooks {
-            hooks::replace(&transaction, rows)?;
-        }
         transaction.execute(done, [])?;
         Ok(transaction.commit()?)
     }
@@ -371,6 +407,9 @@ impl RootDb {
 
 const FILE_COLUMNS: &str = "path, trove, component, packaged, kind, mode, owner, grp, applied_mode, uid, gid, \
      object, size, target, link, xattrs, flags, inode, mtime_ns, ctime_ns";
+
+/// How many rows of files one statement writes.
+const ROWS_TOGETHER: usize = 32;
 
 fn read_file(row: &Row<'_>) -> rusqlite::Result<FileRow> {
     let inode: Option<i64> = row.get(17)?;
@@ -417,71 +456,95 @@ fn insert_changeset(transaction: &Connection, changeset: &ChangesetRow) -> Resul
         ],
     )?;
     for change in &changeset.changes {
-        transaction.execute(
-            "INSERT INTO change (changeset, name, before, after) VALUES (?1, ?2, ?3, ?4)",
-            params![changeset.number, change.name, to_json(change.before.as_ref())?, to_json(change.after.as_ref())?],
-        )?;
+        let sql = "INSERT INTO change (changeset, name, before, after) VALUES (?1, ?2, ?3, ?4)";
+        let (before, after) = (to_json(change.before.as_ref())?, to_json(change.after.as_ref())?);
+        transaction.prepare_cached(sql)?.execute(params![changeset.number, change.name, before, after])?;
     }
     Ok(())
 }
 
-fn insert_trove(connection: &Connection, trove: &TroveRow, files: &[FileRow]) -> Result<(), RootDbError> {
-    connection.execute(
-        "INSERT INTO trove (name, digest, manifest, reason, changeset) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![trove.name, trove.digest.to_string(), trove.manifest, trove.reason.as_str(), trove.changeset],
-    )?;
+/// Writes the row of a trove; returns its number.
+fn insert_trove(connection: &Connection, trove: &TroveRow) -> Result<i64, RootDbError> {
+    let sql = "INSERT INTO trove (name, digest, manifest, reason, changeset) VALUES (?1, ?2, ?3, ?4, ?5)";
+    connection.prepare_cached(sql)?.execute(params![
+        trove.name,
+        trove.digest.to_string(),
+        trove.manifest,
+        trove.reason.as_str(),
+        trove.changeset
+    ])?;
     let row = connection.last_insert_rowid();
     for (name, tree) in &trove.components {
-        connection.execute(
-            "INSERT INTO component (trove, name, tree) VALUES (?1, ?2, ?3)",
-            params![row, name, tree.to_string()],
-        )?;
+        let sql = "INSERT INTO component (trove, name, tree) VALUES (?1, ?2, ?3)";
+        connection.prepare_cached(sql)?.execute(params![row, name, tree.to_string()])?;
     }
-    let sql = format!(
-        "INSERT INTO file ({FILE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    for file in files {
-        let xattrs = if file.xattrs.is_empty() {
-            None
-        } else {
-            Some(serde_json::to_vec(&XattrsRef(&file.xattrs)).map_err(unwritable)?)
-        };
-        statement.execute(params![
-            file.path,
-            row,
-            file.component,
-            file.packaged,
-            file.kind.as_str(),
-            file.mode,
-            file.owner,
-            file.group,
-            file.applied_mode,
-            file.uid,
-            file.gid,
-            file.object.as_ref().map(Digest::as_bytes),
-            file.size.cast_signed(),
-            file.target,
-            file.link,
-            xattrs,
-            file.flags,
-            file.fingerprint.map(|print| print.inode.cast_signed()),
-            file.fingerprint.map(|print| print.mtime_ns),
-            file.fingerprint.map(|print| print.ctime_ns),
-        ])?;
+    Ok(row)
+}
+
+/// Writes rows of files, many with each statement: to begin and end one costs as much as a row.
+fn insert_files(connection: &Connection, rows: &[(i64, &FileRow, Applied)]) -> Result<(), RootDbError> {
+    for rows in rows.chunks(ROWS_TOGETHER) {
+        let one = format!("({})", vec!["?"; FILE_COLUMNS.split(',').count()].join(", "));
+        let sql = format!("INSERT INTO file ({FILE_COLUMNS}) VALUES {}", vec![one; rows.len()].join(", "));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut place = 0;
+        for row in rows {
+            bind_file(&mut statement, &mut place, row)?;
+        }
+        statement.raw_execute()?;
     }
     Ok(())
 }
 
-fn insert_record(connection: &Connection, settlement: &Settlement) -> Result<(), RootDbError> {
+fn bind_file(
+    statement: &mut Statement<'_>,
+    place: &mut usize,
+    (trove, file, applied): &(i64, &FileRow, Applied),
+) -> Result<(), RootDbError> {
+    let xattrs = if file.xattrs.is_empty() {
+        None
+    } else {
+        Some(serde_json::to_vec(&XattrsRef(&file.xattrs)).map_err(unwritable)?)
+    };
+    let print = applied.fingerprint;
+    let values = params![
+        file.path,
+        trove,
+        file.component,
+        file.packaged,
+        file.kind.as_str(),
+        file.mode,
+        file.owner,
+        file.group,
+        applied.mode,
+        applied.uid,
+        applied.gid,
+        file.object.as_ref().map(Digest::as_bytes),
+        file.size.cast_signed(),
+        file.target,
+        file.link,
+        xattrs,
+        file.flags,
+        print.map(|print| print.inode.cast_signed()),
+        print.map(|print| print.mtime_ns),
+        print.map(|print| print.ctime_ns),
+    ];
+    for value in values {
+        *place += 1;
+        statement.raw_bind_parameter(*place, value)?;
+    }
+    Ok(())
+}
+
+fn insert_record(connection: &Connection, settlement: &Settlement<'_>) -> Result<(), RootDbError> {
     let number = settlement.changeset.number;
     for thing in &settlement.displaced {
         insert_displaced(connection, number, thing)?;
     }
-    for path in &settlement.beside_gone {
+    for path in settlement.beside_gone {
         connection.execute("DELETE FROM beside WHERE path = ?1", [path])?;
     }
-    for beside in &settlement.beside {
+    for beside in settlement.beside {
         insert_beside(connection, number, beside)?;
     }
     Ok(())
@@ -567,61 +630,92 @@ mod tests {
         }
     }
 
-    fn settlement(number: i64, name: &str, leaving: Vec<i64>) -> Settlement {
-        let held = Held {
-            spec: format!("{name}=1-1"),
-            digest: Digest::blake3([1; 32]),
-            components: vec!["runtime".to_owned()],
-            reason: Reason::Explicit,
-        };
-        Settlement {
-            changeset: ChangesetRow {
-                number,
-                at_unix_secs: 5,
-                actor: "me".to_owned(),
-                command_line: "conary install x".to_owned(),
-                returns_to: None,
-                changes: vec![ChangeRow { name: name.to_owned(), before: None, after: Some(held) }],
-            },
-            leaving,
-            troves: vec![TroveRow {
-                row: 0,
-                name: name.to_owned(),
+    /// What a transaction writes.
+    struct Given {
+        changeset: ChangesetRow,
+        leaving: Vec<i64>,
+        troves: Vec<TroveRow>,
+        files: Vec<Vec<FileRow>>,
+        displaced: Displaced,
+        hooks: Vec<HookRow>,
+        set_off: Vec<String>,
+        scripts: Vec<ScriptRow>,
+    }
+
+    impl Given {
+        fn new(number: i64, name: &str, leaving: Vec<i64>) -> Self {
+            let held = Held {
+                spec: format!("{name}=1-1"),
                 digest: Digest::blake3([1; 32]),
-                manifest: b"{}".to_vec(),
+                components: vec!["runtime".to_owned()],
                 reason: Reason::Explicit,
-                changeset: number,
-                components: BTreeMap::from([("runtime".to_owned(), Digest::blake3([2; 32]))]),
-            }],
-            files: vec![vec![
-                file(b"usr", Kind::Directory),
-                file(b"usr/f", Kind::File),
-                file(b"usr/l\xfe", Kind::Symlink),
-            ]],
-            reasons: Vec::new(),
-            displaced: vec![Displaced {
-                path: b"etc/\xff".to_vec(),
-                kind: Kind::File,
-                mode: 0o600,
-                uid: 1,
-                gid: 2,
-                object: Some(Digest::blake3([9; 32])),
-                size: 3,
-                target: None,
-                edit: true,
-            }],
-            beside: Vec::new(),
-            beside_gone: Vec::new(),
-            set_off: vec!["ldconfig".to_owned()],
-            hooks: Some(vec![HookRow { kind: HookKind::User, key: b"x".to_vec(), value: b"x:x:9".to_vec() }]),
-            trigger: None,
-            script: None,
-            scripts: vec![ScriptRow {
-                name: "x".to_owned(),
-                scriptlet: "post-install".to_owned(),
-                text: "true".to_owned(),
-                arguments: vec!["1-1".to_owned()],
-            }],
+            };
+            Self {
+                changeset: ChangesetRow {
+                    number,
+                    at_unix_secs: 5,
+                    actor: "me".to_owned(),
+                    command_line: "conary install x".to_owned(),
+                    returns_to: None,
+                    changes: vec![ChangeRow { name: name.to_owned(), before: None, after: Some(held) }],
+                },
+                leaving,
+                troves: vec![TroveRow {
+                    row: 0,
+                    name: name.to_owned(),
+                    digest: Digest::blake3([1; 32]),
+                    manifest: b"{}".to_vec(),
+                    reason: Reason::Explicit,
+                    changeset: number,
+                    components: BTreeMap::from([("runtime".to_owned(), Digest::blake3([2; 32]))]),
+                }],
+                files: vec![vec![
+                    file(b"usr", Kind::Directory),
+                    file(b"usr/f", Kind::File),
+                    file(b"usr/l\xfe", Kind::Symlink),
+                ]],
+                displaced: Displaced {
+                    path: b"etc/\xff".to_vec(),
+                    kind: Kind::File,
+                    mode: 0o600,
+                    uid: 1,
+                    gid: 2,
+                    object: Some(Digest::blake3([9; 32])),
+                    size: 3,
+                    target: None,
+                    edit: true,
+                },
+                hooks: vec![HookRow { kind: HookKind::User, key: b"x".to_vec(), value: b"x:x:9".to_vec() }],
+                set_off: vec!["ldconfig".to_owned()],
+                scripts: vec![ScriptRow {
+                    name: "x".to_owned(),
+                    scriptlet: "post-install".to_owned(),
+                    text: "true".to_owned(),
+                    arguments: vec!["1-1".to_owned()],
+                }],
+            }
+        }
+
+        fn write(&self, db: &mut RootDb) {
+            let applied: Vec<Vec<Applied>> =
+                self.files.iter().map(|files| files.iter().map(Applied::of).collect()).collect();
+            let settlement = Settlement {
+                changeset: &self.changeset,
+                leaving: &self.leaving,
+                troves: &self.troves,
+                files: &self.files,
+                applied: &applied,
+                reasons: &[],
+                displaced: vec![&self.displaced],
+                beside: &[],
+                beside_gone: &[],
+                hooks: Some(&self.hooks),
+                set_off: &self.set_off,
+                scripts: &self.scripts,
+                script: None,
+                trigger: None,
+            };
+            db.write(&settlement).unwrap();
         }
     }
 
@@ -632,47 +726,52 @@ mod tests {
         let mut db = RootDb::open(directory.path()).unwrap();
         db.begin(1, b"dirs").unwrap();
         assert!(db.begin(2, b"").is_err(), "one transaction at a time");
+        let given = Given::new(1, "x", Vec::new());
+        given.write(&mut db);
+        db.abandon().unwrap();
+        db.abandon().unwrap();
+        given.write(&mut db);
+        let watcher = RootDb::open_read_only(directory.path()).unwrap().unwrap();
+        assert_eq!(watcher.troves().unwrap(), [], "not before the commit point");
         let journal = PackedJournal::new(b"journal").unwrap();
         db.commit(&journal).unwrap();
+        assert_eq!(watcher.troves().unwrap().len(), 1);
         assert!(db.commit(&journal).is_err(), "not twice");
         let pending = db.pending().unwrap().unwrap();
         assert_eq!((pending.number, pending.state), (1, State::Committed));
         assert_eq!(pending.journal.as_deref(), Some(b"journal".as_slice()));
-        let given = settlement(1, "x", Vec::new());
-        db.settle(&given, false).unwrap();
+        let print = Fingerprint { inode: 7, mtime_ns: 8, ctime_ns: 9 };
+        db.settle(&[(b"usr/f", Some(print)), (b"usr/l\xfe", None)], &["ldconfig".to_owned()], false).unwrap();
         assert_eq!(db.pending().unwrap(), None);
         let reader = RootDb::open_read_only(directory.path()).unwrap().unwrap();
         let troves = reader.troves().unwrap();
         assert_eq!(troves[0].components, given.troves[0].components);
         let files: Vec<_> =
             reader.files(troves[0].row).unwrap().into_iter().map(|row| FileRow { trove: 0, ..row }).collect();
-        assert_eq!(files, given.files[0]);
+        let mut expected = given.files[0].clone();
+        (expected[1].fingerprint, expected[2].fingerprint) = (Some(print), None);
+        assert_eq!(files, expected);
         assert_eq!(reader.rows_below(b"usr").unwrap().len(), 2);
         assert_eq!(reader.rows_at(b"usr/f").unwrap().len(), 1);
         assert_eq!(reader.changesets().unwrap(), std::slice::from_ref(&given.changeset));
-        assert_eq!(reader.displaced_after(0).unwrap(), given.displaced);
-        assert_eq!(Some(reader.hooks().unwrap()), given.hooks);
+        assert_eq!(reader.displaced_after(0).unwrap(), [given.displaced]);
+        assert_eq!(reader.hooks().unwrap(), given.hooks);
+        assert_eq!(reader.due_triggers().unwrap(), []);
         let due = reader.due_scripts().unwrap();
         assert_eq!((due.len(), &due[0].script), (1, &given.scripts[0]));
         assert!(reader.displaced_after(1).unwrap().is_empty());
         // The next one takes its place, files and all.
         db.begin(2, b"").unwrap();
-        db.commit(&PackedJournal::new(b"").unwrap()).unwrap();
-        let mut next = settlement(2, "x", vec![troves[0].row]);
+        let mut next = Given::new(2, "x", vec![troves[0].row]);
         next.files[0].truncate(1);
-        db.settle(&next, true).unwrap();
+        next.write(&mut db);
+        db.commit(&PackedJournal::new(b"").unwrap()).unwrap();
+        db.settle(&[], &[], true).unwrap();
         assert_eq!(db.pending().unwrap().unwrap().state, State::Settled);
         db.clear().unwrap();
         assert!(db.files(troves[0].row).unwrap().is_empty());
         assert_eq!(db.rows_below(b"usr").unwrap(), []);
         assert_eq!(db.last_changeset().unwrap(), 2);
-    }
-
-    #[test]
-    fn settlements_survive_the_journal() {
-        let given = settlement(1, "x", vec![3]);
-        let text = serde_json::to_vec(&given).unwrap();
-        assert_eq!(serde_json::from_slice::<Settlement>(&text).unwrap(), given);
     }
 
     #[test]

@@ -1,22 +1,22 @@
 // installer/src/commit/staging.rs
-//! Everything is laid out beside its target and the journal is written down: the last step before the commit point.
+//! Everything is laid out beside its target, made durable and written down: the last steps up to the commit point.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use store::place::Prepared;
-use store::root_db::{FileRow, PackedJournal, Settlement};
+use store::root_db::{PackedJournal, RootDb, Settlement};
 use store::{Batch, Store};
 
-use super::incoming::bring;
+use super::incoming::{bring, register};
 use super::{Settles, to_json};
 use crate::apply::Apply;
 use crate::error::CommitError;
 use crate::event::Event;
 use crate::journal::{Journal, Touched};
 use crate::owners::Owners;
-use crate::plan::{Origin, Put, What, Work};
+use crate::plan::{Origin, What, Work};
 use crate::root::Root;
-use crate::stage::{Stage, Unsynced};
+use crate::stage::{Laid, Stage, THREADS_FROM};
 
 impl Root {
     /// Prepares staging: whose numbers belong to which names.
@@ -68,64 +68,83 @@ pub(super) fn prepare<'b>(
     }
 }
 
-/// What was staged, not durable yet, and what comes after the commit point.
-pub(super) struct Staged {
-    pub journal: Journal,
-    pub packed: PackedJournal,
-    pub unsynced: Unsynced,
-}
-
-/// Stages everything and writes down what comes after the commit point, while what came into the store is written to the disk.
+/// Stages everything, while what came into the store is written to the disk.
 pub(super) fn stage_all(
     stage: &mut Stage<'_>,
     batch: &Batch<'_>,
     prepared: &Prepared<'_>,
     work: &Work,
-    settles: Settles,
     touched: &[Touched],
-) -> Result<Staged, CommitError> {
+) -> Result<Laid, CommitError> {
+    for warning in stage.owners.warnings() {
+        (stage.events)(Event::Warning(warning));
+    }
     Apply::new(stage.root, stage.events).open_up(touched)?;
     std::thread::scope(|scope| {
         let flushed = scope.spawn(|| batch.flush());
-        let staged = stage_and_note(stage, prepared, work, settles);
+        let laid = stage.run(work, prepared);
         flushed.join().expect("because writing out does not panic")?;
-        staged
+        laid
     })
 }
 
-fn stage_and_note(
-    stage: &mut Stage<'_>,
-    prepared: &Prepared<'_>,
-    work: &Work,
-    settles: Settles,
-) -> Result<Staged, CommitError> {
-    let mut files = work.files.clone();
-    let (steps, unsynced) = stage.run(work, prepared, &mut files)?;
-    let settlement = Settlement {
-        changeset: settles.row,
-        leaving: work.leaving.clone(),
-        troves: work.troves.clone(),
-        files,
-        reasons: work.reasons.clone(),
-        displaced: work.displaced.iter().map(|(thing, _)| thing.clone()).collect(),
-        beside: work.beside.clone(),
-        beside_gone: work.beside_gone.clone(),
-        scripts: work.scripts.after.clone(),
-        script: settles.script,
-        hooks: work.hooks.clone(),
-        set_off: settles.set_off,
-        trigger: settles.trigger,
-    };
-    let journal = Journal { steps, settlement, fresh: fresh(&work.puts, &work.files) };
-    let packed = PackedJournal::new(&to_json(&journal))?;
-    Ok(Staged { journal, packed, unsynced })
-}
-
-/// Returns the rows whose content is put as packaged, so that it can be known again.
-fn fresh(puts: &[Put], files: &[Vec<FileRow>]) -> Vec<(usize, usize)> {
-    let packaged = |put: &&Put| match (&put.what, put.rows.first()) {
-        (What::File { object, .. }, Some((trove, at))) => files[*trove][*at].object == Some(*object),
-        _ => false,
-    };
-    puts.iter().filter(packaged).flat_map(|put| put.rows.iter().copied()).collect()
+impl Root {
+    /// Makes durable what was staged and what it needs, and passes the commit point.
+    ///
+    /// Rows are written while the disk works.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn pass_commit_point(
+        &self,
+        db: &mut RootDb,
+        own: &Store,
+        batch: Batch<'_>,
+        work: &Work,
+        settles: &Settles,
+        laid: Laid,
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<Journal, CommitError> {
+        let Laid { steps, applied, fresh, unsynced } = laid;
+        let settlement = Settlement {
+            changeset: &settles.row,
+            leaving: &work.leaving,
+            troves: &work.troves,
+            files: &work.files,
+            applied: &applied,
+            reasons: &work.reasons,
+            displaced: work.displaced.iter().map(|(thing, _)| thing).collect(),
+            beside: &work.beside,
+            beside_gone: &work.beside_gone,
+            hooks: work.hooks.as_deref(),
+            set_off: &settles.set_off,
+            scripts: &work.scripts.after,
+            script: settles.script.as_ref(),
+            trigger: settles.trigger.as_ref(),
+        };
+        let journal = Journal { steps, fresh };
+        let stored = || -> Result<(), CommitError> {
+            batch.commit()?;
+            register(own, &self.path, work)
+        };
+        if work.puts.len() < THREADS_FROM {
+            stored()?;
+            unsynced.sync()?;
+            db.write(&settlement)?;
+        } else {
+            std::thread::scope(|scope| {
+                let synced = scope.spawn(|| unsynced.sync());
+                let stored = scope.spawn(stored);
+                let written = db.write(&settlement);
+                stored.join().expect("because storing does not panic")?;
+                synced.join().expect("because syncing does not panic")?;
+                Ok::<(), CommitError>(written?)
+            })?;
+        }
+        Apply::new(&self.beneath, events).check(&journal.steps)?;
+        if cancel.load(Ordering::Relaxed) {
+            return Err(CommitError::Interrupted);
+        }
+        db.commit(&PackedJournal::new(&to_json(&journal))?)?;
+        Ok(journal)
+    }
 }

@@ -245,17 +245,24 @@ impl Decider<'_> {
 
     /// A hard link group of which one member is new is put anew as a whole.
     pub(super) fn keep_groups_together(&mut self, claims: &Claims) {
-        let put: HashSet<(usize, usize)> = self.out.puts.iter().flat_map(|put| put.rows.iter().copied()).collect();
         let mut groups: HashMap<(usize, Vec<u8>), Vec<Owner>> = HashMap::new();
         for owner in claims.values().flatten() {
             let row = &self.files[owner.0][owner.1];
-            if row.kind == Kind::File {
-                let first = row.link.as_ref().unwrap_or(&row.path);
+            if let (Kind::File, Some(first)) = (row.kind, &row.link) {
                 groups.entry((owner.0, first.clone())).or_default().push(*owner);
             }
         }
+        if groups.is_empty() {
+            return;
+        }
+        for ((trove, first), members) in &mut groups {
+            let owners = claims.get(&PathKey(first.clone())).into_iter().flatten();
+            let is_first = |owner: &&Owner| owner.0 == *trove && self.files[owner.0][owner.1].kind == Kind::File;
+            members.extend(owners.copied().find(|owner| is_first(&owner)));
+        }
         groups.retain(|_, members| members.len() > 1);
-        let mut fresh = HashSet::new();
+        let put: HashSet<(usize, usize)> = self.out.puts.iter().flat_map(|put| put.rows.iter().copied()).collect();
+        let mut fresh: HashMap<Owner, Vec<u8>> = HashMap::new();
         for ((_, first), members) in groups {
             let moved = members.iter().any(|member| put.contains(member));
             for member in members {
@@ -263,10 +270,9 @@ impl Decider<'_> {
                     let path = self.files[member.0][member.1].path.clone();
                     self.put(&path, vec![member], Some(over(&found, false)));
                 }
-                fresh.insert((member, first.clone()));
+                fresh.insert(member, first.clone());
             }
         }
-        let fresh: HashMap<(usize, usize), Vec<u8>> = fresh.into_iter().collect();
         for put in &mut self.out.puts {
             let first = put.rows.first().and_then(|row| fresh.get(row));
             if let (What::File { group, .. }, Some(first)) = (&mut put.what, first) {

@@ -135,6 +135,9 @@ impl Decider<'_> {
 
     /// Removes directories that nobody owns any more and that will be empty, the deepest first.
     pub(super) fn decide_directories(&mut self, claims: &Claims) -> Result<(), PlanError> {
+        if self.leaving.is_empty() {
+            return Ok(());
+        }
         let coming: HashSet<Vec<u8>> = self.out.puts.iter().map(|put| paths::split(&put.path).0.to_vec()).collect();
         let leaving = std::mem::take(&mut self.leaving);
         for (path, row) in leaving.iter().rev() {

@@ -131,6 +131,12 @@ impl Package {
         self.trees.get(component)
     }
 
+    /// Takes the tree of one component out, for somebody who needs nothing else of it.
+    #[must_use]
+    pub fn take_tree(&mut self, component: &str) -> Option<Tree> {
+        self.trees.remove(component)
+    }
+
     /// Returns the bytes of all contents in the payload, and those that they are stored in.
     #[must_use]
     pub fn payload_bytes(&self) -> (u64, u64) {

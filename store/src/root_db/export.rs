@@ -15,9 +15,9 @@ use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Beside, ChangesetRow, Displaced, FileRow, Hold, HookRow, Reason, RootDb, RootDbError, ScriptRow, TriggerDone,
-    TriggerRule, TroveRow, hooks, insert_beside, insert_changeset, insert_displaced, insert_trove, list_text, scripts,
-    triggers,
+    Applied, Beside, ChangesetRow, Displaced, FileRow, Hold, HookRow, Reason, RootDb, RootDbError, ScriptRow,
+    TriggerDone, TriggerRule, TroveRow, hooks, insert_beside, insert_changeset, insert_displaced, insert_files,
+    insert_trove, list_text, scripts, triggers,
 };
 use crate::durable;
 
@@ -148,7 +148,9 @@ impl RootDb {
             insert_changeset(&transaction, changeset)?;
         }
         for (trove, files) in troves {
-            insert_trove(&transaction, trove, files)?;
+            let trove = insert_trove(&transaction, trove)?;
+            let rows: Vec<_> = files.iter().map(|file| (trove, file, Applied::of(file))).collect();
+            insert_files(&transaction, &rows)?;
         }
         hooks::replace(&transaction, &exported.hooks)?;
         for (changeset, thing) in &exported.displaced {

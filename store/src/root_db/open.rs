@@ -23,6 +23,9 @@ const EXISTED: &str = "CREATE INDEX file_existed ON file (path) WHERE flags & 2 
 /// Bytes of a page of a new database: the rows of one package lie together, and the log takes two writes for each page.
 const PAGE_BYTES: u32 = 16 << 10;
 
+/// How much of the database may be kept in memory.
+const CACHE_KIB: i64 = 32 << 10;
+
 const TABLES: &str = "
 CREATE TABLE trove (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -204,6 +207,8 @@ fn configure(connection: &Connection) -> Result<(), RootDbError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Room for what a large changeset writes: what does not fit is written into the log twice.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

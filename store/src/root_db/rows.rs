@@ -1,14 +1,14 @@
 // store/src/root_db/rows.rs
 //! The rows of a root's database, as values.
 //!
-//! They are also written into the journal, which is JSON: hence the texts for bytes.
+//! Some are also written into the export, which is JSON: hence the texts for bytes.
 
 use std::collections::BTreeMap;
 
 use recipes::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::text::{bytes_text, list_text, map_text, optional_bytes_text};
+use super::text::{bytes_text, optional_bytes_text};
 use super::{HookRow, ScriptDone, ScriptRow, TriggerDone};
 
 /// Why a trove is installed.
@@ -33,7 +33,7 @@ impl Reason {
 }
 
 /// An installed trove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TroveRow {
     /// Row number; 0 before it is written.
     pub row: i64,
@@ -42,7 +42,6 @@ pub struct TroveRow {
     /// Digest of the manifest.
     pub digest: Digest,
     /// The manifest's canonical bytes.
-    #[serde(with = "bytes_text")]
     pub manifest: Vec<u8>,
     /// Why it is there.
     pub reason: Reason,
@@ -86,7 +85,7 @@ impl Kind {
 }
 
 /// What tells without reading that a file is as it was put there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Inode number.
     pub inode: u64,
@@ -104,18 +103,15 @@ pub const FLAG_EXISTED: u32 = 2;
 pub const FLAG_NOREPLACE: u32 = 4;
 
 /// One path of one installed trove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRow {
     /// Where it lies, relative to the root, through no symbolic link.
-    #[serde(with = "bytes_text")]
     pub path: Vec<u8>,
     /// Row of its trove; 0 before it is written.
-    #[serde(skip)]
     pub trove: i64,
     /// Component of the trove.
     pub component: String,
     /// The path in the package, where a link of the root made it another.
-    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub packaged: Option<Vec<u8>>,
     /// Kind.
     pub kind: Kind,
@@ -132,23 +128,18 @@ pub struct FileRow {
     /// Group as applied.
     pub gid: u32,
     /// Content of a file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub object: Option<Digest>,
     /// Its size in bytes.
     pub size: u64,
     /// Target of a symbolic link.
-    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub target: Option<Vec<u8>>,
     /// First path of the hard link group that it belongs to, where it is not that one itself.
-    #[serde(with = "optional_bytes_text", skip_serializing_if = "Option::is_none", default)]
     pub link: Option<Vec<u8>>,
     /// Extended attributes.
-    #[serde(with = "map_text", skip_serializing_if = "BTreeMap::is_empty", default)]
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Sum of `FLAG_…`.
     pub flags: u32,
     /// Fingerprint of what was put there; none where the content on the disk is somebody's edit.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -248,7 +239,7 @@ pub enum State {
     Begun,
     /// The journal is written, and it happened: the rest must follow.
     Committed,
-    /// The rows say so; only cleaning up is left.
+    /// Everything is in its place; only cleaning up is left.
     Settled,
 }
 
@@ -265,39 +256,56 @@ pub struct Pending {
     pub journal: Option<Vec<u8>>,
 }
 
-/// Everything that settling writes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settlement {
+/// How a path of a trove was really put into the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// How it looks; none where the content on the disk is somebody's edit, or not looked at yet.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Applied {
+    /// Returns what the row says.
+    #[must_use]
+    pub fn of(row: &FileRow) -> Self {
+        Self { mode: row.applied_mode, uid: row.uid, gid: row.gid, fingerprint: row.fingerprint }
+    }
+}
+
+/// Everything that a transaction writes.
+#[derive(Debug, Clone)]
+pub struct Settlement<'a> {
     /// The history row.
-    pub changeset: ChangesetRow,
+    pub changeset: &'a ChangesetRow,
     /// Rows of troves that leave or are written anew.
-    pub leaving: Vec<i64>,
+    pub leaving: &'a [i64],
     /// Troves that come.
-    pub troves: Vec<TroveRow>,
+    pub troves: &'a [TroveRow],
     /// Their files, in the same order.
-    pub files: Vec<Vec<FileRow>>,
+    pub files: &'a [Vec<FileRow>],
+    /// How these were put into the root, in the same order; this counts and not what the rows say of it.
+    pub applied: &'a [Vec<Applied>],
     /// Troves that only change their reason.
-    pub reasons: Vec<(i64, Reason)>,
+    pub reasons: &'a [(i64, Reason)],
     /// The rollback record.
-    pub displaced: Vec<Displaced>,
+    pub displaced: Vec<&'a Displaced>,
     /// Files made beside configuration files.
-    pub beside: Vec<Beside>,
+    pub beside: &'a [Beside],
     /// Paths of such files that are gone.
-    #[serde(with = "list_text")]
-    pub beside_gone: Vec<Vec<u8>>,
+    pub beside_gone: &'a [Vec<u8>],
     /// All that hooks have made then, where that changes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hooks: Option<Vec<HookRow>>,
+    pub hooks: Option<&'a [HookRow]>,
     /// Triggers that it sets off.
-    #[serde(default)]
-    pub set_off: Vec<String>,
+    pub set_off: &'a [String],
     /// Scriptlets that have to run then.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scripts: Vec<ScriptRow>,
+    pub scripts: &'a [ScriptRow],
     /// Instead of a changeset: a scriptlet that has run, and the triggers that it sets off. Nothing else is written then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub script: Option<ScriptDone>,
+    pub script: Option<&'a ScriptDone>,
     /// Instead of a changeset: a trigger that has run. Nothing else is written then.
-    #[serde(default)]
-    pub trigger: Option<TriggerDone>,
+    pub trigger: Option<&'a TriggerDone>,
 }

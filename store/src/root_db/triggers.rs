@@ -133,21 +133,6 @@ impl RootDb {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Makes triggers not due that have nothing to do, in one commit. Durable on return.
-    ///
-    /// # Errors
-    /// [`RootDbError::Sql`].
-    pub fn forget_triggers(&self, names: &[String]) -> Result<(), RootDbError> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        let transaction = self.connection.unchecked_transaction()?;
-        for name in names {
-            transaction.execute("DELETE FROM trigger_due WHERE name = ?1", [name])?;
-        }
-        Ok(transaction.commit()?)
-    }
-
     /// Records that a trigger failed; it stays due. Durable on return.
     ///
     /// # Errors
@@ -202,6 +187,14 @@ pub(super) fn set_off(connection: &Connection, changeset: i64, names: &[String])
     for name in names {
         let sql = "INSERT OR IGNORE INTO trigger_due (name, changeset, attempts) VALUES (?1, ?2, 0)";
         connection.execute(sql, params![name, changeset])?;
+    }
+    Ok(())
+}
+
+/// Notes that triggers have nothing to do.
+pub(super) fn forget(connection: &Connection, names: &[String]) -> Result<(), RootDbError> {
+    for name in names {
+        connection.execute("DELETE FROM trigger_due WHERE name = ?1", [name])?;
     }
     Ok(())
 }
