@@ -176,7 +176,7 @@ fn of_phase(error: &PhaseError) -> Code {
             Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit => Code::Limit,
             Status::Cancelled => Code::Interrupted,
         },
-        PhaseError::Sandbox(error) => error.code(),
+        PhaseError::Sandbox(error) | PhaseError::Refused(error) => error.code(),
         PhaseError::Workspace(_) => Code::System,
     }
 }

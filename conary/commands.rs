@@ -131,6 +131,7 @@ impl Context<'_> {
             cpus: None,
             with_check: true,
             level: ::sandbox::Level::Full,
+            least: ::sandbox::Level::Restricted,
             force: false,
             keep_failed: false,
             allow_missing: false,

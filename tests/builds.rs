@@ -214,6 +214,44 @@ fn without_isolation_it_says_unsafe_and_never_answers_an_isolated_cook() {
     env.cook(["cook", "x", "--no-isolation"]).success().says(&["Fresh"]);
 }
 
+/// A shell in which nobody can make user namespaces.
+const DENYING: &str = "unshare --user --map-current-user --keep-caps sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && \
+    exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"' sh";
+
+#[test]
+fn a_host_without_namespaces_gives_a_named_lower_level_or_what_was_required() {
+    let env = TestEnv::ordinary();
+    env.write("x/recipe.toml", one_file("x", "/usr/share/x", "same"));
+    let denied =
+        |words: &str| env.run(env.shell(&format!("{DENYING} conary {words} --store {}", env.store().display())));
+    denied("cook x --require-isolation full")
+        .exits(11)
+        .says(&["clone into new namespaces", "user.max_user_namespaces"]);
+    denied("cook x").success().says(&["NOT ISOLATED", "level restricted", "Cooked x-1.0-1"]);
+    let row = env.cook(["show", "x", "--cooked", "--json"]).success().json();
+    assert_eq!(row["isolation"], "restricted", "{row}");
+    denied("cook x").success().says(&["Fresh"]);
+    denied("cook x --require-isolation restricted").success().says(&["Fresh"]);
+    denied("cook x --require-isolation full").exits(11).says(&["Stale", "isolation restricted"]);
+    // Where there is more, what was made with less is made again.
+    env.cook(["cook", "x"]).success().says(&["Stale", "isolation restricted"]).never_says("NOT ISOLATED");
+    let row = env.cook(["show", "x", "--cooked", "--json"]).success().json();
+    assert_eq!(row["isolation"], "full", "{row}");
+    denied("cook x").success().says(&["Fresh"]);
+}
+
+#[test]
+fn a_root_made_of_troves_is_not_had_without_namespaces() {
+    let env = TestEnv::ordinary();
+    env.write("base/recipe.toml", one_file("base", "/usr/share/base", "base"));
+    let above = one_file("above", "/usr/share/above", "above");
+    env.write("above/recipe.toml", above.replace("[build]\n", "[build]\nrequires = [\"base\"]\n"));
+    env.cook(["cook", "base"]).success();
+    let store = env.store();
+    let cook = format!("{DENYING} conary cook above --store {}", store.display());
+    env.run(env.shell(&cook)).exits(11).says(&["clone into new namespaces"]).never_says("NOT ISOLATED");
+}
+
 #[test]
 fn two_cooks_of_one_thing_wait_for_each_other() {
     let env = TestEnv::ordinary();

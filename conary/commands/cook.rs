@@ -58,6 +58,9 @@ pub struct Arguments {
     /// UNSAFE: run the steps on the host, with all its files and its network, as the user who cooks
     #[arg(long, conflicts_with = "hermetic")]
     no_isolation: bool,
+    /// The level of isolation below which nothing is built, and no earlier result taken [default: restricted]
+    #[arg(long, value_name = "LEVEL", conflicts_with = "no_isolation")]
+    require_isolation: Option<Required>,
     #[command(flatten)]
     ground: GroundArgs,
     /// Where the packages go
@@ -135,6 +138,15 @@ pub struct Converted {
     pub store: StoreArgs,
 }
 
+/// Levels that can be required.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Required {
+    /// Namespaces, a root of its own, everything
+    Full,
+    /// Where the host gives no namespaces: no network, no home, nothing written but what is the build's
+    Restricted,
+}
+
 impl From<Converted> for Arguments {
     fn from(converted: Converted) -> Self {
         Self {
@@ -142,6 +154,7 @@ impl From<Converted> for Arguments {
             fetch_only: false,
             shell: false,
             no_isolation: false,
+            require_isolation: None,
             ground: GroundArgs::default(),
             output: converted.dist,
             jobs: None,
@@ -220,7 +233,11 @@ fn options(arguments: &Arguments, store: &Store, context: &Context<'_>) -> Resul
     options.jobs = arguments.jobs;
     options.cpus = arguments.cpus;
     options.with_check = !arguments.no_check;
-    options.level = if arguments.no_isolation { Level::None } else { Level::Full };
+    (options.level, options.least) = match arguments.require_isolation {
+        _ if arguments.no_isolation => (Level::None, Level::None),
+        Some(Required::Full) => (Level::Full, Level::Full),
+        Some(Required::Restricted) | None => (Level::Full, Level::Restricted),
+    };
     options.foundation = arguments.ground.foundation();
     options.force = arguments.force;
     options.keep_failed = arguments.keep_failed;

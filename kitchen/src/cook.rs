@@ -43,7 +43,7 @@ use crate::workspace::{Workspace, WorkspaceError};
 /// The most that is read of what [`ask`] asks for.
 const LARGEST_ANSWER: u64 = 64 << 10;
 
-/// How a cook is done. Nothing here changes what comes out, but `with_check` and `level`.
+/// How a cook is done. Nothing here changes what comes out, but `with_check`, `level` and `least`.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
@@ -57,6 +57,8 @@ pub struct Options {
     pub with_check: bool,
     /// Isolation asked for.
     pub level: Level,
+    /// The lowest level to build at where the host refuses the one asked for, and that an earlier result may have.
+    pub least: Level,
     /// Cook even when a result is there.
     pub force: bool,
     /// Leave the tree of a failed build in place.
@@ -524,7 +526,23 @@ impl Cook<'_> {
         Ok(content)
     }
 
+    /// Builds at the level asked for, or where the host refuses that, at the next one that is allowed.
     fn build(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
+        let alone = matches!(plan.ground, Ground::Host(_)) && plan.dependencies.troves.is_empty();
+        match self.build_there(plan, fetched) {
+            Err(CookError::Phase(PhaseError::Refused(error)))
+                if self.options.level == Level::Full && self.options.least < Level::Full && alone =>
+            {
+                let level = Level::Restricted;
+                (self.listener)(Event::Lowered { level, error: &error });
+                let options = Options { level, ..self.options.clone() };
+                Cook { options: &options, machine: Machine::this(), ..*self }.build_there(plan, fetched)
+            }
+            built => built,
+        }
+    }
+
+    fn build_there(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
         let built = self.in_kitchen(
             plan,
             fetched,
@@ -551,7 +569,7 @@ impl Cook<'_> {
         let (log_row, (ran, plated, batch), epoch_secs) = match made {
             Ok(made) => made,
             Err(error) => {
-                if self.keeps() {
+                if self.keeps() && !matches!(error, CookError::Phase(PhaseError::Refused(_))) {
                     (self.listener)(Event::Kept { path: workspace.keep()? });
                 }
                 return Err(error);
@@ -559,7 +577,7 @@ impl Cook<'_> {
         };
         let mut statement = Statement::new(&plan.key);
         statement.sources = fetched.iter().map(Material::of).collect();
-        phases::level_name(self.options.level).clone_into(&mut statement.isolation);
+        self.options.level.name().clone_into(&mut statement.isolation);
         statement.applied = ran.applied;
         statement.steps = ran.steps;
         statement.source_date_epoch = epoch_secs;
@@ -641,6 +659,8 @@ struct SeenPaths {
     destdir: String,
     outputs: String,
     scripts: String,
+    /// For temporary files, where `/tmp` is not the build's.
+    scratch: Option<String>,
 }
 
 impl SeenPaths {
@@ -651,8 +671,10 @@ impl SeenPaths {
                 destdir: environment::DESTDIR.to_owned(),
                 outputs: environment::OUTPUTS.to_owned(),
                 scripts: environment::STEPS.to_owned(),
+                scratch: None,
             },
-            Level::None => Self {
+            Level::Restricted | Level::None => Self {
+                scratch: (level == Level::Restricted).then(|| workspace.build().to_string_lossy().into_owned()),
                 build: workspace.build().to_string_lossy().into_owned(),
                 destdir: workspace.dest().to_string_lossy().into_owned(),
                 outputs: workspace.outputs().to_string_lossy().into_owned(),
@@ -664,6 +686,7 @@ impl SeenPaths {
     /// Puts the paths into the variables that hold them.
     fn apply(&self, environment: &mut BTreeMap<String, String>) {
         environment.insert("DESTDIR".to_owned(), self.destdir.clone());
+        environment.extend(self.scratch.iter().map(|scratch| ("TMPDIR".to_owned(), scratch.clone())));
         if environment.get("HOME").is_some_and(|home| home == environment::BUILD) {
             environment.insert("HOME".to_owned(), self.build.clone());
         }
@@ -685,7 +708,9 @@ fn answer(plan: &CookPlan, store: &Store, options: &Options) -> Result<Result<Ac
     if options.uid == 0 && row.made_by_uid != 0 {
         return Ok(Err(MissReason::Untrusted { uid: row.made_by_uid }));
     }
-    if options.level == Level::Full && row.isolation != phases::level_name(Level::Full) {
+    let had = Level::from_name(&row.isolation).unwrap_or(Level::None);
+    // What was made below the level asked for answers while this host gives no more.
+    if had < options.least || (had < options.level && sandbox::gives_isolation()) {
         return Ok(Err(MissReason::Isolation { had: row.isolation }));
     }
     for trove in &row.troves {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use recipes::TroveSpec;
+use sandbox::{Level, SandboxError};
 
 use crate::fetch;
 use crate::phases::Step;
@@ -81,6 +82,13 @@ pub enum Event<'a> {
         wall: Duration,
         /// User and system time of all its processes.
         cpu: Duration,
+    },
+    /// The host refused the level asked for, and the cook goes on at another one.
+    Lowered {
+        /// The level that is tried now.
+        level: Level,
+        /// What the host refused.
+        error: &'a SandboxError,
     },
     /// What the sandbox really applied, or that there was none.
     Isolation {

@@ -149,9 +149,12 @@ pub enum PhaseError {
         /// Where the whole log is.
         log: PathBuf,
     },
-    /// The sandbox could not be set up; nothing ran.
+    /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The host refused the first sandbox; nothing ran.
+    #[error(transparent)]
+    Refused(SandboxError),
     /// A step could not be written down.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -189,7 +192,7 @@ impl PhaseError {
             Self::Failed { .. } => {
                 Some("cook with `--keep-failed`, and look at what the step left with `conary enter NAME`".to_owned())
             }
-            Self::Sandbox(error) => error.hint(),
+            Self::Sandbox(error) | Self::Refused(error) => error.hint(),
             Self::Workspace(error) => error.hint(),
         }
     }
@@ -217,9 +220,13 @@ pub fn run(
         let ready = made.take().unwrap_or_else(|| kitchen.ready(&step));
         // A sandbox takes longer to make than many a step: the next one is made while this step is at work.
         let meanwhile = || made = following.peek().map(|step| kitchen.ready(step));
-        let outcome = one(kitchen, &step, ready, meanwhile, log, cancel, listener)?;
+        let outcome = one(kitchen, &step, ready, meanwhile, log, cancel, listener);
+        let outcome = outcome.map_err(|error| match error {
+            PhaseError::Sandbox(error) if ran.steps.is_empty() && error.is_refusal() => PhaseError::Refused(error),
+            error => error,
+        })?;
         if ran.steps.is_empty() {
-            listener(Event::Isolation { level: level_name(kitchen.level), applied: &outcome.applied });
+            listener(Event::Isolation { level: kitchen.level.name(), applied: &outcome.applied });
             ran.applied.clone_from(&outcome.applied);
         }
         ran.steps.push(Usage {
@@ -298,15 +305,6 @@ fn one(
     Ok(outcome)
 }
 
-/// The word for an isolation level on action rows and in statements.
-#[must_use]
-pub fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Full => "full",
-        Level::None => "none",
-    }
-}
-
 fn cpu(outcome: &Outcome) -> Duration {
     outcome.cpu_user + outcome.cpu_system
 }
@@ -320,7 +318,7 @@ impl Kitchen<'_> {
     pub(crate) fn strip_place(&self) -> String {
         match self.level {
             Level::Full => STRIP.to_owned(),
-            Level::None => self.workspace.strip().to_string_lossy().into_owned(),
+            Level::Restricted | Level::None => self.workspace.strip().to_string_lossy().into_owned(),
         }
     }
 

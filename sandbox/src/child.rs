@@ -47,7 +47,10 @@ pub(crate) struct Prepared<'a> {
     pub mounts: &'a mut [Option<RawFd>],
     pub sources: &'a [Source],
     pub operations: &'a [Operation],
+    pub readable: &'a [CString],
     pub writable: &'a [Writable],
+    /// The capabilities that the command is left with, if they are taken away at all.
+    pub capabilities: Option<u64>,
     /// Where the new root may be attached for a moment.
     pub foothold: &'a CStr,
     /// Content of `timens_offsets`, where time namespaces exist.
@@ -99,7 +102,7 @@ pub(crate) fn first_process(prepared: &mut Prepared<'_>) -> ! {
     }
     match prepared.level {
         Level::Full => reap(command, report),
-        Level::None => loose::reap(command, report),
+        Level::Restricted | Level::None => loose::reap(command, report),
     }
 }
 

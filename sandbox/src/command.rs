@@ -84,15 +84,19 @@ fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     } else {
         open_null().at(Stage::Input)?;
     }
-    if full {
-        sys::drop_capabilities().at(Stage::Capabilities)?;
+    if let Some(kept) = prepared.capabilities {
+        sys::drop_capabilities(kept).at(Stage::Capabilities)?;
     }
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).at(Stage::NoNewPrivileges)?;
-    if full && let Some((rules, size)) = &prepared.landlock {
-        landlock::restrict(rules, *size, prepared.writable).at(Stage::Landlock)?;
+    if prepared.level != Level::None
+        && let Some((rules, size)) = &prepared.landlock
+    {
+        landlock::restrict(rules, *size, prepared.readable, prepared.writable).at(Stage::Landlock)?;
     }
-    if full {
-        filter_calls(prepared).at(Stage::Seccomp)?;
+    match prepared.level {
+        Level::Full => filter_calls(prepared).at(Stage::Seccomp)?,
+        Level::Restricted => sys::seccomp_filter(prepared.filter, 0).map(drop).at(Stage::Seccomp)?,
+        Level::None => {}
     }
     // What stood before the command begins is nobody's business: not even which directory this is.
     sys::wait_for_byte(GO).at(Stage::Wait)?;

@@ -51,6 +51,13 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// Whether the host refused what a sandbox is made of, so that a lower level might be had.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        const REFUSALS: [i32; 6] = [libc::EPERM, libc::EACCES, libc::ENOSPC, libc::EUSERS, libc::ENOSYS, libc::EINVAL];
+        matches!(self, Self::Step { source, .. } if source.raw_os_error().is_some_and(|errno| REFUSALS.contains(&errno)))
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -206,6 +206,20 @@ fn common() -> Vec<Rule> {
     .collect()
 }
 
+/// The rules of a command that shares the host's network: it makes no sockets but connected pairs.
+pub(crate) fn restricted() -> Vec<Rule> {
+    let mut all = rules();
+    // The first rule of a call is the one that counts.
+    all.retain(|rule| rule.number != libc::SYS_socket);
+    all.push(numbered(
+        "SYS_socket",
+        libc::SYS_socket,
+        libc::EACCES,
+        "it would lead to the network, and to the host's services",
+    ));
+    all
+}
+
 #[cfg(target_arch = "x86_64")]
 const KEXEC_FILE_LOAD: c_long = 320;
 #[cfg(not(target_arch = "x86_64"))]

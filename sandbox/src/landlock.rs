@@ -1,11 +1,12 @@
 // sandbox/src/landlock.rs
 //! The second wall: a landlock rule set that says again what the mounts say already.
 //!
-//! Everything may be read and executed, and written only where the plan says so. It never makes a sandbox
-//! by itself: it holds if a mount should ever be reachable that is not meant to be. Which rights and scopes
+//! Everything in the root may be read and executed, and written only where the plan says so. It never makes a sandbox
+//! by itself: it holds if a mount should ever be reachable that is not meant to be. A restricted command on the host has no other wall
+//! around files, which is why that level is not called isolation. Which rights and scopes
 //! exist depends on the kernel's version of landlock; what this kernel lacks is left out.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use crate::operation::{Writable, WritableKind};
 use crate::sys::{self, LandlockRules, Result};
@@ -48,10 +49,12 @@ pub(crate) fn rules(version: u32) -> (LandlockRules, usize) {
 }
 
 /// Puts this process behind the wall. Called between clone and exec: see `sys`.
-pub(crate) fn restrict(rules: &LandlockRules, size: usize, writable: &[Writable]) -> Result<()> {
+pub(crate) fn restrict(rules: &LandlockRules, size: usize, readable: &[CString], writable: &[Writable]) -> Result<()> {
     let ruleset = sys::landlock_create(rules, size)?;
     let reading = EXECUTE | READ_FILE | READ_DIR;
-    allow(ruleset, c"/", reading, rules)?;
+    for place in readable {
+        allow(ruleset, place, reading, rules)?;
+    }
     for place in writable {
         let access = match place.kind {
             WritableKind::Tree => !(MAKE_CHAR | MAKE_BLOCK),

@@ -40,7 +40,9 @@ pub(crate) use host_view::BESIDE_USR;
 pub(crate) struct Layout {
     pub sources: Vec<Source>,
     pub operations: Vec<Operation>,
-    /// Where the command may write, for landlock.
+    /// Where the command may read and execute, for landlock.
+    pub readable: Vec<CString>,
+    /// Where it may write besides.
     pub writable: Vec<Writable>,
 }
 
@@ -69,7 +71,8 @@ pub(crate) fn of(
     if !plan.directory.starts_with('/') {
         return Err(SandboxError::Plan { what: format!("directory {:?} is not absolute", plan.directory) });
     }
-    let mut layout = Layout::default();
+    // Nothing lies in the root that is not meant to be read.
+    let mut layout = Layout { readable: vec![c"/".to_owned()], ..Layout::default() };
     layout.facts(processors)?;
     layout.directory("/layers")?;
     layout.directory(ROOT)?;
@@ -181,7 +184,7 @@ impl Layout {
         Ok(())
     }
 
-    fn writable(&mut self, path: &str, kind: WritableKind) -> Result<(), SandboxError> {
+    pub(crate) fn writable(&mut self, path: &str, kind: WritableKind) -> Result<(), SandboxError> {
         self.writable.push(Writable { path: text(path)?, kind });
         Ok(())
     }

@@ -89,8 +89,30 @@ pub enum Level {
     /// Not at all: it runs on the host, with the host's files and the caller's identity. It still has its
     /// own session, the closed environment and no inherited descriptors, and nothing of it survives.
     None,
+    /// Where the host gives no namespaces. It runs on the host, and sees the host's processes, names and numbers; but it makes no
+    /// sockets, writes only in the plan's writable places, reads only those that the plan names and the system's programs, libraries
+    /// and settings, and gains no privilege. This is no isolation.
+    Restricted,
     /// Everything that this crate knows.
     Full,
+}
+
+impl Level {
+    /// Its name in messages, on action rows and in statements.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Restricted => "restricted",
+            Self::Full => "full",
+        }
+    }
+
+    /// The level of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::None, Self::Restricted, Self::Full].into_iter().find(|level| level.name() == name)
+    }
 }
 
 /// How the command ended.

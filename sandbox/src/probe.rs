@@ -29,6 +29,12 @@ pub fn probe() -> Vec<Probe> {
     vec![whole(), landlock(), time(), groups(), identity()]
 }
 
+/// Whether this host gives a whole sandbox: one is made and a command run in it.
+#[must_use]
+pub fn gives_isolation() -> bool {
+    whole().available
+}
+
 /// A command in a whole sandbox: the feature that all others are parts of.
 fn whole() -> Probe {
     let plan = Plan {

@@ -25,7 +25,7 @@ use crate::prepare::{
 use crate::report;
 use crate::run::{failure, read_reports};
 use crate::sys::{self, Cloned, PointerArray};
-use crate::{filter, hint, landlock};
+use crate::{filter, hint, landlock, restricted};
 
 /// A sandbox whose command waits for [`Ready::run`]. Dropping it ends and buries it.
 #[derive(Debug)]
@@ -77,6 +77,13 @@ pub(crate) fn attached(plan: Plan, owners: Option<&Owners>, terminal: Option<&Ow
     let host = Host::look(&plan);
     let layout = match plan.level {
         Level::Full => layout::of(&plan, host.processors, host.scratch_bytes, owners)?,
+        Level::Restricted if host.landlock == 0 => {
+            let source = std::io::Error::from_raw_os_error(libc::ENOSYS);
+            let hint =
+                Some("this kernel has no landlock, and without namespaces nothing else keeps files apart".to_owned());
+            return Err(SandboxError::Step { step: "landlock".to_owned(), source, hint });
+        }
+        Level::Restricted => restricted::layout(&plan)?,
         Level::None => Layout::default(),
     };
     let recording = owners.is_some();
@@ -147,9 +154,14 @@ fn start(
     let programs = programs(plan)?;
     let directory = layout::text(&plan.directory)?;
     let limits = resource_limits(&plan.limits, group.as_ref());
-    let rules = filter::rules();
+    let rules = if full { filter::rules() } else { filter::restricted() };
     let supervised = filter::supervised(recording);
     let (filter, supervised_filter) = (filter::program(&rules, &[]), filter::program(&rules, &supervised));
+    let capabilities = match plan.level {
+        Level::Full => Some(0),
+        Level::Restricted => owner.privileged.then_some(restricted::KEPT),
+        Level::None => None,
+    };
     let foothold = foothold()?;
     let mut prepared = Prepared {
         level: plan.level,
@@ -160,7 +172,9 @@ fn start(
         mounts: &mut mounts,
         sources: &layout.sources,
         operations: &layout.operations,
+        readable: &layout.readable,
         writable: &layout.writable,
+        capabilities,
         foothold: &foothold,
         clock_offsets: host.clock_offsets.as_ref().map(String::as_bytes),
         limits: &limits,

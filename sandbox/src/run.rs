@@ -214,6 +214,10 @@ fn applied(
             list.push(("layers", if own { "own" } else { "nobody's" }.to_owned()));
         }
     }
+    if plan.level == Level::Restricted {
+        list.push(("seccomp", filter::restricted().len().to_string()));
+        list.push(("landlock", host.landlock.to_string()));
+    }
     list.push(("cgroup", group.map_or("none", Group::version).to_owned()));
     if plan.limits.memory_bytes.is_some() && !group.is_some_and(Group::holds_memory) {
         list.push(("memory", "each process".to_owned()));

@@ -15,7 +15,7 @@ impl Plan {
     /// # Errors
     /// [`SandboxError`] if the plan cannot be carried out, or a directory it names cannot be read.
     pub fn describe(&self) -> Result<Vec<String>, SandboxError> {
-        if self.level == Level::None {
+        if self.level != Level::Full {
             return Ok(Vec::new());
         }
         let layout = layout::of(

@@ -529,15 +529,19 @@ pub fn effective_capabilities() -> u64 {
     if read.is_ok() { u64::from(high.effective) << 32 | u64::from(low.effective) } else { 0 }
 }
 
-/// Empties the bounding and ambient sets, locks the secure bits, then drops every capability.
-pub fn drop_capabilities() -> Result<()> {
+/// Empties the bounding and ambient sets, locks the secure bits, then drops every capability, but those whose bits are in `kept`: then
+/// root's programs go on having these.
+#[allow(clippy::cast_possible_truncation, reason = "each half is masked")]
+pub fn drop_capabilities(kept: u64) -> Result<()> {
     const PR_CAP_AMBIENT: c_int = 47;
     const PR_CAP_AMBIENT_CLEAR_ALL: c_ulong = 4;
     const PR_SET_SECUREBITS: c_int = 28;
     // NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP_AMBIENT_RAISE, and the lock of each.
     const SECURE_BITS: c_ulong = 0b1110_1111;
-    prctl(PR_SET_SECUREBITS, SECURE_BITS, 0)?;
-    for capability in 0..64 {
+    if kept == 0 {
+        prctl(PR_SET_SECUREBITS, SECURE_BITS, 0)?;
+    }
+    for capability in (0..64).filter(|number| kept & (1 << number) == 0) {
         match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
             Ok(_) => {}
             // The first number behind the last capability that this kernel knows.
@@ -546,8 +550,14 @@ pub fn drop_capabilities() -> Result<()> {
         }
     }
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
+    // Who has less already keeps less.
+    let kept = kept & effective_capabilities();
     let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    let data = [CapabilityData::default(); 2];
+    let mut data = [CapabilityData::default(); 2];
+    for (half, shift) in data.iter_mut().zip([0, 32]) {
+        let bits = (kept >> shift & u64::from(u32::MAX)) as u32;
+        (half.effective, half.permitted) = (bits, bits);
+    }
     // SAFETY: version 3 reads two data structures.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }

@@ -18,5 +18,7 @@ mod given;
 mod ready;
 #[path = "wall/refused.rs"]
 mod refused;
+#[path = "wall/restricted.rs"]
+mod restricted;
 #[path = "wall/roots.rs"]
 mod roots;

@@ -101,6 +101,14 @@ impl<'a> Story<'a> {
                 let (wall, cpu) = (text::duration(wall), text::duration(cpu));
                 self.ui.story(verbs(step).1, &format!("{} in {wall} ({cpu} processor time)", now.title_of(step)));
             }
+            Event::Lowered { level, error } => {
+                let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                self.ui.warning(&format!(
+                    "NOT ISOLATED: {error}{cause}; going on at level {}: the steps see this host's system, processes and names, but reach \
+                     no network and no home, and write only what is theirs. `--require-isolation full` refuses",
+                    level.name()
+                ));
+            }
             Event::Isolation { level, applied } => {
                 let applied: Vec<String> = applied.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 self.ui.detail("Isolated", &format!("{level}: {}", applied.join(" ")));
