@@ -9,12 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
+use crate::calls;
 use crate::support::recipe::one_file;
 use crate::support::{Run, TestEnv, program, skip};
-
-/// Calls that change something on the disk.
-const MUTATING: &str = "mkdir,mkdirat,link,linkat,symlink,symlinkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,\
-    fchmod,fchmodat,chmod,fchown,fchownat,utimensat,fsetxattr,ftruncate,write,pwrite64,copy_file_range,fsync,fdatasync,syncfs";
 
 const ERRORS: [&str; 3] = ["EIO", "ENOSPC", "EINTR"];
 
@@ -28,22 +25,9 @@ fn traced(env: &TestEnv, options: &[&str], arguments: &[&str]) -> Run {
 /// Counts the calls of each kind in the thread that makes most of them.
 fn count(env: &TestEnv, arguments: &[&str]) -> BTreeMap<String, usize> {
     let log = env.path("calls.log");
-    let trace = format!("trace={MUTATING}");
+    let trace = format!("trace={}", calls::MUTATING);
     traced(env, &["-o", &log.to_string_lossy(), "-e", &trace], arguments).success();
-    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for line in fs::read_to_string(log).unwrap().lines() {
-        let mut words = line.split_whitespace();
-        let (Some(thread), Some(call)) = (words.next(), words.next()) else { continue };
-        if let Some((name, _)) = call.split_once('(') {
-            *counts.entry((name.to_owned(), thread.to_owned())).or_default() += 1;
-        }
-    }
-    let mut most = BTreeMap::new();
-    for ((name, _), count) in counts {
-        let known: &mut usize = most.entry(name).or_default();
-        *known = count.max(*known);
-    }
-    most
+    calls::count(&log)
 }
 
 /// Fails calls of a command, one in each run; `check` is told whether it said that it was done.

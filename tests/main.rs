@@ -5,6 +5,9 @@
 //! A test that cannot run says so loudly; `CONARY_FORBID_SKIPS=1` makes that a failure.
 
 mod builds;
+/// Shared with the tests of the engine, which are disturbed in the same way.
+#[path = "../installer/tests/engine/calls.rs"]
+mod calls;
 mod cli;
 mod config;
 mod convert;

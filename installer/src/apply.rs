@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 use store::durable;
-use store::root_db::{Fingerprint, Kind};
+use store::root_db::{Kind, PathPrint};
 
 use crate::beneath::{self, Beneath, Directories, Seen};
 use crate::error::CommitError;
@@ -50,12 +50,16 @@ impl<'a> Apply<'a> {
         Self { directories, root, events, replaced: HashSet::new(), told_no_exchange: std::cell::Cell::new(false) }
     }
 
-    /// Checks, before the commit point, that everything is still what the plan saw.
+    /// Checks, before the commit point, that everything is still what the plan saw, and that nobody has forbidden to change it.
     pub fn check(&mut self, steps: &[Step]) -> Result<(), CommitError> {
         for step in steps {
             let path = step.path();
             let (parent, name) = paths::split(path);
             let fail = |source| CommitError::Stage { action: "look at", path: path.to_vec(), source };
+            let directory = self.directories.get(parent).map_err(fail)?;
+            if !matches!(step, Step::Place { .. }) && beneath::is_frozen(&*directory, name).map_err(fail)? {
+                return Err(CommitError::Frozen { path: path.to_vec() });
+            }
             let seen = match step {
                 Step::Place { .. } => None,
                 Step::Replace { seen, .. } | Step::Take(Take::Remove { seen, .. } | Take::Save { seen, .. }) => {
@@ -63,7 +67,6 @@ impl<'a> Apply<'a> {
                 }
                 Step::Take(Take::RemoveDirectory { .. } | Take::SetDirectory { .. }) => continue,
             };
-            let directory = self.directories.get(parent).map_err(fail)?;
             let found = beneath::stat(&*directory, name).map_err(fail)?.map(|found| found.seen());
             if found != seen {
                 return Err(CommitError::Changed { path: path.to_vec() });
@@ -230,10 +233,7 @@ impl<'a> Apply<'a> {
     }
 
     /// Returns how the files at some paths look, so that an edit shows without reading them; none for what is not as it was put there.
-    pub fn fingerprints<'p>(
-        &mut self,
-        paths: &'p [Vec<u8>],
-    ) -> Result<Vec<(&'p [u8], Option<Fingerprint>)>, CommitError> {
+    pub fn fingerprints<'p>(&mut self, paths: &'p [Vec<u8>]) -> Result<Vec<PathPrint<'p>>, CommitError> {
         let mut prints = Vec::with_capacity(paths.len());
         for path in paths {
             let Some(directory) = self.directory(path)? else {

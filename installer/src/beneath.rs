@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use store::root_db::{Fingerprint, Kind};
@@ -264,6 +266,19 @@ pub fn stat(directory: impl AsFd, name: &[u8]) -> io::Result<Option<Found>> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(Found::of(&stat))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a name, or with an empty one the directory itself, is marked so that nobody may change it (`chattr +i` or `+a`).
+///
+/// # Errors
+/// As `statx`, less absence.
+pub fn is_frozen(directory: impl AsFd, name: &[u8]) -> io::Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    match rustix::fs::statx(directory, name, flags, StatxFlags::TYPE) {
+        Ok(found) => Ok(found.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NOSYS) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -77,7 +77,7 @@ impl Root {
         let work = work.as_ref();
         let set_off = trigger::set_off(db, work)?;
         let settles = Settles { row: row.clone(), set_off, trigger: None, script: None };
-        self.carry_out(db, own, batch, work, settles, cancel, events)?;
+        self.carry_out(db, own, batch, work, &settles, cancel, events)?;
         let failed = self.run_due(db, true, cancel, events)?;
         Ok(Changeset { number: Some(work.number), row, failed })
     }
@@ -94,7 +94,7 @@ impl Root {
     ) -> Result<(), CommitError> {
         let row = self.row(work.number);
         let settles = Settles { row, set_off: Vec::new(), trigger: Some(done), script: None };
-        self.carry_out(db, own, own.batch()?, work, settles, cancel, events)
+        self.carry_out(db, own, own.batch()?, work, &settles, cancel, events)
     }
 
     /// Puts what a scriptlet did into the root: a transaction that is no changeset.
@@ -112,7 +112,7 @@ impl Root {
         let set_off = trigger::set_off(db, work)?;
         let row = self.row(work.number);
         let settles = Settles { row, set_off, trigger: None, script: Some(done) };
-        self.carry_out(db, own, batch, work, settles, cancel, events)
+        self.carry_out(db, own, batch, work, &settles, cancel, events)
     }
 
     /// Says who changes the root, when and with which command.
@@ -135,7 +135,7 @@ impl Root {
         own: &Store,
         batch: Batch<'_>,
         work: &Work,
-        settles: Settles,
+        settles: &Settles,
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<(), CommitError> {
@@ -158,8 +158,7 @@ impl Root {
             begun?;
             prepared.and_then(|prepared| stage_all(&mut stage, &batch, &prepared, work, &touched))
         };
-        let journal =
-            laid.and_then(|laid| self.pass_commit_point(db, own, batch, work, &settles, laid, cancel, events));
+        let journal = laid.and_then(|laid| self.pass_commit_point(db, own, batch, work, settles, laid, cancel, events));
         let journal = match journal {
             Ok(journal) => journal,
             Err(error) => {

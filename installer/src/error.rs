@@ -504,6 +504,12 @@ pub enum CommitError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Somebody has forbidden to change a path: the root is as it was.
+    #[error("{} is not to be changed: it is marked immutable or append-only", show(path))]
+    Frozen {
+        /// The path.
+        path: Vec<u8>,
+    },
     /// A step after the commit point failed: the next command goes on.
     #[error("cannot {action} {}", show(path))]
     Apply {
@@ -577,6 +583,9 @@ impl CommitError {
             CommitError::Script { .. } => {
                 Some("mend the cause, or leave scriptlets out with `--no-scripts`".to_owned())
             }
+            CommitError::Frozen { .. } => {
+                Some("`lsattr` shows such marks, and `chattr -i -a` takes them away".to_owned())
+            }
             CommitError::Trigger { .. } => Some("`conary trigger list` shows them all".to_owned()),
             CommitError::NoSpace { .. } => {
                 Some("make room there (`conary state prune` and `conary gc` free what old states need)".to_owned())
@@ -605,9 +614,10 @@ impl CommitError {
             CommitError::Stage { source, .. }
             | CommitError::Apply { source, .. }
             | CommitError::Open { source, .. } => kind_of_io(source),
-            CommitError::Script { .. } | CommitError::Changed { .. } | CommitError::PackageChanged { .. } => {
-                ErrorKind::Refused
-            }
+            CommitError::Script { .. }
+            | CommitError::Changed { .. }
+            | CommitError::Frozen { .. }
+            | CommitError::PackageChanged { .. } => ErrorKind::Refused,
             CommitError::Package { source, .. } => kind_of_store(source.kind()),
             CommitError::ReadOnly | CommitError::NoSource { .. } | CommitError::Trigger { .. } => ErrorKind::Usage,
             CommitError::NoSpace { .. } => ErrorKind::System,

@@ -182,6 +182,12 @@ pub(crate) fn touched(root: &Beneath, uid: u32, work: &Work) -> Result<Vec<Touch
     directories.dedup();
     let mut touched = Vec::with_capacity(directories.len());
     for path in directories {
+        let look = |source| stage_error("look at", path, source);
+        if let Some(directory) = root.directory_if_present(path).map_err(look)?
+            && beneath::is_frozen(&*directory, b"").map_err(look)?
+        {
+            return Err(CommitError::Frozen { path: path.to_vec() });
+        }
         let mut closed = None;
         if uid != 0 {
             let found = if path.is_empty() { beneath::stat_open(root.top()).map(Some) } else { root.stat(path) };
@@ -484,6 +490,9 @@ impl Laid {
             by_put[put] = Some(Fingerprint { ctime_ns: latest[&print.inode], ..print });
         }
         let moved: HashSet<&[u8]> = self.steps.iter().map(Step::path).collect();
+        // What leaves may be links to the same files, which look changed once it has left.
+        let leaves = work.puts.iter().any(|put| put.over.is_some())
+            || work.takes.iter().any(|take| matches!(take, Take::Remove { .. }));
         for (put, print) in work.puts.iter().zip(by_put) {
             let (What::File { object, .. }, Some((trove, at))) = (&put.what, put.rows.first()) else {
                 continue;
@@ -491,7 +500,7 @@ impl Laid {
             if work.files[*trove][*at].object != Some(*object) {
                 continue;
             }
-            if moved.contains(put.path.as_slice()) {
+            if leaves || moved.contains(put.path.as_slice()) {
                 self.fresh.push(put.path.clone());
             }
             for (trove, at) in &put.rows {

@@ -367,7 +367,7 @@ pub(crate) fn set_off(db: &RootDb, work: &Work) -> Result<Vec<String>, store::ro
             if let Ok(glob) = glob(pattern) {
                 // Most paths differ from most patterns before the first thing that is not itself.
                 let plain = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
-                waiting.push((number, pattern[..plain].as_bytes(), glob.compile_matcher()));
+                waiting.push((number, &pattern.as_bytes()[..plain], glob.compile_matcher()));
             }
         }
     }

@@ -224,7 +224,9 @@ mod tests {
         let made = [sample("hello", "1-1"), sample("hello-doc", "1-1")];
         let ids = [made[0].id(), made[1].id()];
         let batch = store.batch().unwrap();
-        made.into_iter().for_each(|manifest| batch.add_trove(manifest, Vec::new()));
+        for manifest in made {
+            batch.add_trove(manifest, Vec::new());
+        }
         batch.add_action(ActionRow { troves: ids.to_vec(), ..action(1, "1-1") });
         batch.commit().unwrap();
         assert_eq!(store.latest_action("hello").unwrap().unwrap().troves, ids);

@@ -28,7 +28,7 @@ pub use hooks::{HookKind, HookRow};
 pub use policy::Hold;
 pub use rows::{
     Applied, Beside, ChangeRow, ChangesetRow, Displaced, FLAG_CONFIG, FLAG_EXISTED, FLAG_NOREPLACE, FileRow,
-    Fingerprint, Held, Kind, Pending, Reason, Settlement, State, TroveRow,
+    Fingerprint, Held, Kind, PathPrint, Pending, Reason, Settlement, State, TroveRow,
 };
 pub use scripts::{DueScript, ScriptDone, ScriptRow};
 pub use text::{bytes_text, list_text, map_text, optional_bytes_text};
@@ -373,12 +373,7 @@ impl RootDb {
     ///
     /// # Errors
     /// [`RootDbError::Sql`]; nothing is written then.
-    pub fn settle(
-        &mut self,
-        prints: &[(&[u8], Option<Fingerprint>)],
-        idle: &[String],
-        clean_up: bool,
-    ) -> Result<(), RootDbError> {
+    pub fn settle(&mut self, prints: &[PathPrint<'_>], idle: &[String], clean_up: bool) -> Result<(), RootDbError> {
         let transaction = self.connection.transaction()?;
         triggers::forget(&transaction, idle)?;
         for (path, print) in prints {

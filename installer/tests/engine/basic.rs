@@ -586,6 +586,38 @@ fn a_missing_root_or_database_is_nothing_installed() {
     assert!(!lab.exists("var"));
 }
 
+/// What the database says of files is how they look, so that nothing has to be read to know that they are untouched.
+#[test]
+fn fingerprints_are_those_of_the_files() {
+    let lab = Lab::new();
+    let recipe = |version: &str| {
+        // The same content at several places is one inode in the end, and each link changes it. Enough files for several threads.
+        let recipe = package("p", version).file("usr/known/changes", version).file("usr/first/same", "same");
+        let recipe = recipe.hardlink("usr/last/linked", "usr/first/same").file("etc/conf", version);
+        (0..300).fold(recipe, |recipe, number| {
+            recipe.file(&format!("usr/{version}/{}/{number}", number % 40), &format!("{}", number % 9))
+        })
+    };
+    lab.install(&lab.cook(&package("q", "1-1").file("usr/known/q", "q")));
+    for version in ["1-1", "2-1"] {
+        lab.install(&lab.cook(&recipe(version)));
+        let db = store::root_db::RootDb::open_read_only(&lab.root().join("var/lib/conary")).unwrap().unwrap();
+        let troves = db.troves().unwrap();
+        let rows = troves.iter().flat_map(|trove| db.files(trove.row).unwrap());
+        let files: Vec<_> = rows.filter(|row| row.kind == installer::Kind::File).collect();
+        assert_eq!(files.len(), 305);
+        for row in files {
+            let path = String::from_utf8(row.path).unwrap();
+            let found = fs::metadata(lab.root().join(&path)).unwrap();
+            let print = row.fingerprint.unwrap_or_else(|| panic!("{version}: {path} has none"));
+            let nanoseconds = |seconds: i64, rest: i64| seconds * 1_000_000_000 + rest;
+            assert_eq!(print.inode, found.ino(), "{version}: {path}");
+            assert_eq!(print.mtime_ns, nanoseconds(found.mtime(), found.mtime_nsec()), "{version}: {path}");
+            assert_eq!(print.ctime_ns, nanoseconds(found.ctime(), found.ctime_nsec()), "{version}: {path}");
+        }
+    }
+}
+
 #[test]
 fn a_root_can_be_moved() {
     let lab = Lab::new();

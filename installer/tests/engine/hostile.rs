@@ -301,6 +301,75 @@ fn a_full_disk_leaves_the_old_state() {
 }
 
 #[test]
+fn what_is_marked_immutable_is_refused_before_anything_changes() {
+    if !is_root() {
+        not_for_us("only root marks files immutable");
+        return;
+    }
+    let lab = Lab::new();
+    let old = package("p", "1-1").file("usr/p/same", "s").file("usr/p/changed", "one").file("usr/p/leaves/x", "x");
+    lab.install(&lab.cook(&old));
+    let new =
+        lab.cook(&package("p", "2-1").file("usr/p/same", "s").file("usr/p/changed", "two").file("usr/p/new", "n"));
+    let before = lab.listing();
+    let mark = |flag: &str, path: &str| {
+        Command::new("chattr").arg(flag).arg(lab.root().join(path)).status().is_ok_and(|status| status.success())
+    };
+    for (kind, path) in [
+        ("i", "usr/p/changed"),
+        ("a", "usr/p/changed"),
+        ("i", "usr/p"),
+        ("a", "usr/p"),
+        ("i", "usr/p/leaves"),
+        ("i", "usr/p/leaves/x"),
+    ] {
+        if !mark(&format!("+{kind}"), path) {
+            skip("no chattr, or a file system that knows no such marks");
+            return;
+        }
+        let refused = lab.run(&[install(&new)]).map(drop);
+        assert!(mark(&format!("-{kind}"), path));
+        let error = refused.unwrap_err();
+        assert!(matches!(&error, Failure::Commit(CommitError::Frozen { .. })), "{kind} {path}: {error:?}");
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(lab.listing(), before, "{kind} {path}");
+        assert_eq!(lab.names(), ["p=1-1"]);
+    }
+    lab.install(&new);
+    lab.assert_verified();
+}
+
+/// A file that is to be replaced has become a link to a secret: before the plan, and between plan and commit.
+#[test]
+fn a_file_that_became_a_link_to_a_secret_is_not_followed() {
+    let lab = Lab::new();
+    let secret = lab.top.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let recipe = |version: &str, text: &str| package("p", version).file("usr/a", text).file("etc/conf", text);
+    lab.install(&lab.cook(&recipe("1-1", "one")));
+    let two = lab.cook(&recipe("2-1", "two"));
+    let link = |path: &str| {
+        fs::remove_file(lab.root().join(path)).unwrap();
+        std::os::unix::fs::symlink(&secret, lab.root().join(path)).unwrap();
+    };
+    let root = lab.open();
+    let plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
+    link("usr/a");
+    let error = root.commit(&plan, &[], &AtomicBool::new(false), &|_| {}).unwrap_err();
+    assert!(matches!(error, CommitError::Changed { .. }), "{error:?}");
+    drop(root);
+    link("etc/conf");
+    lab.install(&two);
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+    assert_eq!(lab.read("usr/a"), "two");
+    // What people made of a path is theirs, and comes back.
+    lab.roll_back(Rollback::Last);
+    assert_eq!(fs::read_link(lab.root().join("usr/a")).unwrap(), secret);
+    lab.remove(&["p"]);
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+}
+
+#[test]
 fn a_read_only_root_can_be_read() {
     let lab = Lab::new();
     let path = lab.root();

@@ -1,6 +1,6 @@
 // installer/tests/engine/inject.rs
-//! Errors of the system: a change fails at its Nth call of each mutating kind with EIO, ENOSPC, EINTR or EMLINK, or its files may not
-//! grow, so that writes come short. The root is exactly old or exactly new, and the next command goes through.
+//! Errors of the system: a change fails at its Nth call of each mutating kind with EIO, ENOSPC, EINTR, EMLINK, EDQUOT, EPERM or EROFS, or its
+//! files may not grow, so that writes come short. The root is exactly old or exactly new, and the next command goes through.
 //!
 //! By default every kind fails at a few points; `CONARY_INJECT_POINTS=all` fails every call with every error.
 
@@ -9,7 +9,10 @@ use crate::scene::*;
 /// Every error that a call is made to fail with.
 fn errors(call: &str) -> &'static [&'static str] {
     match call {
-        "link" | "linkat" | "rename" | "renameat" | "renameat2" | "mkdirat" => &["EIO", "ENOSPC", "EINTR", "EMLINK"],
+        "link" | "linkat" | "rename" | "renameat" | "renameat2" => &["EIO", "ENOSPC", "EINTR", "EMLINK"],
+        "mkdirat" => &["EIO", "ENOSPC", "EINTR", "EMLINK", "EDQUOT"],
+        "symlinkat" | "write" | "pwrite64" | "copy_file_range" => &["EIO", "ENOSPC", "EINTR", "EDQUOT"],
+        "unlinkat" | "fchmod" | "fchown" => &["EIO", "EPERM", "EROFS"],
         _ => &["EIO", "ENOSPC", "EINTR"],
     }
 }

@@ -55,6 +55,12 @@ fn an_install_is_killed() {
     killed_at_every_step("install", Place::Memory);
 }
 
+/// With a thread each for what waits for the disk and what writes rows.
+#[test]
+fn an_install_of_many_files_is_killed() {
+    killed_at_every_step("many", Place::Memory);
+}
+
 #[test]
 fn an_upgrade_is_killed() {
     killed_at_every_step("upgrade", Place::Memory);

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::wildcard_imports)]
 
 mod basic;
+mod calls;
 mod config;
 mod differential;
 mod hooks;

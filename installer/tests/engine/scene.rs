@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use installer::{Event, PlanOptions, Request, Rollback, Root, TriggerRule};
 use recipes::{HookAlternative, HookUser, Scriptlet};
 
+use crate::calls;
 use crate::lab::*;
 use crate::trigger::programs;
 
@@ -18,11 +19,6 @@ use crate::trigger::programs;
 pub const PLAIN: [&str; 4] = ["install", "upgrade", "remove", "rollback"];
 /// Changes of a package with a user, a service, an alternative, a trigger, configuration and scriptlets around all of it.
 pub const LIVE: [&str; 3] = ["live-install", "live-upgrade", "live-remove"];
-
-/// System calls that change something on the disk.
-pub const MUTATING: &str = "mkdir,mkdirat,link,linkat,symlink,symlinkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,\
-    fchmod,fchmodat,chmod,fchown,fchownat,utimensat,fsetxattr,fremovexattr,ftruncate,write,pwrite64,copy_file_range,\
-    fsync,fdatasync,syncfs";
 
 /// What the process does.
 pub fn requests(scenario: &str, packages: &Path) -> Vec<Request> {
@@ -409,24 +405,11 @@ impl<'d> Scene<'d> {
     /// Counts the calls of each kind in the thread that makes most of them.
     pub fn count(&self, threads: &str) -> BTreeMap<String, usize> {
         let log = self.lab.top.path().join("strace.log");
-        let trace = format!("trace={MUTATING}");
+        let trace = format!("trace={}", calls::MUTATING);
         let root = self.fresh();
         assert!(self.run(&root, &self.strace(log.to_str().unwrap(), &["-e", &trace]), threads));
         assert_eq!(listing(&root), self.new_listing());
-        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-        for line in fs::read_to_string(log).unwrap().lines() {
-            let mut words = line.split_whitespace();
-            let (Some(thread), Some(call)) = (words.next(), words.next()) else { continue };
-            if let Some((name, _)) = call.split_once('(') {
-                *counts.entry((name.to_owned(), thread.to_owned())).or_default() += 1;
-            }
-        }
-        let mut most = BTreeMap::new();
-        for ((name, _), count) in counts {
-            let known: &mut usize = most.entry(name).or_default();
-            *known = count.max(*known);
-        }
-        most
+        calls::count(&log)
     }
 
     /// What must hold whatever happened: the root is at one of its stages, the database agrees, nothing temporary is left, nothing is left to

@@ -95,6 +95,9 @@ pub struct Fingerprint {
     pub ctime_ns: i64,
 }
 
+/// How the file at a path looks; none for what is not as it was put there.
+pub type PathPrint<'p> = (&'p [u8], Option<Fingerprint>);
+
 /// Configuration: an edit is kept.
 pub const FLAG_CONFIG: u32 = 1;
 /// It was there before any package: it stays when the last one leaves.
