@@ -14,6 +14,7 @@ mod convert;
 mod cook;
 mod docs;
 mod enter;
+mod git_sources;
 mod given;
 mod hooks;
 mod hostile;

@@ -18,7 +18,7 @@ use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, and errors, which end a shell of
 /// bash's that may be one in a substitution.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 18] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
@@ -34,6 +34,8 @@ const REASONS: [&str; 16] = [
     "it makes more text than a PKGBUILD may",
     "`test` with an argument missing",
     "a list beside blanks in a condition",
+    "what `read` makes of it",
+    "a list with other separators in a default that is assigned",
     "a list with an operator where IFS is empty",
 ];
 

@@ -37,7 +37,7 @@ pub use output::{Output, Product, Scriptlet, ScriptletError, Scripts, Suggestion
 pub use policy::{Policies, Policy};
 pub use read::{is_group, is_license};
 pub use recipe::{
-    Additional, AdditionalFrom, Build, Components, Package, Patch, Phase, Recipe, Runtime, Signature, Source,
+    Additional, AdditionalFrom, Build, Components, GitProof, Package, Patch, Phase, Recipe, Runtime, Signature, Source,
 };
 pub use spec::{Flavor, Label, SpecError, TroveSpec};
 pub use version::{Version, VersionError, compare_versions};

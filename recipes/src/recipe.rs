@@ -150,6 +150,8 @@ pub enum Source {
         submodules: bool,
         /// Further URLs of the same repository.
         mirrors: Vec<String>,
+        /// What must hold beside the commit's name.
+        proof: GitProof,
     },
     /// A directory beside the recipe.
     Path {
@@ -240,7 +242,20 @@ pub enum AdditionalFrom {
         url: String,
         /// The full commit.
         commit: String,
+        /// The tag that the commit must have.
+        tag: Option<String>,
+        /// What must hold beside the commit's name.
+        proof: GitProof,
     },
+}
+
+/// What vouches for a commit, beside its name.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct GitProof {
+    /// Digests of the archive that `git archive --format tar` makes of it. All must hold.
+    pub archive: Vec<Digest>,
+    /// Public keys, one of which must have signed the tag, or else the commit: files beside the recipe, or texts.
+    pub keys: Vec<String>,
 }
 
 /// Returns what stands behind the last `/` of a URL or path, without query and fragment.
@@ -404,7 +419,12 @@ mod tests {
             assert_eq!(file_name(url), expected, "{url}");
         }
         let git = |url: &str| Additional {
-            from: AdditionalFrom::Git { url: url.to_owned(), commit: String::new() },
+            from: AdditionalFrom::Git {
+                url: url.to_owned(),
+                commit: String::new(),
+                tag: None,
+                proof: GitProof::default(),
+            },
             name: None,
             arch: None,
             extract: None,

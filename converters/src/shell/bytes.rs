@@ -18,6 +18,11 @@ pub fn text_of(bytes: &[u8]) -> String {
     out
 }
 
+/// Whether a character stands for a byte that is no UTF-8.
+pub(crate) fn is_byte(c: char) -> bool {
+    u8::try_from((c as u32).wrapping_sub(FIRST)).is_ok()
+}
+
 /// Bytes of a text that [`text_of`] made.
 #[must_use]
 pub fn bytes_of(text: &str) -> Vec<u8> {

@@ -299,6 +299,10 @@ impl Evaluator<'_> {
             }
             (b'-', false) | (b'+', true) => self.alternative_word(word, quoted, out),
             (b'=', false) => {
+                if quoted && (word.contains("[*]") || word.contains("$*")) && self.joint()? != " " {
+                    // What joins it depends on where the word stands.
+                    return Err(Stop::Unknown(self.need("a list with other separators in a default that is assigned")));
+                }
                 let text = {
                     let mut bits = Vec::new();
                     self.alternative_word(word, quoted, &mut bits)?;

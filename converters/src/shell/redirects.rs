@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bytes::is_byte;
 use super::evaluate::{Evaluator, Need, Stop};
 use super::state::Value;
 use super::syntax::Command;
@@ -179,7 +180,12 @@ impl Evaluator<'_> {
         } else {
             names.clone()
         };
-        let (mut text, mut found) = match self.take_record(delimiter) {
+        let record = self.take_record(delimiter).and_then(|(text, found)| {
+            // In both bash counts otherwise: it joins such a byte to the end of its line, or leaves a mark of its own.
+            let odd = text.chars().any(is_byte) || (!raw && !found && ends_in_backslash(&text));
+            if odd { Err(Stop::Unknown(self.need("what `read` makes of it"))) } else { Ok((text, found)) }
+        });
+        let (mut text, mut found) = match record {
             Ok(record) => record,
             Err(Stop::Unknown(need)) => {
                 for target in &targets {

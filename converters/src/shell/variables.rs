@@ -399,10 +399,15 @@ impl Evaluator<'_> {
                 Item::Plain(text) => (text, false),
                 Item::Keyed(line, key, add, text) => {
                     self.line = line;
-                    index = self.arithmetic(&key)?;
-                    if index < 0 {
-                        index += array.keys().next_back().map_or(0, |last| last + 1);
+                    let mut place = self.arithmetic(&key)?;
+                    if place < 0 {
+                        place += array.keys().next_back().map_or(0, |last| last + 1);
                     }
+                    // Bash says that one before the start is no subscript, and goes on.
+                    if place < 0 {
+                        continue;
+                    }
+                    index = place;
                     (text, add)
                 }
             };
@@ -499,8 +504,11 @@ mod tests {
 
     #[test]
     fn an_element_with_an_empty_subscript_is_left_out() {
-        let cases: [(&str, &[&str]); 3] =
-            [("x=([0]=k [\"$a\"]=l)", &["k"]), ("x=([3]=k [\"\"]=l m)", &["k", "m"]), ("x=([0]=k [$a]+=l)", &["k"])];
+        let cases: [(&str, &[&str]); 3] = [
+            ("x=([0]=k [\"$a\"]=l [-2]=m)", &["k"]),
+            ("x=([3]=k [\"\"]=l m)", &["k", "m"]),
+            ("x=([0]=k [$a]+=l)", &["k"]),
+        ];
         for (text, expected) in cases {
             assert_eq!(held(text, "x"), expected, "{text}");
         }

@@ -90,7 +90,9 @@ pub(super) fn write(
     let not_unpacked: BTreeSet<&str> =
         entries.iter().filter(|entry| entry.key == "noextract").map(|entry| entry.value).collect();
     let keys: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.key == "validpgpkeys").collect();
-    if !items.iter().any(|item| item.signature.is_some()) {
+    let is_signed =
+        |item: &Item<'_>| item.signature.is_some() || matches!(item.origin, Origin::Git { signed: true, .. });
+    if !items.iter().any(is_signed) {
         for entry in &keys {
             findings.add(entry.line, format!("the key {} is left out: no source has a signature", entry.value));
         }
@@ -209,7 +211,7 @@ struct Sources<'a, 't> {
     named: BTreeSet<&'t str>,
 }
 
-impl<'t> Sources<'_, 't> {
+impl Sources<'_, '_> {
     /// Writes a main source under its header.
     fn main(&mut self, header: &str, item: &Item<'_>) {
         self.out.section(header);
@@ -327,22 +329,27 @@ impl<'t> Sources<'_, 't> {
         }
     }
 
-    /// Writes the commit of a repository, or the reference that names one.
+    /// Writes the commit of a repository, or the reference that names one, and what else vouches for it.
     fn commit(&mut self, item: &Item<'_>, is_main: bool) {
         let Origin::Git { url, commit, fragment, signed } = item.origin else { return };
+        let tag = fragment.strip_prefix("tag=").filter(|_| commit.is_none());
+        self.commit_name(item, url, commit, fragment);
+        if let Some(tag) = tag.filter(|_| is_main || signed) {
+            self.out.raw("tag", &quoted_url(tag, self.version));
+        }
+        if commit.is_some() || tag.is_some() {
+            self.archive_checksums(item);
+        } else if !(item.checksums.is_empty() && item.weak.is_empty()) {
+            let what = format!("{} has a checksum, but nothing fixed that it could be of", item.called());
+            self.findings.add(item.line, what);
+        }
         if signed {
-            let what = format!(
-                "{url} is to be signed, and signatures of tags and commits are not verified: the commit pins it"
-            );
-            self.findings.add(item.line, what);
+            self.signed(item, url);
         }
-        if !(item.checksums.is_empty() && item.weak.is_empty()) {
-            let what = format!(
-                "the checksum of {} is one of an archive that git makes of it: the commit pins it instead",
-                item.called()
-            );
-            self.findings.add(item.line, what);
-        }
+    }
+
+    /// Writes what says which commit it is.
+    fn commit_name(&mut self, item: &Item<'_>, url: &str, commit: Option<&str>, fragment: &str) {
         if let Some(commit) = commit {
             self.out.text("commit", commit);
             return;
@@ -363,12 +370,33 @@ impl<'t> Sources<'_, 't> {
         };
         self.out.text("commit", &reference);
         self.out.mark_unpinned();
-        if is_main && let Some(tag) = reference.strip_prefix("refs/tags/") {
-            self.out.raw("tag", &quoted_url(tag, self.version));
-        }
         if reference.starts_with("refs/") || reference == "HEAD" {
             self.findings.add(item.line, format!("{} is not pinned, {reference} can move: {PIN}", item.called()));
         }
+    }
+
+    /// Writes the checksums of the archive that git makes of a commit. Without any, the commit pins it alone.
+    fn archive_checksums(&mut self, item: &Item<'_>) {
+        if !(item.checksums.is_empty() && item.weak.is_empty()) {
+            self.checksums(item);
+        }
+    }
+
+    /// Writes the keys of which one must have signed the tag or the commit, or says what is missing.
+    fn signed(&mut self, item: &Item<'_>, url: &str) {
+        let found = self.keys_beside();
+        if found.is_empty() {
+            let named: Vec<&str> = self.keys.iter().map(|entry| entry.value).collect();
+            let of = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+            let what = format!(
+                "{url} is to be signed, which is not verified: put the public key{of} into a file beside the recipe, and name it in `keys`"
+            );
+            self.findings.add(item.line, what);
+        } else {
+            self.out.list("keys", &found);
+            self.laid.files.extend(found);
+        }
+        self.name_missing_keys();
     }
 
     /// Writes the checksums of a file, or what `conary source pin` makes one of.
@@ -417,12 +445,7 @@ impl<'t> Sources<'_, 't> {
     /// Writes a signature and the keys that may have made it, or says what is missing.
     fn signature(&mut self, item: &Item<'_>) {
         let Some(signature) = item.signature else { return };
-        let key_file = |entry: &&&Entry<'t>| format!("keys/pgp/{}.asc", entry.value);
-        let is_there =
-            |entry: &&&Entry<'t>| self.beyond.is_some_and(|beyond| (beyond.beside)(&key_file(entry)).is_some());
-        let (found, missing): (Vec<&&Entry<'t>>, Vec<&&Entry<'t>>) = self.keys.iter().partition(is_there);
-        let found: Vec<String> = found.iter().map(key_file).collect();
-        let missing: Vec<&Entry<'t>> = missing.into_iter().copied().collect();
+        let found = self.keys_beside();
         if found.is_empty() {
             let named: Vec<&str> = self.keys.iter().map(|entry| entry.value).collect();
             let of = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
@@ -440,12 +463,32 @@ impl<'t> Sources<'_, 't> {
             }
             self.laid.files.extend(found);
         }
-        for entry in missing {
-            if self.named.insert(entry.value) {
-                let what =
-                    format!("the key {0} is named only: keys/pgp/{0}.asc is not beside the PKGBUILD", entry.value);
+        self.name_missing_keys();
+    }
+
+    /// The files of `validpgpkeys` that lie beside the PKGBUILD.
+    fn keys_beside(&self) -> Vec<String> {
+        let files = self.keys.iter().map(|entry| key_file(entry.value));
+        files.filter(|file| self.beyond.is_some_and(|beyond| (beyond.beside)(file).is_some())).collect()
+    }
+
+    /// Says of each key once that it does not lie there.
+    fn name_missing_keys(&mut self) {
+        let beside = self.keys_beside();
+        for entry in self.keys.clone() {
+            if !beside.contains(&key_file(entry.value)) && self.named.insert(entry.value) {
+                let what = format!(
+                    "the key {} is named only: {} is not beside the PKGBUILD",
+                    entry.value,
+                    key_file(entry.value)
+                );
                 self.findings.add(entry.line, what);
             }
         }
     }
+}
+
+/// Where the public key of a fingerprint lies.
+fn key_file(fingerprint: &str) -> String {
+    format!("keys/pgp/{fingerprint}.asc")
 }

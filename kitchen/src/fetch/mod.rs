@@ -267,8 +267,8 @@ pub fn all(
                 let wanted = Wanted { url, file_name: additional.file_name(), checksums, mirrors: &[] };
                 sources.archive(which, &wanted, signature.as_ref())?
             }
-            AdditionalFrom::Git { url, commit } => {
-                let commit = Commit { url, id: commit, tag: None, submodules: false, mirrors: &[] };
+            AdditionalFrom::Git { url, commit, tag, proof } => {
+                let commit = Commit { url, id: commit, tag: tag.as_deref(), submodules: false, mirrors: &[], proof };
                 sources.commit(which, &commit, additional.file_name())?
             }
         });
@@ -311,8 +311,8 @@ impl<'a> Fetching<'a> {
                 let file_name = source.file_name().unwrap_or_default();
                 self.archive(which, &Wanted { url, file_name, checksums, mirrors }, signature.as_ref())?
             }
-            Source::Git { url, commit, tag, submodules, mirrors } => {
-                let commit = Commit { url, id: commit, tag: tag.as_deref(), submodules: *submodules, mirrors };
+            Source::Git { url, commit, tag, submodules, mirrors, proof } => {
+                let commit = Commit { url, id: commit, tag: tag.as_deref(), submodules: *submodules, mirrors, proof };
                 self.commit(which, &commit, git::directory_name(url))?
             }
             Source::Path { path } => {

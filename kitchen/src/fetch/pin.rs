@@ -9,12 +9,13 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use recipes::{AdditionalFrom, Algorithm, Diagnostic, Digest, DigestError, Facts, Recipe, Source};
+use recipes::{AdditionalFrom, Algorithm, Diagnostic, Digest, DigestError, Facts, GitProof, Recipe, Source};
 use store::Store;
 use toml_edit::{DocumentMut, Item, TableLike, value};
 
 use super::error::FetchError;
 use super::file::Wanted;
+use super::git::Commit;
 use super::weak::Weak;
 use super::{Event, Fetching, Options};
 use crate::shown::shown;
@@ -83,6 +84,8 @@ enum What {
     Checksum { weak: Vec<Weak> },
     /// The commit that a reference of a repository names.
     Commit { reference: String },
+    /// The checksum of a repository's archive; these hold for it and prove nothing.
+    Archive { weak: Vec<Weak> },
 }
 
 #[derive(Clone)]
@@ -120,7 +123,9 @@ pub fn pin(
     let stand_in = Digest::new(Algorithm::Sha256, &[0x5a; 32]).expect("because a SHA-256 has 32 bytes");
     for place in &unpinned {
         match place.what {
-            What::Checksum { .. } => set(&mut document, &place.path, "checksum", &stand_in.to_string(), None),
+            What::Checksum { .. } | What::Archive { .. } => {
+                set(&mut document, &place.path, "checksum", &stand_in.to_string(), None);
+            }
             What::Commit { .. } => set(&mut document, &place.path, "commit", &"5a".repeat(20), None),
         }
     }
@@ -145,6 +150,22 @@ pub fn pin(
                 set(&mut document, &place.path, "checksum", &pin, None);
                 let size_bytes = Some(obtained.size_bytes);
                 sources.push(PinnedSource { section, url, origin: obtained.origin, size_bytes, pin });
+            }
+            What::Archive { weak } => {
+                let Some(url) = repository(&recipe, &place.path) else { continue };
+                let commit = text_at(&document, &place.path, "commit").unwrap_or_default();
+                let proof = GitProof::default();
+                let wanted =
+                    Commit { url: &url, id: &commit, tag: None, submodules: false, mirrors: &[], proof: &proof };
+                let pin = fetching.archived(&wanted, weak)?.to_string();
+                set(&mut document, &place.path, "checksum", &pin, None);
+                sources.push(PinnedSource {
+                    section,
+                    origin: format!("archive of {commit}"),
+                    url,
+                    size_bytes: None,
+                    pin,
+                });
             }
             What::Commit { reference } => {
                 let Some(url) = repository(&recipe, &place.path) else { continue };
@@ -223,7 +244,12 @@ fn find_references(document: &DocumentMut, found: &mut Vec<Unpinned>) {
                 commit.as_str().filter(|text| text.starts_with("refs/") || *text == "HEAD").map(str::to_owned)
             }
         };
-        found.extend(reference.map(|reference| Unpinned { path, what: What::Commit { reference } }));
+        found.extend(reference.map(|reference| Unpinned { path: path.clone(), what: What::Commit { reference } }));
+        // Behind it: the archive is that of the commit.
+        let checksum = table.get("checksum");
+        if checksum.is_some() && says_nothing(checksum) {
+            found.push(Unpinned { path, what: What::Archive { weak: weak_of(checksum) } });
+        }
     };
     let key = |name: &str| Step::Key(name.to_owned());
     let Some(source) = document.get("source").and_then(Item::as_table_like) else { return };
@@ -314,6 +340,21 @@ fn put(table: &mut dyn TableLike, key: &str, text: &str, remark: Option<&str>) {
         }
         None => drop(table.insert(key, value(text))),
     }
+}
+
+/// The text of a key of a section.
+fn text_at(document: &DocumentMut, path: &[Step], key: &str) -> Option<String> {
+    let (mut table, mut list): (Option<&dyn TableLike>, Option<&Item>) = (Some(document.as_table()), None);
+    for step in path {
+        match step {
+            Step::Key(name) => {
+                list = table?.get(name);
+                table = list.and_then(Item::as_table_like);
+            }
+            Step::Index(index) => table = tables(list).into_iter().nth(*index),
+        }
+    }
+    table?.get(key)?.as_str().map(str::to_owned)
 }
 
 /// The repository that a section of the expanded recipe names.

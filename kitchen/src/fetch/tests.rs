@@ -10,6 +10,7 @@ mod repositories;
 mod server;
 mod signatures;
 mod trees;
+mod vouched;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

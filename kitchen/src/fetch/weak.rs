@@ -40,29 +40,45 @@ impl Weak {
 
     /// The first of `expected` that does not hold for what `reader` gives, with what it is instead.
     pub(super) fn check(expected: &[Self], reader: &mut impl Read) -> io::Result<Option<(Self, Self)>> {
-        let (mut md5, mut sha1, mut crc) = (Md5::new(), Sha1::new(), Crc::default());
+        let mut sums = Sums::default();
         let mut piece = vec![0; PIECE];
         loop {
             let length = reader.read(&mut piece)?;
             if length == 0 {
                 break;
             }
-            md5.update(&piece[..length]);
-            sha1.update(&piece[..length]);
-            crc.update(&piece[..length]);
+            sums.update(&piece[..length]);
         }
-        let (md5, sha1, crc) = (hex(&md5.finalize()), hex(&sha1.finalize()), crc.finish());
-        for one in expected {
+        Ok(sums.first_other(expected))
+    }
+}
+
+/// All of them, of bytes that come one after another.
+#[derive(Default)]
+pub(super) struct Sums {
+    md5: Md5,
+    sha1: Sha1,
+    crc: Crc,
+}
+
+impl Sums {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.sha1.update(bytes);
+        self.crc.update(bytes);
+    }
+
+    /// The first of `expected` that does not hold, with what it is instead.
+    pub(super) fn first_other(self, expected: &[Weak]) -> Option<(Weak, Weak)> {
+        let (md5, sha1, crc) = (hex(&self.md5.finalize()), hex(&self.sha1.finalize()), self.crc.finish());
+        expected.iter().find_map(|one| {
             let actual = match one {
-                Self::Md5(_) => Self::Md5(md5.clone()),
-                Self::Sha1(_) => Self::Sha1(sha1.clone()),
-                Self::Crc(_) => Self::Crc(crc.to_string()),
+                Weak::Md5(_) => Weak::Md5(md5.clone()),
+                Weak::Sha1(_) => Weak::Sha1(sha1.clone()),
+                Weak::Crc(_) => Weak::Crc(crc.to_string()),
             };
-            if actual != *one {
-                return Ok(Some((one.clone(), actual)));
-            }
-        }
-        Ok(None)
+            (actual != *one).then(|| (one.clone(), actual))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::digest::Digest;
 use crate::reader::{Reader, Section, Text};
-use crate::recipe::Signature;
+use crate::recipe::{GitProof, Signature};
 use crate::text::quote;
 
 use super::locations::{is_file, is_url, stays_inside};
@@ -105,12 +105,22 @@ pub(super) fn signature<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> O
     let location = reader.text(section, "signature");
     let location =
         location.filter(|text| is_file(reader, text) && (is_url(&text.full) || stays_inside(reader, text, BESIDE)));
+    let keys = keys(reader, section);
+    Some(Signature { location: location?.carried, keys })
+}
+
+/// Reads what vouches for a commit beside its name.
+pub(super) fn git_proof<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> GitProof {
+    GitProof { archive: digests(reader, section), keys: keys(reader, section) }
+}
+
+/// Reads a list of public keys, of which none may be missing where the list is there.
+fn keys<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
     let texts = reader.texts(section, "keys");
     if section.get("keys").is_some_and(|keys| keys.get_ref().as_array().is_some_and(|array| array.is_empty())) {
         reader.report(section.key_span("keys"), "the list of keys is empty", "name at least one public key");
     }
-    let keys = texts.into_iter().filter(|text| is_key(reader, text)).map(|text| text.carried).collect();
-    Some(Signature { location: location?.carried, keys })
+    texts.into_iter().filter(|text| is_key(reader, text)).map(|text| text.carried).collect()
 }
 
 /// Where files of the recipe's own lie.

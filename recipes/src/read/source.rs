@@ -13,7 +13,7 @@ use crate::text::quote;
 use super::known;
 use super::locations::{file, inner_path, mirrors, repository};
 use super::package::is_arch;
-use super::pins::{checksums, commit, signature, tag};
+use super::pins::{checksums, commit, git_proof, signature, tag};
 
 /// Keys of a main source.
 const MAIN_KEYS: [&str; 11] = [
@@ -48,8 +48,8 @@ pub(super) const KEYS: [&str; 13] = [
 ];
 
 /// Keys of a further source.
-pub(super) const ADDITIONAL_KEYS: [&str; 11] =
-    ["url", "git", "checksum", "signature", "keys", "commit", "name", "arch", "extract", "extract_to", "keep"];
+pub(super) const ADDITIONAL_KEYS: [&str; 12] =
+    ["url", "git", "checksum", "signature", "keys", "commit", "tag", "name", "arch", "extract", "extract_to", "keep"];
 
 /// All sources of a recipe.
 pub(super) struct Sources {
@@ -124,6 +124,7 @@ fn one_kind<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<&'stat
 
 /// Reads one main source.
 fn main<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Source> {
+    const ONLY_FILES: [&str; 2] = ["signature", "extract_dir"];
     const FOR_FILES: [&str; 4] = ["checksum", "signature", "keys", "extract_dir"];
     const FOR_GIT: [&str; 3] = ["commit", "tag", "submodules"];
     match one_kind(reader, section) {
@@ -139,9 +140,9 @@ fn main<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Source> {
         Some("git") => {
             reader.misplaced(
                 section,
-                &FOR_FILES,
+                &ONLY_FILES,
                 "belongs to an archive",
-                "leave it out: the commit pins the repository",
+                "leave it out: the signature of a tag or a commit is in the repository, and `keys` alone asks for it",
             );
             git(reader, section)
         }
@@ -186,7 +187,8 @@ fn git<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Source> {
     let tag = tag(reader, section);
     let submodules = reader.boolean(section, "submodules").unwrap_or(false);
     let mirrors = mirrors(reader, section, true);
-    Some(Source::Git { url: url?, commit: commit?, tag, submodules, mirrors })
+    let proof = git_proof(reader, section);
+    Some(Source::Git { url: url?, commit: commit?, tag, submodules, mirrors, proof })
 }
 
 /// Reads a further source.
@@ -194,16 +196,18 @@ fn additional<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Addi
     known(reader, section, &ADDITIONAL_KEYS, &[]);
     let from = match one_kind(reader, section) {
         Some("git") => {
-            let keys = ["checksum", "signature", "keys", "extract", "keep"];
+            let keys = ["signature", "extract", "keep"];
             reader.misplaced(section, &keys, "belongs to a file", "leave it out: the commit pins the repository");
             let url = repository(reader, section);
             let commit = commit(reader, section);
-            url.zip(commit).map(|(url, commit)| AdditionalFrom::Git { url, commit })
+            let tag = tag(reader, section);
+            let proof = git_proof(reader, section);
+            url.zip(commit).map(|(url, commit)| AdditionalFrom::Git { url, commit, tag, proof })
         }
         Some("url") => {
             reader.misplaced(
                 section,
-                &["commit"],
+                &["commit", "tag"],
                 "belongs to a git source",
                 "leave it out: the checksum pins the file",
             );
@@ -361,10 +365,10 @@ mod tests {
                 "the checksum pins",
             ),
             (
-                "[source]\ngit = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\nchecksum = 'SHA256'\n",
+                "[source]\ngit = 'https://e.example/x'\ncommit = '0123456789abcdef0123456789abcdef01234567'\nsignature = 'x.asc'\n",
                 "7:1",
-                "`checksum` belongs to an archive",
-                "the commit pins",
+                "`signature` belongs to an archive",
+                "`keys` alone",
             ),
         ]);
     }

@@ -8,6 +8,7 @@ use recipes::Digest;
 use store::StoreError;
 
 use crate::fetch::http::HttpError;
+use crate::fetch::signature::SignatureError;
 
 /// Why a commit was not fetched.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +120,38 @@ pub enum GitError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The archive of the commit is another than the recipe says.
+    #[error("the archive that git makes of {commit} does not match its checksum\n  expected {expected}  got {actual}")]
+    OtherArchive {
+        /// The commit.
+        commit: String,
+        /// The recipe's checksum.
+        expected: String,
+        /// What it is.
+        actual: String,
+    },
+    /// What an archive of the commit holds depends on more than the commit.
+    #[error("the checksum of the archive that git makes cannot be known: {path} {what}")]
+    NoArchive {
+        /// The file that it depends on, made legible.
+        path: String,
+        /// What is the matter with it.
+        what: &'static str,
+    },
+    /// Keys are asked for, and nobody signed.
+    #[error("{what} is not signed")]
+    Unsigned {
+        /// The tag or the commit.
+        what: String,
+    },
+    /// The signature of the tag or the commit is not accepted.
+    #[error("the signature of {what} does not hold")]
+    Signature {
+        /// The tag or the commit.
+        what: String,
+        /// Why.
+        source: Box<SignatureError>,
+    },
     /// The commit is not in the store, and the network may not be used.
     #[error("the commit is not in the store, and fetching is off")]
     Offline,
@@ -149,6 +182,14 @@ impl GitError {
             Self::Offline | Self::Connection(_) | Self::Http(_) => {
                 "name a mirror with `conary mirror add PREFIX URL`; it may be a local clone".to_owned()
             }
+            Self::OtherArchive { .. } => {
+                "look at upstream: the commit is pinned by its name, but it is not what the packager saw".to_owned()
+            }
+            Self::NoArchive { .. } => "leave `checksum` out: the commit pins the repository".to_owned(),
+            Self::Unsigned { .. } => {
+                "name a signed `tag`, or leave `keys` out: the commit pins the repository".to_owned()
+            }
+            Self::Signature { source, .. } => return source.hint(),
             Self::Submodule { source, .. } => return source.hint(),
             Self::Store(source) => return source.hint(),
             _ => return None,

@@ -8,12 +8,15 @@
 //! what carries it (`transport.rs`), and libgit2 takes packs apart; so no configuration of git's, no hook, filter or
 //! credential helper has a part in it. A repository on this machine is read in place.
 
+mod archive;
+mod attributes;
 mod error;
 mod export;
 mod history;
 mod receive;
 mod reference;
 mod transport;
+mod vouch;
 mod wire;
 
 use std::fmt;
@@ -21,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid};
 use libz_sys as _;
-use recipes::Digest;
+use recipes::{Digest, GitProof};
 use store::{SourceKind, SourceRow, Tree};
 
 use super::error::FetchError;
@@ -48,6 +51,8 @@ pub(super) struct Commit<'a> {
     pub(super) submodules: bool,
     /// Further URLs of the same repository.
     pub(super) mirrors: &'a [String],
+    /// What must hold beside its name.
+    pub(super) proof: &'a GitProof,
 }
 
 /// A commit that is in the store.
@@ -153,6 +158,9 @@ impl Fetching<'_> {
         {
             return Ok(None);
         }
+        if !self.is_vouched(wanted)? {
+            return Ok(None);
+        }
         let Ok((_, commit_secs)) = commit_of(&self.store.read(&commit.object)?) else { return Ok(None) };
         // A tree without its files, after a collection, is fetched again.
         for object in self.store.tree(&row.object)?.objects() {
@@ -181,7 +189,7 @@ impl Fetching<'_> {
             entries: Vec::new(),
             size_bytes: 0,
         };
-        let (how, commit) = self.repository(&mut export, url, id, wanted.tag, wanted.submodules, b"", 0)?;
+        let (how, commit) = self.repository(&mut export, url, id, Some(wanted), wanted.submodules, b"", 0)?;
         let Export { entries, size_bytes, .. } = export;
         let tree =
             Tree::new(entries).map_err(|_| GitError::Malformed { what: "the tree breaks the rules of trees" })?;
@@ -206,7 +214,29 @@ impl Fetching<'_> {
         let of_commit =
             SourceRow { object: commit_object, size_bytes: commit.len() as u64, kind: SourceKind::File, ..row };
         self.store.record_source(&commit_claim(wanted.id), &of_commit)?;
+        self.remember_vouched(wanted, &of_commit)?;
         Ok(Exported { tree: id_of_tree, size_bytes, commit_secs, origin, how })
+    }
+
+    /// Does something with the objects of a repository that has a commit.
+    fn with_objects(
+        &self,
+        wanted: &Commit,
+        work: impl FnOnce(&Objects, Id, &[u8]) -> Result<(), GitError>,
+    ) -> Result<(), GitError> {
+        let id = Id::parse(wanted.id.as_bytes()).ok_or_else(|| GitError::BadCommit { commit: wanted.id.to_owned() })?;
+        let location = locate(wanted.url, self.directory)?;
+        let packs = Packs::make(self.store)?;
+        let objects = match &location {
+            Location::Local(path) => Objects::open(&local_git_directory(path)?.join("objects"))?,
+            _ if self.options.offline => return Err(GitError::Offline),
+            _ => {
+                self.receive(&location, &Want { commit: id, tag: None }, &packs, wanted.url)?;
+                Objects::open(packs.objects())?
+            }
+        };
+        let commit = objects.read(id, ObjectType::Commit, 16 << 20)?;
+        work(&objects, id, &commit)
     }
 
     /// Adds a repository's commit at `below`, and its submodules; returns where it was and the commit object.
@@ -216,7 +246,7 @@ impl Fetching<'_> {
         export: &mut Export,
         url: &str,
         id: Id,
-        tag: Option<&str>,
+        wanted: Option<&Commit>,
         with_submodules: bool,
         below: &[u8],
         depth: usize,
@@ -225,25 +255,31 @@ impl Fetching<'_> {
             return Err(GitError::TooDeep);
         }
         let location = locate(url, self.directory)?;
-        let (objects, how, _work) = match &location {
+        let tag = wanted.and_then(|wanted| wanted.tag);
+        let (objects, how, tag_object, _work) = match &location {
             Location::Local(path) => {
                 let git = local_git_directory(path)?;
+                let mut tag_object = None;
                 if let Some(tag) = tag {
                     wire::check_tag(&local_tags(&git, tag)?, tag, id)?;
+                    tag_object = Some(reference::named(&git, &format!("refs/tags/{tag}"))?);
                 }
-                (Objects::open(&git.join("objects"))?, How::Local, None)
+                (Objects::open(&git.join("objects"))?, How::Local, tag_object, None)
             }
             _ if self.options.offline => return Err(GitError::Offline),
             _ => {
                 let work = Packs::make(self.store)?;
-                self.receive(&location, &Want { commit: id, tag }, &work, url)?;
-                (Objects::open(work.objects())?, How::Network, Some(work))
+                let tag_object = self.receive(&location, &Want { commit: id, tag }, &work, url)?;
+                (Objects::open(work.objects())?, How::Network, tag_object, Some(work))
             }
         };
         if !objects.has(id) {
             return Err(GitError::NotFound { commit: id.to_string() });
         }
         let commit = objects.read(id, ObjectType::Commit, 16 << 20)?;
+        if let Some(wanted) = wanted {
+            self.vouch(wanted, &objects, id, &commit, tag_object.filter(|tag| *tag != id))?;
+        }
         let (tree, _) = commit_of(&commit)?;
         let links = export.tree(&objects, tree, below)?;
         if with_submodules && !links.is_empty() {

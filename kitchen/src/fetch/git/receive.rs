@@ -10,12 +10,18 @@ use store::{Store, Work};
 
 use super::transport::{connect, redacted};
 use super::wire::{self, Want};
-use super::{GitError, Location, directory_name};
+use super::{GitError, Id, Location, directory_name};
 use crate::fetch::{Event, Fetching};
 
 impl Fetching<'_> {
-    /// Receives a pack and takes it apart, trying again when the connection breaks.
-    pub(super) fn receive(&self, location: &Location, want: &Want, work: &Packs, url: &str) -> Result<(), GitError> {
+    /// Receives a pack and takes it apart, trying again when the connection breaks. Gives what the wanted tag names, if there is one.
+    pub(super) fn receive(
+        &self,
+        location: &Location,
+        want: &Want,
+        work: &Packs,
+        url: &str,
+    ) -> Result<Option<Id>, GitError> {
         let mut attempt = 1;
         loop {
             let result = self.receive_once(location, want, work, url);
@@ -40,7 +46,7 @@ impl Fetching<'_> {
         }
     }
 
-    fn receive_once(&self, location: &Location, want: &Want, work: &Packs, url: &str) -> Result<(), GitError> {
+    fn receive_once(&self, location: &Location, want: &Want, work: &Packs, url: &str) -> Result<Option<Id>, GitError> {
         match self.receive_pack(location, want, false, work, url) {
             // Such a server gives nothing but what a reference names, and is gone after saying so.
             Err(GitError::Remote { message })
@@ -59,16 +65,16 @@ impl Fetching<'_> {
         everything: bool,
         work: &Packs,
         url: &str,
-    ) -> Result<(), GitError> {
+    ) -> Result<Option<Id>, GitError> {
         let mut talk = connect(self, location)?;
         let indexer = Indexer::new(None, &work.objects.join("pack"), 0o600, false)?;
         let name = directory_name(url).to_owned();
         let progress =
             |done_bytes| (self.events)(Event::Progress { file: name.clone(), done_bytes, total_bytes: None });
         let mut pack = Pack { indexer, received: 0, limit: self.options.max_bytes, progress: &progress };
-        wire::fetch(&mut *talk, want, everything, &mut pack)?;
+        let tag = wire::fetch(&mut *talk, want, everything, &mut pack)?;
         pack.indexer.commit()?;
-        Ok(())
+        Ok(tag)
     }
 }
 

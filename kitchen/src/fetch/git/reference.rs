@@ -37,6 +37,19 @@ impl Fetching<'_> {
 
 /// What a reference of a repository on this machine names, tag objects followed to their commit.
 pub(super) fn local(git: &Path, reference: &str) -> Result<Id, GitError> {
+    let mut id = named(git, reference)?;
+    // A tag object names what it is a tag of in its first line.
+    let objects = Objects::open(&git.join("objects"))?;
+    for _ in 0..NESTING {
+        let Ok(content) = objects.read(id, ObjectType::Tag, 16 << 20) else { break };
+        let target = content.strip_prefix(b"object ").and_then(|rest| Id::parse(rest.get(..40)?));
+        id = target.ok_or(GitError::Malformed { what: "the tag is malformed" })?;
+    }
+    Ok(id)
+}
+
+/// What a reference of a repository on this machine names, be it a tag object.
+pub(super) fn named(git: &Path, reference: &str) -> Result<Id, GitError> {
     let missing = || GitError::NoReference { reference: reference.to_owned() };
     let mut name = reference.to_owned();
     let mut named = None;
@@ -59,13 +72,5 @@ pub(super) fn local(git: &Path, reference: &str) -> Result<Id, GitError> {
             break;
         }
     }
-    let mut id = named.ok_or_else(missing)?;
-    // A tag object names what it is a tag of in its first line.
-    let objects = Objects::open(&git.join("objects"))?;
-    for _ in 0..NESTING {
-        let Ok(content) = objects.read(id, ObjectType::Tag, 16 << 20) else { break };
-        let target = content.strip_prefix(b"object ").and_then(|rest| Id::parse(rest.get(..40)?));
-        id = target.ok_or(GitError::Malformed { what: "the tag is malformed" })?;
-    }
-    Ok(id)
+    named.ok_or_else(missing)
 }

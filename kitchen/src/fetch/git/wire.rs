@@ -49,25 +49,35 @@ enum Server {
 /// Fetches the wanted commit, with everything it needs, into `pack`.
 ///
 /// The commit comes alone where the server gives single commits. With `everything`, or from an old server that gives
-/// only what references name, all history of all references comes.
-pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, everything: bool, pack: &mut dyn Write) -> Result<(), GitError> {
+/// only what references name, all history of all references comes. Returns what the tag names, a tag object or the commit; it comes too.
+pub(super) fn fetch(
+    talk: &mut dyn Talk,
+    want: &Want,
+    everything: bool,
+    pack: &mut dyn Write,
+) -> Result<Option<Id>, GitError> {
     match greet(talk)? {
         Server::Two { shallow } => {
+            let mut tag_object = None;
             if let Some(tag) = want.tag {
                 let references = list(talk, &format!("ref-prefix refs/tags/{tag}\n"))?;
                 check_tag(&references, tag, want.commit)?;
+                tag_object = of_tag(&references, tag);
             }
             let request = if everything {
                 let references = list(talk, "ref-prefix refs/heads/\nref-prefix refs/tags/\n")?;
                 command_fetch(&something(unique(&references), want)?, false)
             } else {
-                command_fetch(&[want.commit], shallow)
+                command_fetch(&with_tag(vec![want.commit], tag_object), shallow)
             };
-            receive_two(talk.ask(request)?, pack)
+            receive_two(talk.ask(request)?, pack)?;
+            Ok(tag_object)
         }
         Server::Zero { references, capabilities } => {
+            let mut tag_object = None;
             if let Some(tag) = want.tag {
                 check_tag(&references, tag, want.commit)?;
+                tag_object = of_tag(&references, tag);
             }
             let can = |name: &[u8]| capabilities.iter().any(|capability| capability == name);
             if !can(b"side-band-64k") {
@@ -77,7 +87,7 @@ pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, everything: bool, pack: &m
             let single = named(&references, want.commit).or(gives_any.then_some(want.commit)).filter(|_| !everything);
             let shallow = single.is_some() && can(b"shallow");
             let wants = match single {
-                Some(id) => vec![id],
+                Some(id) => with_tag(vec![id], tag_object),
                 None => something(unique(&references), want)?,
             };
             let mut request = Vec::new();
@@ -92,9 +102,22 @@ pub(super) fn fetch(talk: &mut dyn Talk, want: &Want, everything: bool, pack: &m
             }
             request.extend_from_slice(b"0000");
             line(&mut request, b"done\n");
-            receive_zero(talk.ask(request)?, shallow, pack)
+            receive_zero(talk.ask(request)?, shallow, pack)?;
+            Ok(tag_object)
         }
     }
+}
+
+/// What a tag names, itself and not what a tag object is of.
+fn of_tag(references: &[(Id, Vec<u8>)], tag: &str) -> Option<Id> {
+    let full = format!("refs/tags/{tag}");
+    references.iter().find(|(_, name)| name == full.as_bytes()).map(|(id, _)| *id)
+}
+
+/// What is wanted, and a tag object.
+fn with_tag(mut wants: Vec<Id>, tag: Option<Id>) -> Vec<Id> {
+    wants.extend(tag.filter(|tag| !wants.contains(tag)));
+    wants
 }
 
 /// What to ask for to get a commit that a reference names: itself, or the tag object that names it.

@@ -82,7 +82,7 @@ pub enum SignatureError {
         why: &'static str,
     },
     /// It is for another purpose than files.
-    #[error("it was made for {namespace:?}, not for files")]
+    #[error("it was made for {namespace:?}, which is another purpose")]
     Purpose {
         /// The purpose.
         namespace: String,
@@ -160,7 +160,7 @@ impl Fetching<'_> {
             return Ok(());
         }
         let signed = Stored { fetching: self, object: *object, uncompressed };
-        let made_by = verify(&name, &bytes, &keys, &signed).map_err(failed)?;
+        let made_by = verify(&name, &bytes, &keys, &signed, "file").map_err(failed)?;
         let row = SourceRow {
             object: *object,
             size_bytes: 0,
@@ -209,7 +209,7 @@ impl Fetching<'_> {
     }
 
     /// The content of a key that the recipe names.
-    fn key(&self, key: &str) -> Result<Key, SignatureError> {
+    pub(super) fn key(&self, key: &str) -> Result<Key, SignatureError> {
         let text = key.trim();
         let is_text = text.starts_with("ssh-")
             || text.starts_with("ecdsa-")
@@ -230,9 +230,9 @@ impl Fetching<'_> {
 }
 
 /// A key, or a file with several, as the recipe gives it.
-struct Key {
+pub(super) struct Key {
     name: String,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Key {
@@ -268,12 +268,18 @@ impl Signed for Stored<'_> {
     }
 }
 
-/// Verifies a signature and returns who made it.
-fn verify(name: &str, signature: &[u8], keys: &[Key], signed: &dyn Signed) -> Result<String, SignatureError> {
+/// Verifies a signature and returns who made it. SSH's say what for: `purpose`.
+pub(super) fn verify(
+    name: &str,
+    signature: &[u8],
+    keys: &[Key],
+    signed: &dyn Signed,
+    purpose: &str,
+) -> Result<String, SignatureError> {
     let text = std::str::from_utf8(signature).ok();
     if let Some(text) = text.map(str::trim_start) {
         if text.starts_with("-----BEGIN SSH SIGNATURE-----") {
-            return verify_ssh(text, keys, signed);
+            return verify_ssh(text, keys, signed, purpose);
         }
         if text.starts_with("untrusted comment:") {
             return verify_minisign(text, keys, signed);
@@ -289,8 +295,8 @@ fn verify(name: &str, signature: &[u8], keys: &[Key], signed: &dyn Signed) -> Re
     Err(SignatureError::Unknown { file: shown(name.as_bytes()) })
 }
 
-/// Verifies what `ssh-keygen -Y sign -n file` makes.
-fn verify_ssh(text: &str, keys: &[Key], signed: &dyn Signed) -> Result<String, SignatureError> {
+/// Verifies what `ssh-keygen -Y sign -n PURPOSE` makes.
+fn verify_ssh(text: &str, keys: &[Key], signed: &dyn Signed, purpose: &str) -> Result<String, SignatureError> {
     let malformed = |error: ssh_key::Error| SignatureError::Malformed { reason: error.to_string() };
     let signature = SshSig::from_pem(text.trim_end().to_owned() + "\n").map_err(malformed)?;
     let made_by = PublicKey::new(signature.public_key().clone(), "").fingerprint(ssh_key::HashAlg::Sha256).to_string();
@@ -306,10 +312,10 @@ fn verify_ssh(text: &str, keys: &[Key], signed: &dyn Signed) -> Result<String, S
         }
     }
     let Some(key) = found else { return Err(SignatureError::OtherKey { made_by }) };
-    if signature.namespace() != "file" {
+    if signature.namespace() != purpose {
         return Err(SignatureError::Purpose { namespace: shown(signature.namespace().as_bytes()) });
     }
-    key.verify("file", &signed.whole()?, &signature).map_err(|_| SignatureError::Wrong)?;
+    key.verify(purpose, &signed.whole()?, &signature).map_err(|_| SignatureError::Wrong)?;
     Ok(if key.comment().is_empty() { made_by } else { format!("{made_by} ({})", shown(key.comment().as_bytes())) })
 }
 

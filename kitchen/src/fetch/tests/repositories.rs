@@ -11,13 +11,13 @@ use super::server::{Server, send};
 use super::*;
 
 /// A bench with patience: every answer takes a few processes.
-fn patient() -> Bench {
+pub(super) fn patient() -> Bench {
     let mut bench = Bench::new();
     bench.options.stall_timeout = Duration::from_mins(1);
     bench
 }
 
-fn git(directory: &Path, arguments: &[&str]) -> String {
+pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args([
             "-c",
@@ -42,13 +42,13 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
 }
 
 /// A directory of repositories, of which `hello` has three commits and the tag `v2` on the second.
-struct Repositories {
+pub(super) struct Repositories {
     place: tempfile::TempDir,
-    commits: Vec<String>,
+    pub(super) commits: Vec<String>,
 }
 
 impl Repositories {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         let hello = place.path().join("hello");
         std::fs::create_dir_all(hello.join("src")).unwrap();
@@ -69,12 +69,12 @@ impl Repositories {
         Self { place, commits }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
     /// Serves the directory with the program that git servers run. The server may be kept from speaking version 2.
-    fn over_http(&self, version_two: bool) -> Server {
+    pub(super) fn over_http(&self, version_two: bool) -> Server {
         let root = self.place.path().to_owned();
         Server::new(move |request, _, stream| backend(&root, request, version_two, stream))
     }

@@ -37,22 +37,22 @@ fn run(directory: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 /// A `GnuPG` of its own below the recipe's directory, whose agent ends with it.
-struct Gpg<'b>(&'b Bench);
+pub(super) struct Gpg<'b>(&'b Bench);
 
 impl<'b> Gpg<'b> {
-    fn new(bench: &'b Bench) -> Self {
+    pub(super) fn new(bench: &'b Bench) -> Self {
         let home = bench.directory().join("gnupg");
         std::fs::create_dir(&home).unwrap();
         std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         Self(bench)
     }
 
-    fn run(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(super) fn run(&self, arguments: &[&str]) -> Vec<u8> {
         let fixed = ["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""];
         run(&self.0.directory(), "gpg", &[&fixed[..], arguments].concat())
     }
 
-    fn export(&self, user: &str, file: &str) {
+    pub(super) fn export(&self, user: &str, file: &str) {
         let key = self.run(&["--armor", "--export", user]);
         assert!(!key.is_empty());
         self.0.write(file, key);
