@@ -173,7 +173,9 @@ fn of_phase(error: &PhaseError) -> Code {
     match error {
         PhaseError::Failed { status, .. } => match status {
             Status::Exited(_) | Status::Signaled(_) => Code::Build,
-            Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit => Code::Limit,
+            Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit | Status::ProcessLimit => {
+                Code::Limit
+            }
             Status::Cancelled => Code::Interrupted,
         },
         PhaseError::Sandbox(error) | PhaseError::Refused(error) => error.code(),

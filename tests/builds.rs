@@ -197,6 +197,22 @@ fn an_empty_output_is_an_error() {
 }
 
 #[test]
+fn a_step_that_forks_without_end_is_bounded() {
+    each_identity(|env| {
+        let bomb = "i=0; while [ $i -lt 300 ]; do sleep 5 & i=$((i + 1)); done; wait";
+        env.write("x/recipe.toml", format!("{}processes = 60\ntimeout = \"1m\"\n", plain("x", bomb)));
+        let failed = env.cook(["cook", "x"]);
+        let has_group = env.conary(["doctor"]).stdout.lines().any(|line| line.starts_with("control groups  yes"));
+        if has_group {
+            failed.exits(12).says(&["install failed", "more processes at one time", "build.processes"]);
+        } else {
+            failed.exits(5).says(&["install failed", "fork"]);
+        }
+        mended(env);
+    });
+}
+
+#[test]
 fn a_missing_build_requirement_is_named_before_anything_runs() {
     let env = TestEnv::ordinary();
     let recipe = plain("x", "touch \"$DESTDIR/x\"").replace("[build]\n", "[build]\nrequires = [\"no-such-thing\"]\n");

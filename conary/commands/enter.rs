@@ -86,6 +86,8 @@ pub fn ended(status: Status) -> Code {
         Status::Exited(status) => process::exit(status),
         Status::Signaled(signal) => process::exit(128 + signal),
         Status::Cancelled => Code::Interrupted,
-        Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit => Code::Limit,
+        Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit | Status::ProcessLimit => {
+            Code::Limit
+        }
     }
 }

@@ -90,7 +90,9 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         Status::Exited(status) => process::exit(status),
         Status::Signaled(signal) => process::exit(128 + signal),
         Status::Cancelled => Ok(Code::Interrupted),
-        Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit => Ok(Code::Limit),
+        Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit | Status::ProcessLimit => {
+            Ok(Code::Limit)
+        }
     }
 }
 

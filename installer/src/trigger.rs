@@ -299,6 +299,7 @@ pub(crate) fn outcome(plan: &sandbox::Plan, limit: Duration, cancel: &AtomicBool
         Status::Cancelled => "was interrupted".to_owned(),
         Status::OutputLimit => "said too much".to_owned(),
         Status::DiskLimit => "wrote too much".to_owned(),
+        Status::ProcessLimit => "started too much".to_owned(),
         Status::OutOfMemory => "ran out of memory".to_owned(),
     };
     let tail = String::from_utf8_lossy(&tail).trim().to_owned();

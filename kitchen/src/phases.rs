@@ -169,6 +169,7 @@ fn describe(status: Status, peak_memory_bytes: u64) -> String {
         Status::Cancelled => "interrupted".to_owned(),
         Status::OutputLimit => "it printed more than a log may hold".to_owned(),
         Status::DiskLimit => "it had more on disk than it may".to_owned(),
+        Status::ProcessLimit => "it wanted more processes at one time than it may have".to_owned(),
         Status::OutOfMemory => {
             format!("it was killed for memory, of which it had {} MiB at its peak", peak_memory_bytes >> 20)
         }
@@ -185,6 +186,9 @@ impl PhaseError {
             }
             Self::Failed { status: Status::DiskLimit, .. } => {
                 Some("raise `build.disk` in the recipe if the build needs that much".to_owned())
+            }
+            Self::Failed { status: Status::ProcessLimit, .. } => {
+                Some("raise `build.processes` in the recipe, or cook with fewer `--jobs`".to_owned())
             }
             Self::Failed { status: Status::OutOfMemory, .. } => {
                 Some("raise `build.memory` in the recipe, or cook with fewer `--jobs`".to_owned())
@@ -339,6 +343,7 @@ impl Kitchen<'_> {
                 memory_bytes: self.recipe.build.memory_bytes,
                 wall_clock: self.recipe.build.timeout_secs.map(Duration::from_secs),
                 disk_bytes: self.recipe.build.disk_bytes,
+                processes: self.recipe.build.processes,
                 output_bytes: Some(LONGEST_LOG),
                 cpus: self.cpus,
                 ..Limits::default()

@@ -109,6 +109,7 @@ impl Recipe {
         optional(fields, "build.workdir", build.workdir.as_ref());
         optional(fields, "build.jobs", build.jobs.as_ref());
         optional(fields, "build.memory", build.memory_bytes.as_ref());
+        optional(fields, "build.processes", build.processes.as_ref());
         if build.policies != Policies::default() {
             fields.insert("build.options".to_owned(), build.policies.to_string());
         }
@@ -286,6 +287,7 @@ jobs = 4
 memory = "4GiB"
 timeout = "2h"
 disk = "20GiB"
+processes = 2000
 checkdepends = ["python"]
 options = ["strip"]
 [build.environment]
@@ -379,6 +381,7 @@ flag = "-s"
             ("build.post_install", "step six", "step 6"),
             ("build.workdir", "below", "above"),
             ("build.jobs", "jobs = 4", "jobs = 1"),
+            ("build.processes", "processes = 2000", "processes = 1000"),
             ("build.memory", "4GiB", "5GiB"),
             ("build.environment.CFLAGS", "-O2", "-O3"),
             ("runtime.requires", "bash", "dash"),

@@ -306,6 +306,8 @@ pub struct Build {
     pub timeout_secs: Option<u64>,
     /// Limit on what a step has on disk.
     pub disk_bytes: Option<u64>,
+    /// Limit on processes and threads at one time.
+    pub processes: Option<u64>,
     /// `build.options`: what is done with the output.
     pub policies: Policies,
 }

@@ -146,6 +146,15 @@ impl Group {
         fs::read_to_string(self.memory.as_ref()?.join(file)).ok()?.trim().parse().ok()
     }
 
+    /// Whether the kernel refused a process for the group's limit.
+    pub fn ran_out_of_processes(&self) -> bool {
+        let Some(directory) = &self.processes else {
+            return false;
+        };
+        let text = fs::read_to_string(directory.join("pids.events")).unwrap_or_default();
+        text.lines().filter_map(|line| line.strip_prefix("max ")).any(|count| count.trim() != "0")
+    }
+
     /// Whether the kernel killed a process for the group's memory limit.
     pub fn ran_out_of_memory(&self) -> bool {
         let file = match self.version {

@@ -132,6 +132,8 @@ pub enum Status {
     OutOfMemory,
     /// It had more on disk than allowed.
     DiskLimit,
+    /// It failed after the kernel had refused it a process for its limit.
+    ProcessLimit,
 }
 
 /// What a finished command did and used.

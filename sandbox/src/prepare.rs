@@ -144,7 +144,8 @@ pub(crate) fn resource_limits(limits: &Limits, group: Option<&Group>) -> Vec<(i3
     let memory_by_group = group.is_some_and(Group::holds_memory);
     let each_process = limits.memory_bytes.filter(|_| !memory_by_group).unwrap_or(no_limit);
     let file_size = limits.file_bytes.unwrap_or(no_limit);
-    let processes = limits.processes.unwrap_or(MOST_PROCESSES);
+    // One more than a group's limit, so that the group, which says afterwards that it refused, is the first to do so.
+    let processes = limits.processes.map_or(MOST_PROCESSES, |count| count.saturating_add(1));
     let queue = 819_200;
     let locked = 8 << 20;
     // Hard limits are such that no host is below them by default: who asks gets the same number everywhere.

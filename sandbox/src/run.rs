@@ -88,6 +88,7 @@ impl Ready {
         let status = match (ended, last.map(|report| exit_status(report.status))) {
             (Some(status), _) | (None, Some(status @ Status::Exited(0))) => status,
             _ if group.is_some_and(Group::ran_out_of_memory) => Status::OutOfMemory,
+            (None, Some(_)) if group.is_some_and(Group::ran_out_of_processes) => Status::ProcessLimit,
             (None, Some(status)) => status,
             (None, None) => {
                 let signal = waited.as_ref().map_or(0, |waited| waited.status & 0x7f);

@@ -127,7 +127,8 @@ impl SandboxedError {
         match self {
             Self::Sandbox(error) => error.hint(),
             Self::Ended {
-                status: Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit,
+                status:
+                    Status::TimedOut | Status::OutputLimit | Status::OutOfMemory | Status::DiskLimit | Status::ProcessLimit,
                 ..
             } => Some("it does too much while it is read: look at its top level".to_owned()),
             Self::Alone { .. } => Some("write it into a file first".to_owned()),

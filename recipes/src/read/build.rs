@@ -15,7 +15,7 @@ use super::known;
 use super::locations::inner_path;
 
 /// Keys of the section.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "requires",
     "makedepends",
     "checkdepends",
@@ -32,6 +32,7 @@ pub(super) const KEYS: [&str; 17] = [
     "memory",
     "timeout",
     "disk",
+    "processes",
     "options",
 ];
 
@@ -54,6 +55,9 @@ const NO_NUL: &str = "leave `\\u0000` out";
 
 /// How many jobs a recipe may ask for.
 const JOBS: Range<u64> = 1..4097;
+
+/// How many processes a recipe may allow: as many as a shell and what it runs need, up to what the kernel can number.
+const PROCESSES: Range<u64> = 16..4_194_305;
 
 /// Digits of a seed's id that are enough to find it.
 const SHORTEST_ID: usize = 8;
@@ -83,6 +87,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
     let timeout_secs =
         quantity(reader, &section, "timeout", &TIME_UNITS, "write it like `\"2h\"`, `\"90m\"` or `\"30s\"`");
     let disk_bytes = quantity(reader, &section, "disk", &MEMORY_UNITS, "write it like `\"20GiB\"` or `\"500MiB\"`");
+    let processes = reader.integer(&section, "processes", PROCESSES);
     let policies = policies(reader, &section).unwrap_or_default();
     Build {
         requires,
@@ -96,6 +101,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Build {
         memory_bytes,
         timeout_secs,
         disk_bytes,
+        processes,
         policies,
     }
 }
@@ -241,14 +247,14 @@ mod tests {
     #[test]
     fn a_build_is_read() {
         let build = sound(
-            "[build]\npost_install = 'p'\nsetup = 's'\nmake = '''\n'''\ninstall = 'i'\njobs = 1\nmemory = '4GiB'\ntimeout = '90m'\ndisk = '1MiB'\n\
+            "[build]\npost_install = 'p'\nsetup = 's'\nmake = '''\n'''\ninstall = 'i'\njobs = 1\nmemory = '4GiB'\ntimeout = '90m'\ndisk = '1MiB'\nprocesses = 100\n\
              [build.environment]\nSOURCE_DATE_EPOCH = '1700000000'\n_a1 = ''\n",
         )
         .build;
         let steps: Vec<(Phase, &str)> = build.steps.iter().map(|(phase, step)| (*phase, step.as_str())).collect();
         assert_eq!(steps, [(Phase::Setup, "s"), (Phase::Install, "i"), (Phase::PostInstall, "p")]);
         assert_eq!((build.jobs, build.memory_bytes, build.timeout_secs), (Some(1), Some(4 << 30), Some(5400)));
-        assert_eq!(build.disk_bytes, Some(1 << 20));
+        assert_eq!((build.disk_bytes, build.processes), (Some(1 << 20), Some(100)));
         assert_eq!(build.environment["SOURCE_DATE_EPOCH"], "1700000000");
         for (text, expected) in [("1KiB", 1024), ("512 MiB", 512 << 20), ("2TiB", 2 << 40)] {
             assert_eq!(sound(&format!("[build]\nmemory = '{text}'\n")).build.memory_bytes, Some(expected));
@@ -262,6 +268,7 @@ mod tests {
     fn what_is_no_build_is_refused() {
         check(&[
             ("[build]\njobs = 0\n", "5:8", "`build.jobs` must lie between 1 and 4096", ""),
+            ("[build]\nprocesses = 1\n", "5:13", "`build.processes` must lie between 16 and 4194304", ""),
             ("[build]\njobs = 'all'\n", "5:8", "must be a whole number, found text", ""),
             ("[build]\nmake = ['make']\n", "5:8", "`build.make` must be text, found a list", ""),
             ("[build]\nmake = \"a\\u0000b\"\n", "5:8", "contains a NUL", ""),

@@ -9,7 +9,7 @@ use sandbox::{Level, Plan, Status};
 
 use crate::common::Kitchen;
 
-const GO_ON: AtomicBool = AtomicBool::new(false);
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn script(kitchen: &Kitchen, script: &str) -> Plan {
     let mut plan = kitchen.plan.clone();

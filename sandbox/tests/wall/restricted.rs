@@ -16,7 +16,7 @@ fn kitchen() -> Option<Kitchen> {
         return None;
     }
     kitchen.plan.level = Level::Restricted;
-    kitchen.plan.directory = kitchen.build().to_str().expect("text").to_owned();
+    kitchen.build().to_str().expect("text").clone_into(&mut kitchen.plan.directory);
     Some(kitchen)
 }
 
