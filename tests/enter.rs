@@ -35,6 +35,13 @@ fn a_failed_sandbox_can_be_entered() {
         for line in ["42 value\n", "33 77\n", "own\n"] {
             assert!(shown.contains(line), "{line:?} is not in {shown:?}");
         }
+        // It has the size of the caller's for as long as it lasts, and is told of a change.
+        let typed = "(echo \"trap 'echo told' WINCH; sleep 2; stty size; exit 9\"; sleep 3) | \
+            script -qefc \"stty cols 77 rows 33; (sleep 1; stty cols 91 rows 20 < /dev/tty) & exec conary enter x --store $0\" /dev/null";
+        let mut command = env.shell(typed);
+        command.arg(store).env("SHELL", "/bin/sh");
+        let run = env.run(command).exits(9);
+        assert!(run.stdout.contains("told") && run.stdout.contains("20 91"), "{}", run.stdout);
     });
 }
 

@@ -35,11 +35,12 @@ pub fn run_on_terminal(
     cancel: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
     let (master, inner) = open().map_err(|source| step("open a pseudo-terminal", source))?;
-    copy_size(input, &master);
+    let mut size = Size::default();
+    size.follow(input, &master);
     let _raw = Raw::enter(input);
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let relay = scope.spawn(|| relay(&master, input, output, &ended));
+        let relay = scope.spawn(|| relay(&master, input, output, &ended, &mut size));
         let outcome = run::run_attached(plan, &inner, cancel);
         drop(inner);
         ended.store(true, Ordering::Relaxed);
@@ -70,19 +71,38 @@ fn open() -> io::Result<(File, OwnedFd)> {
     Ok((File::from(master), sys::owned(peer)))
 }
 
-/// Gives the new terminal the size of the caller's. One that has none keeps the default.
-fn copy_size(from: BorrowedFd<'_>, to: &File) {
-    let mut size = MaybeUninit::<libc::winsize>::zeroed();
-    // SAFETY: the kernel writes, and then reads, one structure of this type, which is integers only.
-    unsafe {
-        if libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr()) == 0 {
-            libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, size.as_ptr());
+/// The size that the caller's terminal had last: rows, columns, and both in pixels.
+#[derive(Default)]
+struct Size([libc::c_ushort; 4]);
+
+impl Size {
+    /// Gives the new terminal the size of the caller's when that has changed, and the kernel tells the command. One that has no size keeps the
+    /// default; what the command sets itself stays until the caller's changes.
+    fn follow(&mut self, from: BorrowedFd<'_>, to: &File) {
+        let mut size = MaybeUninit::<libc::winsize>::zeroed();
+        // SAFETY: the kernel writes one structure of this type, which is integers only, or fails.
+        let found = unsafe {
+            if libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr()) != 0 {
+                return;
+            }
+            size.assume_init()
+        };
+        let now = [found.ws_row, found.ws_col, found.ws_xpixel, found.ws_ypixel];
+        if std::mem::replace(&mut self.0, now) != now {
+            // SAFETY: the kernel reads one structure of this type.
+            unsafe { libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const found) };
         }
     }
 }
 
 /// Hands over what is typed and what is shown, until the command has ended and all that it showed is out.
-fn relay(master: &File, input: BorrowedFd<'_>, output: BorrowedFd<'_>, ended: &AtomicBool) -> io::Result<()> {
+fn relay(
+    master: &File,
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+    ended: &AtomicBool,
+    size: &mut Size,
+) -> io::Result<()> {
     let mut keyboard = File::from(input.try_clone_to_owned()?);
     let mut screen = File::from(output.try_clone_to_owned()?);
     let (mut typing, mut piece) = (true, [0; 4096]);
@@ -97,6 +117,7 @@ fn relay(master: &File, input: BorrowedFd<'_>, output: BorrowedFd<'_>, ended: &A
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        size.follow(input, master);
         let shown = watched[0].revents();
         let typed = watched.get(1).is_some_and(|keyboard| !keyboard.revents().is_empty());
         drop(watched);
