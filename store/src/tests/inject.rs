@@ -270,7 +270,8 @@ fn every_call_fails_in_turn(scenario: &str) {
         }
     }
     eprintln!("{scenario}: {points} points, {failed} ended in an error");
-    assert!(points > 20 && failed > 5, "{scenario}: {points} points, {failed} failed");
+    // The least of them, what is trusted, makes some ten calls.
+    assert!(points > 10 && failed > 5, "{scenario}: {points} points, {failed} failed");
 }
 
 #[test]
