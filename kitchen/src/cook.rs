@@ -36,7 +36,7 @@ use crate::plate::Plating;
 use crate::provenance::{Material, Statement};
 use crate::roots::{self, RootError};
 use crate::seed;
-use crate::sources::{self, LaidOut, SourceError, SourceInput};
+use crate::sources::{self, SourceError, SourceInput};
 use crate::why::{self, MissReason};
 use crate::workspace::{Workspace, WorkspaceError};
 
@@ -266,15 +266,9 @@ pub fn visit<T>(
     let cook = Cook { recipe, directory, machine: Machine::this(), store, options, cancel, listener };
     let _hold = store.hold()?;
     let (plan, fetched) = cook.fetched()?;
-    let (workspace, seen) = cook.in_kitchen(
-        &plan,
-        &fetched,
-        |_| Ok(()),
-        |_| {},
-        |kitchen, _| Ok(visit(&kitchen.shell().map_err(PhaseError::Workspace)?)),
-    )?;
-    drop(workspace);
-    seen
+    let mut kitchen = cook.kitchen(&plan, |_| {})?;
+    cook.lay_out(&mut kitchen, &plan, &fetched, |_| Ok(()))?;
+    Ok(visit(&kitchen.shell().map_err(PhaseError::Workspace)?))
 }
 
 /// The plan of a cook as far as it can be made without the network, for `conary why`: `options` forbid it.
@@ -434,64 +428,68 @@ impl Cook<'_> {
         Ok((package, file))
     }
 
-    /// Lays out a build and does something with it; what lies there is given back with the result.
-    fn in_kitchen<T>(
-        &self,
-        plan: &CookPlan,
-        fetched: &[Fetched],
-        between: impl FnOnce(&Workspace) -> Result<(), CookError>,
-        alter: impl FnOnce(&mut Recipe),
-        work: impl FnOnce(&Kitchen<'_>, &LaidOut) -> Result<T, CookError>,
-    ) -> Result<(Workspace, Result<T, CookError>), CookError> {
+    /// The directories of a build, the troves of its root, and all that its steps are told but of the sources.
+    fn kitchen(&self, plan: &CookPlan, alter: impl FnOnce(&mut Recipe)) -> Result<Kitchen, CookError> {
         let layers = roots::layers(self.store, &plan.dependencies.troves, self.cancel)?;
         let source_name = format!("{}-{}", plan.recipe.name(), plan.recipe.version().version);
         let workspace = Workspace::create(self.store, &source_name)?;
         for output in plan.recipe.outputs.iter().filter(|output| output.install.is_some()) {
             workspace.add_output(&output.package.name)?;
         }
-        let laid_out = sources::lay_out(
-            &plan.recipe,
-            &self.machine.arch,
-            fetched,
-            self.store,
-            &workspace,
-            self.cancel,
-            self.listener,
-        )?;
-        between(&workspace)?;
-        workspace.give_to_build()?;
-
         let paths = SeenPaths::of(&workspace, self.options.level);
         let jobs = self.jobs();
         let mut recipe = plan::expand(self.recipe, &self.machine, &jobs.to_string(), &paths.destdir, &paths.outputs)?;
         alter(&mut recipe);
-        let mut environment = environment::full(&recipe, jobs, laid_out.epoch_secs);
+        let mut environment = environment::before_sources(&recipe, jobs);
         paths.apply(&mut environment);
-        let kitchen = Kitchen {
-            recipe: &recipe,
-            workspace: &workspace,
+        Ok(Kitchen {
+            owners: Mutex::new(phases::owners(&recipe)),
+            recipe,
+            workspace,
             root: match &plan.ground {
                 Ground::Host(_) => RootView::Host { overlays: layers },
                 Ground::Seed(_, place) => RootView::Layers { lowers: [layers, vec![place.clone()]].concat() },
                 Ground::Nothing => RootView::Layers { lowers: layers },
             },
             environment,
-            directory: laid_out.start_directory(&paths.build, &source_name),
+            directory: paths.build,
             scripts: paths.scripts,
             outputs: paths.outputs,
             level: self.options.level,
+            jobs,
             cpus: self.options.cpus.map(NonZeroU32::get),
-            owners: Mutex::new(phases::owners(&recipe)),
-        };
-        let made = work(&kitchen, &laid_out);
-        Ok((workspace, made))
+        })
+    }
+
+    /// Unpacks and patches the sources, does something `between`, and gives all to the build; returns the time of the sources.
+    fn lay_out(
+        &self,
+        kitchen: &mut Kitchen,
+        plan: &CookPlan,
+        fetched: &[Fetched],
+        between: impl FnOnce(&Workspace) -> Result<(), CookError>,
+    ) -> Result<i64, CookError> {
+        let (workspace, arch) = (&kitchen.workspace, &self.machine.arch);
+        let laid_out =
+            sources::lay_out(&plan.recipe, arch, fetched, self.store, workspace, self.cancel, self.listener)?;
+        between(workspace)?;
+        workspace.give_to_build()?;
+        kitchen.directory = laid_out.start_directory(&kitchen.directory, workspace.source_name());
+        let epoch = kitchen.environment.entry("SOURCE_DATE_EPOCH".to_owned());
+        epoch.or_insert_with(|| laid_out.epoch_secs.to_string());
+        Ok(laid_out.epoch_secs)
     }
 
     /// Runs `setup` and one step with the history of all repositories at hand, and returns one file of the output.
     fn ask(&self, step: &str, file: &str) -> Result<Vec<u8>, CookError> {
         let _hold = self.store.hold()?;
         let (plan, fetched) = self.fetched()?;
-        let with_history = |workspace: &Workspace| {
+        let mut kitchen = self.kitchen(&plan, |recipe| {
+            recipe.outputs.clear();
+            recipe.build.steps.retain(|phase, _| *phase == Phase::Setup);
+            recipe.build.steps.insert(Phase::Make, step.to_owned());
+        })?;
+        self.lay_out(&mut kitchen, &plan, &fetched, |workspace| {
             let arch = &self.machine.arch;
             for additional in plan.recipe.additional.iter().filter(|one| one.is_for(arch)) {
                 let AdditionalFrom::Git { url, commit, .. } = &additional.from else { continue };
@@ -502,22 +500,12 @@ impl Cook<'_> {
                 fetch::history(&wanted, self.directory, self.store, &self.options.fetch, self.cancel, &listener)?;
             }
             Ok(())
-        };
-        let only = |recipe: &mut Recipe| {
-            recipe.outputs.clear();
-            recipe.build.steps.retain(|phase, _| *phase == Phase::Setup);
-            recipe.build.steps.insert(Phase::Make, step.to_owned());
-        };
-        let (workspace, ran) = self.in_kitchen(&plan, &fetched, with_history, only, |kitchen, _| {
-            let path = kitchen.workspace.steps().join("log");
-            let log = File::create(&path).map_err(CookError::Log)?;
-            let mut log = Log::new(path, log);
-            phases::run(kitchen, false, &mut log, self.cancel, self.listener)?;
-            Ok(())
         })?;
-        ran?;
+        let path = kitchen.workspace.steps().join("log");
+        let log = File::create(&path).map_err(CookError::Log)?;
+        phases::run(&kitchen, false, &mut Log::new(path, log), self.cancel, self.listener)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(workspace.dest().join(file), flags, Mode::empty());
+        let opened = rustix::fs::open(kitchen.workspace.dest().join(file), flags, Mode::empty());
         let mut content = Vec::new();
         let read = opened
             .map_err(io::Error::from)
@@ -543,34 +531,19 @@ impl Cook<'_> {
     }
 
     fn build_there(&self, plan: &CookPlan, fetched: &[Fetched]) -> Result<Artifact, CookError> {
-        let built = self.in_kitchen(
-            plan,
-            fetched,
-            |_| Ok(()),
-            |_| {},
-            |kitchen, laid_out| {
-                let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
-                (self.listener)(Event::LogOpened { path: log_row.path.clone() });
-                match self.run_and_plate(kitchen, Log::new(log_row.path.clone(), log_file)) {
-                    Ok(made) => Ok((log_row, made, laid_out.epoch_secs)),
-                    Err(error) => {
-                        self.store.finish_log(&log_row, false)?;
-                        if let (true, CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) =
-                            (self.keeps(), &error, self.options.level)
-                        {
-                            kitchen.write_room(plan.spec.name.as_str(), step)?;
-                        }
-                        Err(error)
-                    }
-                }
-            },
-        );
-        let (workspace, made) = built?;
-        let (log_row, (ran, plated, batch), epoch_secs) = match made {
+        let mut kitchen = self.kitchen(plan, |_| {})?;
+        let epoch_secs = self.lay_out(&mut kitchen, plan, fetched, |_| Ok(()))?;
+        let (log_row, log_file) = self.store.create_log(&plan.spec, &plan.key, self.options.now_unix_secs)?;
+        (self.listener)(Event::LogOpened { path: log_row.path.clone() });
+        let (ran, plated, batch) = match self.run_and_plate(&kitchen, Log::new(log_row.path.clone(), log_file)) {
             Ok(made) => made,
             Err(error) => {
+                self.store.finish_log(&log_row, false)?;
                 if self.keeps() && !matches!(error, CookError::Phase(PhaseError::Refused(_))) {
-                    (self.listener)(Event::Kept { path: workspace.keep()? });
+                    if let (CookError::Phase(PhaseError::Failed { step, .. }), Level::Full) = (&error, kitchen.level) {
+                        kitchen.write_room(plan.spec.name.as_str(), step)?;
+                    }
+                    (self.listener)(Event::Kept { path: kitchen.workspace.keep()? });
                 }
                 return Err(error);
             }
@@ -581,8 +554,12 @@ impl Cook<'_> {
         statement.applied = ran.applied;
         statement.steps = ran.steps;
         statement.source_date_epoch = epoch_secs;
-        statement.jobs = self.jobs();
-        let packages = self.record(plan, plated, batch, statement)?;
+        statement.jobs = kitchen.jobs;
+        let packages = thread::scope(|scope| {
+            // Nothing looks there any more. Where there is no further thread, it goes here and now.
+            let _ = thread::Builder::new().spawn_scoped(scope, || drop(kitchen));
+            self.record(plan, plated, batch, statement)
+        })?;
         self.store.finish_log(&log_row, true)?;
         for package in &packages {
             (self.listener)(Event::Written { path: package.path.clone() });
@@ -596,11 +573,11 @@ impl Cook<'_> {
     }
 
     /// Runs the steps and takes what they made into the store.
-    fn run_and_plate(&self, kitchen: &Kitchen<'_>, mut log: Log) -> Result<(Ran, Vec<Plated>, Batch<'_>), CookError> {
+    fn run_and_plate(&self, kitchen: &Kitchen, mut log: Log) -> Result<(Ran, Vec<Plated>, Batch<'_>), CookError> {
         let ran = phases::run(kitchen, self.options.with_check, &mut log, self.cancel, self.listener)?;
         let Cook { machine, store, cancel, listener, .. } = self;
         let batch = store.batch()?;
-        let plated = Plating { kitchen, machine, store, batch: &batch, cancel, listener }.all(&mut log)?;
+        let plated = Plating { kitchen, machine, batch: &batch, cancel, listener }.all(&mut log)?;
         log.finish().map_err(CookError::Log)?;
         for one in &plated {
             (self.listener)(Event::Plated { spec: &one.manifest.spec(), files: one.files, bytes: one.bytes });

@@ -65,11 +65,10 @@ fn fixed() -> BTreeMap<String, String> {
     fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// All variables of a step: [`constant`], and the two that are not in the key.
+/// All variables of a step but the time of its sources: [`constant`], and the jobs, which are not in the key.
 #[must_use]
-pub fn full(recipe: &Recipe, jobs: u32, epoch_secs: i64) -> BTreeMap<String, String> {
+pub fn before_sources(recipe: &Recipe, jobs: u32) -> BTreeMap<String, String> {
     let mut variables = constant(recipe);
     variables.entry("MAKEFLAGS".to_owned()).or_insert_with(|| format!("-j{jobs}"));
-    variables.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch_secs.to_string());
     variables
 }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use recipes::{Capability, Comparison, Product, Recipe};
-use store::{Batch, Component, IngestError, Manifest, Node, Store, StoreError, Tree, TreeError};
+use store::{Batch, Component, IngestError, Manifest, Node, StoreError, Tree, TreeError};
 
 use crate::classify::{self, Classifier, ClassifyError};
 use crate::hooks::{self, HookError};
@@ -23,7 +23,7 @@ use crate::workspace::WorkspaceError;
 /// What plating made.
 #[derive(Debug, Clone)]
 pub struct Plated {
-    /// The manifest; its trees and objects are in the store, the trove is not yet recorded.
+    /// The manifest; its trees and objects are in the batch, the trove is not yet.
     pub manifest: Manifest,
     /// Files of all components.
     pub files: u64,
@@ -120,16 +120,15 @@ pub fn plate(
     machine: &Machine,
     tree: &Tree,
     batch: &Batch<'_>,
-    store: &Store,
 ) -> Result<Plated, HarvestError> {
     let is_empty = tree.entries().iter().all(|entry| matches!(entry.node, Node::Directory));
     if is_empty && !product.is_collection && product.hooks.is_empty() {
         let (name, is_own) = (product.package.name.to_string(), product.output.is_none());
         return Err(HarvestError::Empty { name, is_own });
     }
-    let (tree, hooks) = hooks::plate(product, tree, store)?;
+    let (tree, hooks) = hooks::plate(product, tree, batch)?;
     let parts = Classifier::new(recipe)?.split(&tree);
-    let mut findings = scan::scan(store, &parts)?;
+    let mut findings = scan::scan(batch, &parts)?;
     let mut components = BTreeMap::new();
     let (mut files, mut bytes) = (0, 0);
     for (name, part) in &parts {

@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use recipes::{HookDirectory, Hooks, Product};
-use store::{Entry, Node, Store, StoreError, Tree, TreeError};
+use store::{Batch, Entry, Node, StoreError, Tree, TreeError};
 
 use crate::sysusers;
 
@@ -94,9 +94,9 @@ impl HookError {
 ///
 /// # Errors
 /// Every [`HookError`].
-pub fn plate(product: &Product<'_>, tree: &Tree, store: &Store) -> Result<(Tree, store::Hooks), HookError> {
+pub fn plate(product: &Product<'_>, tree: &Tree, batch: &Batch<'_>) -> Result<(Tree, store::Hooks), HookError> {
     let mut hooks = product.hooks.clone();
-    sysusers::add(&mut hooks, tree, store)?;
+    sysusers::add(&mut hooks, tree, batch)?;
     let hooks = &hooks;
     if hooks.is_empty() {
         return Ok((tree.clone(), store::Hooks::default()));
@@ -105,16 +105,16 @@ pub fn plate(product: &Product<'_>, tree: &Tree, store: &Store) -> Result<(Tree,
         Output { entries: tree.entries().iter().map(|entry| (entry.path.clone(), entry.clone())).collect() };
     let name = product.package.name.as_str();
     if !hooks.tmpfiles.is_empty() {
-        output.file(&format!("usr/lib/tmpfiles.d/{name}.conf"), &lines(&hooks.tmpfiles), store)?;
+        output.file(&format!("usr/lib/tmpfiles.d/{name}.conf"), &lines(&hooks.tmpfiles), batch)?;
     }
     if !hooks.sysctl.is_empty() {
         let settings: Vec<String> = hooks.sysctl.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        output.file(&format!("usr/lib/sysctl.d/{name}.conf"), &lines(&settings), store)?;
+        output.file(&format!("usr/lib/sysctl.d/{name}.conf"), &lines(&settings), batch)?;
     }
     for directory in &hooks.directories {
         output.directory(directory)?;
     }
-    let services = services(hooks, tree, store)?;
+    let services = services(hooks, tree, batch)?;
     let links = hooks
         .alternatives
         .iter()
@@ -166,14 +166,12 @@ impl Output {
         Ok(())
     }
 
-    fn file(&mut self, path: &str, content: &[u8], store: &Store) -> Result<(), HookError> {
+    fn file(&mut self, path: &str, content: &[u8], batch: &Batch<'_>) -> Result<(), HookError> {
         if self.entries.contains_key(path.as_bytes()) {
             return Err(HookError::Taken { path: format!("/{path}") });
         }
         self.parents(path)?;
-        let batch = store.batch()?;
         let object = batch.add_bytes(content, 0o644)?;
-        batch.commit()?;
         let node = Node::File { object, size: content.len() as u64 };
         self.entries.insert(path.into(), plain(path, 0o644, node));
         Ok(())
@@ -186,7 +184,7 @@ fn plain(path: &str, mode: u32, node: Node) -> Entry {
 }
 
 /// Returns the links that enabling the units makes, as `systemctl enable` would, with their targets.
-fn services(hooks: &Hooks, tree: &Tree, store: &Store) -> Result<BTreeMap<String, String>, HookError> {
+fn services(hooks: &Hooks, tree: &Tree, batch: &Batch<'_>) -> Result<BTreeMap<String, String>, HookError> {
     let mut links = BTreeMap::new();
     let mut waiting: Vec<String> = hooks.services.clone();
     let mut seen = BTreeSet::new();
@@ -198,7 +196,7 @@ fn services(hooks: &Hooks, tree: &Tree, store: &Store) -> Result<BTreeMap<String
         let target = format!("/{UNITS}/{file}");
         let entry = tree.get(&target.as_bytes()[1..]);
         let text = match entry.map(|entry| &entry.node) {
-            Some(Node::File { object, size }) if *size <= UNIT_BYTES => store.read(object)?,
+            Some(Node::File { object, size }) if *size <= UNIT_BYTES => batch.read(object)?,
             Some(Node::Symlink { .. }) => Vec::new(),
             _ => return Err(HookError::NoUnit { unit }),
         };
@@ -274,19 +272,20 @@ fn install_section(text: &str) -> BTreeMap<String, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::OpenOptions;
+    use store::{OpenOptions, Store};
 
     fn plated(hooks: Hooks, files: &[(&str, &str)]) -> Result<(Tree, store::Hooks), HookError> {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), &OpenOptions::default()).unwrap();
+        let batch = store.batch().unwrap();
         let mut output = Output { entries: BTreeMap::new() };
         for (path, content) in files {
-            output.file(path, content.as_bytes(), &store).unwrap();
+            output.file(path, content.as_bytes(), &batch).unwrap();
         }
         let tree = Tree::new(output.entries.into_values().collect()).unwrap();
         let mut recipe = recipes::parse("[package]\nname = \"x\"\nversion = \"1\"\n", "recipe.toml").unwrap();
         recipe.hooks = hooks;
-        plate(&recipe.products()[0], &tree, &store)
+        plate(&recipe.products()[0], &tree, &batch)
     }
 
     fn unit(text: &str) -> Vec<(&'static str, String)> {

@@ -91,11 +91,11 @@ pub struct Ran {
 }
 
 /// What all steps of a build share.
-pub struct Kitchen<'a> {
+pub struct Kitchen {
     /// The expanded recipe.
-    pub recipe: &'a Recipe,
+    pub recipe: Recipe,
     /// Where the build lies.
-    pub workspace: &'a Workspace,
+    pub workspace: Workspace,
     /// What the steps' `/` is made of.
     pub root: RootView,
     /// All variables.
@@ -108,6 +108,8 @@ pub struct Kitchen<'a> {
     pub outputs: String,
     /// Isolated or not.
     pub level: Level,
+    /// How many jobs the steps are told to run at one time.
+    pub jobs: u32,
     /// Processors that the steps are held to and told of; as many as the machine has where none is given.
     pub cpus: Option<u32>,
     /// Owners that the steps asked for.
@@ -207,17 +209,16 @@ impl PhaseError {
 /// # Errors
 /// [`PhaseError::Failed`] for the first step that does not end with status 0.
 pub fn run(
-    kitchen: &Kitchen<'_>,
+    kitchen: &Kitchen,
     with_check: bool,
     log: &mut Log,
     cancel: &AtomicBool,
     listener: Listener<'_>,
 ) -> Result<Ran, PhaseError> {
-    let steps = || kitchen.steps().filter(|(step, _)| with_check || *step != Step::Phase(Phase::Check));
-    for (step, script) in steps() {
+    for (step, script) in kitchen.steps(with_check) {
         kitchen.workspace.write_step(&step.file_name(), script)?;
     }
-    let mut following = steps().map(|(step, _)| step).peekable();
+    let mut following = kitchen.steps(with_check).map(|(step, _)| step).peekable();
     let mut ran = Ran::default();
     let mut made = None;
     while let Some(step) = following.next() {
@@ -250,7 +251,7 @@ pub fn run(
 /// # Errors
 /// [`PhaseError::Failed`] if it does not end with status 0.
 pub(crate) fn alone(
-    kitchen: &Kitchen<'_>,
+    kitchen: &Kitchen,
     step: &Step,
     script: &str,
     log: &mut Log,
@@ -263,7 +264,7 @@ pub(crate) fn alone(
 
 /// Runs one step in the sandbox that was made for it, and does something `meanwhile`.
 fn one(
-    kitchen: &Kitchen<'_>,
+    kitchen: &Kitchen,
     step: &Step,
     ready: Result<Ready, PhaseError>,
     meanwhile: impl FnOnce(),
@@ -317,7 +318,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Kitchen<'_> {
+impl Kitchen {
     /// Where files lie while they are stripped, as the tools see it.
     pub(crate) fn strip_place(&self) -> String {
         match self.level {
@@ -362,7 +363,7 @@ impl Kitchen<'_> {
 
     /// The sandbox's plan for a shell where the first step would begin, with all steps written down and no limit on time.
     pub(crate) fn shell(&self) -> Result<Plan, WorkspaceError> {
-        for (step, script) in self.steps() {
+        for (step, script) in self.steps(true) {
             self.workspace.write_step(&step.file_name(), script)?;
         }
         let mut room = self.room(&Step::Phase(Phase::Setup));
@@ -372,18 +373,18 @@ impl Kitchen<'_> {
         Ok(plan)
     }
 
-    /// All steps in their order, those of the outputs last, with their scripts.
-    fn steps(&self) -> impl Iterator<Item = (Step, &String)> {
+    /// The steps in their order, those of the outputs last, with their scripts.
+    fn steps(&self, with_check: bool) -> impl Iterator<Item = (Step, &String)> {
         let phases = self.recipe.build.steps.iter().map(|(phase, script)| (Step::Phase(*phase), script));
         let outputs = self.recipe.outputs.iter();
         let outputs =
             outputs.filter_map(|output| Some((Step::Output(output.package.name.clone()), output.install.as_ref()?)));
-        phases.chain(outputs)
+        phases.chain(outputs).filter(move |(step, _)| with_check || *step != Step::Phase(Phase::Check))
     }
 
     /// The sandbox of one step, whose script is written down, up to where its command begins.
     fn ready(&self, step: &Step) -> Result<Ready, PhaseError> {
-        let owners = step.gives_files_away().then(|| owners(self.recipe));
+        let owners = step.gives_files_away().then(|| owners(&self.recipe));
         Ok(sandbox::prepare(self.plan(step), owners.as_ref())?)
     }
 

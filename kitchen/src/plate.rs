@@ -7,13 +7,14 @@
 //! outputs' own ───────────┘
 //! ```
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
-use recipes::{Product, Recipe};
-use store::{Batch, Decision, Found, IngestOptions, Node, Store, Tree, TreeError};
+use recipes::{Digest, Product, Recipe};
+use store::{Batch, Decision, Found, IngestOptions, Node, Tree, TreeError};
 
 use crate::divide;
 use crate::event::Listener;
@@ -27,12 +28,10 @@ use crate::tidy;
 /// What plating works with beside the build itself.
 pub struct Plating<'a> {
     /// The build.
-    pub kitchen: &'a Kitchen<'a>,
+    pub kitchen: &'a Kitchen,
     /// What it built for.
     pub machine: &'a Machine,
-    /// Where everything goes.
-    pub store: &'a Store,
-    /// Where the trees of the packages go, beside their troves and the action.
+    /// Where everything goes: contents, trees, and later the troves and the action.
     pub batch: &'a Batch<'a>,
     /// Set to stop.
     pub cancel: &'a AtomicBool,
@@ -41,23 +40,26 @@ pub struct Plating<'a> {
 }
 
 impl Plating<'_> {
-    /// Makes the packages of the build, in the order of [`Recipe::products`]. Their objects are in the store,
-    /// their trees in the batch, the troves are not recorded yet.
+    /// Makes the packages of the build, in the order of [`Recipe::products`]. What they are made of is in the batch,
+    /// and the troves are not yet.
     ///
     /// # Errors
     /// [`HarvestError`], by what an output is or holds.
     pub fn all(&self, log: &mut Log) -> Result<Vec<Plated>, HarvestError> {
-        let recipe = self.kitchen.recipe;
+        let recipe = &self.kitchen.recipe;
         let products = recipe.products();
         let (mut parts, mut notices) = self.collect(recipe, &products)?;
         for (part, product) in parts.iter_mut().zip(&products) {
-            *part = tidy::tidy(std::mem::take(part), product.policies, self.store)?;
+            *part = tidy::tidy(std::mem::take(part), product.policies, self.batch)?;
         }
-        let wanted: Vec<_> = products.iter().map(|product| product.policies).collect();
-        strip::strip(&mut parts, &wanted, self, log)?;
+        let policies: Vec<_> = products.iter().map(|product| product.policies).collect();
+        strip::strip(&mut parts, &policies, self, log)?;
+        // What was stripped, packed or left out was needed until here.
+        let wanted: HashSet<Digest> = parts.iter().flat_map(Tree::objects).collect();
+        self.batch.retain(|object| wanted.contains(object));
         let mut all = Vec::with_capacity(products.len());
         for (part, product) in parts.iter().zip(&products) {
-            all.push(harvest::plate(recipe, product, self.machine, part, self.batch, self.store)?);
+            all.push(harvest::plate(recipe, product, self.machine, part, self.batch)?);
         }
         if let Some(first) = all.first_mut() {
             first.notices.append(&mut notices);
@@ -67,7 +69,7 @@ impl Plating<'_> {
 
     /// Takes all outputs into the store and says which product has what, and what a packager should know of that.
     fn collect(&self, recipe: &Recipe, products: &[Product<'_>]) -> Result<(Vec<Tree>, Vec<String>), HarvestError> {
-        let workspace = self.kitchen.workspace;
+        let workspace = &self.kitchen.workspace;
         let take = |path: PathBuf| -> Result<Tree, HarvestError> {
             let directory = workspace.open(&path)?;
             let owners = self.kitchen.owners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +78,7 @@ impl Plating<'_> {
                 Some((owner, group)) => Decision::Replace { mode: found.mode, owner, group },
             };
             let options = IngestOptions { decide: Some(&decide), ..IngestOptions::default() };
-            Ok(self.store.ingest(&directory, &options, self.cancel)?)
+            Ok(self.batch.ingest(&directory, &options, self.cancel)?)
         };
         let common = take(workspace.dest())?;
         if !recipe.makes_package()

@@ -16,7 +16,7 @@ use object::Endianness;
 use object::elf::{DT_NEEDED, DT_SONAME, FileHeader32, FileHeader64, PT_INTERP};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use recipes::{Capability, Comparison};
-use store::{Entry, Node, Store, StoreError, Tree};
+use store::{Batch, Entry, Node, StoreError, Tree};
 
 /// A library or program is read whole for its dynamic section; one past this size is not looked into.
 const LARGEST_ELF: u64 = 2 << 30;
@@ -35,15 +35,15 @@ pub struct Findings {
 /// A requirement that the package itself provides, in whichever component, is left out.
 ///
 /// # Errors
-/// [`StoreError`] when a file's content cannot be read from the store.
-pub fn scan(store: &Store, components: &BTreeMap<String, Tree>) -> Result<BTreeMap<String, Findings>, StoreError> {
+/// [`StoreError`] when a file's content cannot be read.
+pub fn scan(batch: &Batch<'_>, components: &BTreeMap<String, Tree>) -> Result<BTreeMap<String, Findings>, StoreError> {
     let mut all = BTreeMap::new();
     let mut own_paths = BTreeSet::new();
     for (name, tree) in components {
         let mut findings = Findings::default();
         for entry in tree.entries() {
             own_paths.insert(format!("/{}", String::from_utf8_lossy(&entry.path)));
-            look(store, entry, &mut findings)?;
+            look(batch, entry, &mut findings)?;
         }
         all.insert(name.clone(), findings);
     }
@@ -61,11 +61,11 @@ pub fn scan(store: &Store, components: &BTreeMap<String, Tree>) -> Result<BTreeM
 }
 
 /// Looks into one entry.
-fn look(store: &Store, entry: &Entry, findings: &mut Findings) -> Result<(), StoreError> {
+fn look(batch: &Batch<'_>, entry: &Entry, findings: &mut Findings) -> Result<(), StoreError> {
     let Node::File { object, size } = &entry.node else { return Ok(()) };
     let path = String::from_utf8_lossy(&entry.path).into_owned();
     if path.as_bytes().ends_with(b".pc") && path.contains("/pkgconfig/") {
-        let text = String::from_utf8_lossy(&store.read(object)?).into_owned();
+        let text = String::from_utf8_lossy(&batch.read(object)?).into_owned();
         pkg_config(&path, &text, findings);
         return Ok(());
     }
@@ -74,13 +74,13 @@ fn look(store: &Store, entry: &Entry, findings: &mut Findings) -> Result<(), Sto
     if *size < 4 || *size > LARGEST_ELF || !(executable || library) {
         return Ok(());
     }
-    let mut file = store.open_object(object)?;
+    let mut file = batch.open_object(object)?;
     let mut magic = [0; 4];
     if file.read_exact(&mut magic).is_err() {
         return Ok(());
     }
     if magic == *b"\x7fELF" {
-        let data = store.read(object)?;
+        let data = batch.read(object)?;
         elf(&path, &data, findings);
     } else if magic.starts_with(b"#!") && executable {
         let mut line = vec![0; 256];

@@ -24,7 +24,7 @@ use object::elf::{ELF_NOTE_GNU, ET_DYN, ET_EXEC, ET_REL, FileHeader32, FileHeade
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, ProgramHeader};
 use recipes::{Digest, Policies, Policy};
-use store::{Entry, IngestOptions, Node, Store, StoreError, Tree};
+use store::{Batch, Entry, IngestOptions, Node, StoreError, Tree};
 
 use crate::harvest::HarvestError;
 use crate::log::Log;
@@ -91,7 +91,7 @@ pub fn strip(
     for (tree, policies) in trees.iter().zip(policies) {
         let mut files = BTreeMap::new();
         for entry in tree.entries().iter().filter(|_| policies.has(Policy::Strip)) {
-            if let Some(work) = look(plating.store, entry, policies.has(Policy::DebugInfo))? {
+            if let Some(work) = look(plating.batch, entry, policies.has(Policy::DebugInfo))? {
                 files.insert(entry.path.clone(), work);
             }
         }
@@ -111,18 +111,18 @@ pub fn strip(
 }
 
 /// What is to be done with one entry, if anything.
-fn look(store: &Store, entry: &Entry, keeps_symbols: bool) -> Result<Option<Work>, StoreError> {
+fn look(batch: &Batch<'_>, entry: &Entry, keeps_symbols: bool) -> Result<Option<Work>, StoreError> {
     let Node::File { object, size } = entry.node else { return Ok(None) };
     if entry.mode & 0o200 == 0 || size < 8 {
         return Ok(None);
     }
     let mut magic = [0; 8];
-    let mut file = store.open_object(&object)?;
+    let mut file = batch.open_object(&object)?;
     if file.read_exact(&mut magic).is_err() || !(magic.starts_with(b"\x7fELF") || magic == *ARCHIVE) {
         return Ok(None);
     }
     let name = String::from_utf8_lossy(entry.file_name()).into_owned();
-    let Some(kind) = kind_of(&name, &store.read(&object)?) else { return Ok(None) };
+    let Some(kind) = kind_of(&name, &batch.read(&object)?) else { return Ok(None) };
     // A name that a shell would read is not worth the quoting: such a file keeps no symbols.
     let plain =
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte)) && !name.starts_with('-');
@@ -160,7 +160,7 @@ fn elf_type(data: &[u8]) -> Option<FileType> {
 
 /// Runs the tools on copies of all files; the results come in the order of `work`.
 fn run(work: &[&Work], plating: &Plating<'_>, log: &mut Log) -> Result<Vec<Stripped>, HarvestError> {
-    let Plating { kitchen, store, cancel, listener, .. } = *plating;
+    let Plating { kitchen, batch, cancel, listener, .. } = *plating;
     let place = kitchen.workspace.strip();
     for (number, one) in work.iter().enumerate() {
         let directory = place.join(number.to_string());
@@ -169,7 +169,7 @@ fn run(work: &[&Work], plating: &Plating<'_>, log: &mut Log) -> Result<Vec<Strip
         let copy = || {
             fs::create_dir(&directory)?;
             let mut file = File::create(&path)?;
-            io::copy(&mut store.open_object(&one.object).map_err(io::Error::other)?, &mut file).map(drop)
+            io::copy(&mut batch.open_object(&one.object).map_err(io::Error::other)?, &mut file).map(drop)
         };
         copy().map_err(failed)?;
     }
@@ -177,7 +177,7 @@ fn run(work: &[&Work], plating: &Plating<'_>, log: &mut Log) -> Result<Vec<Strip
     let script = script(work, &kitchen.strip_place());
     phases::alone(kitchen, &Step::Strip, &script, log, cancel, listener)?;
     let directory = kitchen.workspace.open(&place)?;
-    let made = store.ingest(&directory, &IngestOptions::default(), cancel)?;
+    let made = batch.ingest(&directory, &IngestOptions::default(), cancel)?;
     let mut results = Vec::with_capacity(work.len());
     for (number, one) in work.iter().enumerate() {
         let name = one.debug_name.as_deref().unwrap_or("file");
@@ -188,7 +188,7 @@ fn run(work: &[&Work], plating: &Plating<'_>, log: &mut Log) -> Result<Vec<Strip
         };
         let debug = one.debug_name.as_ref().and_then(|_| find(&format!("{name}.debug"))).cloned();
         let build_id = match debug {
-            Some(_) => build_id(&store.read(&one.object)?),
+            Some(_) => build_id(&batch.read(&one.object)?),
             None => None,
         };
         results.push(Stripped { file: find(name).and_then(content), debug, build_id });

@@ -5,7 +5,7 @@
 //! something else than users, groups, members and ranges, or with specifiers, is left to `systemd-sysusers`, which runs when the system starts.
 
 use recipes::{HookGroup, HookUser, Hooks, is_account_field, is_account_name, is_plain_path};
-use store::{Node, Store, StoreError, Tree};
+use store::{Batch, Node, StoreError, Tree};
 
 /// Where the files are.
 const DIRECTORY: &[u8] = b"usr/lib/sysusers.d/";
@@ -13,14 +13,14 @@ const DIRECTORY: &[u8] = b"usr/lib/sysusers.d/";
 const LARGEST_BYTES: u64 = 1 << 16;
 
 /// Adds to `hooks` what the files of a package declare; what the recipe says of an account counts more.
-pub fn add(hooks: &mut Hooks, tree: &Tree, store: &Store) -> Result<(), StoreError> {
+pub fn add(hooks: &mut Hooks, tree: &Tree, batch: &Batch<'_>) -> Result<(), StoreError> {
     for entry in tree.entries() {
         let Node::File { object, size } = &entry.node else { continue };
         let is_one = entry.path.starts_with(DIRECTORY) && entry.path.ends_with(b".conf") && *size <= LARGEST_BYTES;
         if !is_one {
             continue;
         }
-        let text = String::from_utf8_lossy(&store.read(object)?).into_owned();
+        let text = String::from_utf8_lossy(&batch.read(object)?).into_owned();
         if let Some((users, groups)) = read(&text) {
             for user in users {
                 match hooks.users.iter_mut().find(|known| known.name == user.name) {

@@ -20,7 +20,7 @@ use std::io::Write as _;
 
 use flate2::{Compression, GzBuilder};
 use recipes::{Policies, Policy};
-use store::{Entry, Node, Store, StoreError, Tree, TreeError};
+use store::{Batch, Entry, Node, StoreError, Tree, TreeError};
 
 /// Links that are followed before one is taken for a circle, as the kernel does.
 const LINKS: usize = 40;
@@ -43,7 +43,7 @@ pub enum TidyError {
 ///
 /// # Errors
 /// [`TidyError`] if content cannot be read or written, or a name grows too long.
-pub fn tidy(mut tree: Tree, policies: &Policies, store: &Store) -> Result<Tree, TidyError> {
+pub fn tidy(mut tree: Tree, policies: &Policies, batch: &Batch<'_>) -> Result<Tree, TidyError> {
     if !policies.has(Policy::Docs) {
         tree = without(&tree, |_, path| is_in(path, &["doc", "gtk-doc"]));
     }
@@ -60,7 +60,7 @@ pub fn tidy(mut tree: Tree, policies: &Policies, store: &Store) -> Result<Tree, 
         tree = without(&tree, |entry, path| entry.node != Node::Directory && has_shared_library(&tree, path));
     }
     if policies.has(Policy::CompressMan) {
-        tree = compress(&tree, store)?;
+        tree = compress(&tree, batch)?;
     }
     Ok(tree)
 }
@@ -99,7 +99,7 @@ fn has_shared_library(tree: &Tree, path: &[u8]) -> bool {
 }
 
 /// Compresses manual and info pages and renames the links to them.
-fn compress(tree: &Tree, store: &Store) -> Result<Tree, TidyError> {
+fn compress(tree: &Tree, batch: &Batch<'_>) -> Result<Tree, TidyError> {
     let is_page = |entry: &Entry| is_in(&entry.path, &["man", "info"]);
     let is_packed = |path: &[u8]| path.ends_with(b".gz") || path.ends_with(b".bz2");
     let is_file = |entry: &Entry| matches!(entry.node, Node::File { .. } | Node::Hardlink { .. });
@@ -110,7 +110,6 @@ fn compress(tree: &Tree, store: &Store) -> Result<Tree, TidyError> {
         let first = *firsts.entry(file_of(entry)).or_insert(&entry.path);
         pages.insert(&entry.path, first);
     }
-    let batch = store.batch()?;
     let mut made: BTreeMap<Vec<u8>, Entry> = BTreeMap::new();
     let mut packed: HashMap<&[u8], Entry> = HashMap::new();
     // Whatever is not touched stands there first: what is compressed takes the place of a page of its name.
@@ -144,7 +143,7 @@ fn compress(tree: &Tree, store: &Store) -> Result<Tree, TidyError> {
             else {
                 continue;
             };
-            let bytes = gzip(&store.read(object)?);
+            let bytes = gzip(&batch.read(object)?);
             entry.node = Node::File { object: batch.add_bytes(&bytes, entry.mode)?, size: bytes.len() as u64 };
             packed.insert(first, entry.clone());
         } else if let Some(whole) = packed.get(first) {
@@ -158,7 +157,6 @@ fn compress(tree: &Tree, store: &Store) -> Result<Tree, TidyError> {
         }
         made.insert(entry.path.clone(), entry);
     }
-    batch.commit()?;
     relink(made, tree, &pages)
 }
 

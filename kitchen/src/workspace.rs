@@ -72,6 +72,8 @@ impl WorkspaceError {
 pub struct Workspace {
     work: Work,
     source_name: String,
+    /// The host's ids of the build.
+    owner: (u32, u32),
 }
 
 impl Workspace {
@@ -80,7 +82,8 @@ impl Workspace {
     /// # Errors
     /// [`WorkspaceError`] if a directory cannot be made.
     pub fn create(store: &Store, source_name: &str) -> Result<Self, WorkspaceError> {
-        let workspace = Self { work: store.work()?, source_name: source_name.to_owned() };
+        let workspace =
+            Self { work: store.work()?, source_name: source_name.to_owned(), owner: sandbox::build_owner() };
         let directories =
             [workspace.build(), workspace.dest(), workspace.outputs(), workspace.strip(), workspace.steps()];
         directories.into_iter().try_for_each(make)?;
@@ -151,7 +154,7 @@ impl Workspace {
         let path = self.steps().join(name);
         let mut file =
             File::create(&path).map_err(|source| WorkspaceError::Io { act: "write", path: path.clone(), source })?;
-        let (uid, gid) = sandbox::build_owner();
+        let (uid, gid) = self.owner;
         file.write_all(script.as_bytes())
             // Inside, it belongs to the same user whoever cooks.
             .and_then(|()| fchown(&file, Some(uid), Some(gid)))
@@ -190,7 +193,7 @@ impl Workspace {
     /// # Errors
     /// [`WorkspaceError`] if an owner cannot be changed.
     pub fn give(&self, path: PathBuf) -> Result<(), WorkspaceError> {
-        let (uid, gid) = sandbox::build_owner();
+        let (uid, gid) = self.owner;
         let about = rustix::fs::fstat(self.work.directory()).map_err(|error| WorkspaceError::Io {
             act: "look at",
             path: self.work.path(),

@@ -261,6 +261,20 @@ impl<'s> Batch<'s> {
         Tree::decode(&self.read(id)?).map_err(|source| StoreError::Tree { object: *id, source })
     }
 
+    /// Forgets the contents of this batch that nothing wants after all: they are neither made durable nor recorded.
+    pub fn retain(&self, wanted: impl Fn(&Digest) -> bool) {
+        let forgotten: Vec<_> = self.pending().extract_if(|object, _| !wanted(object)).collect();
+        let mut names = self.unwanted();
+        for (object, variants) in forgotten {
+            for (variant, pending) in variants {
+                match pending.spot {
+                    Spot::Named => names.push((object, variant)),
+                    Spot::Temporary(number) => self.remove_temporary(number),
+                }
+            }
+        }
+    }
+
     /// Says whether this batch added the content.
     pub(crate) fn is_coming(&self, object: &Digest) -> bool {
         self.pending().contains_key(object)

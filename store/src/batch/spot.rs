@@ -122,6 +122,11 @@ impl<'s> Batch<'s> {
         Ok(Temporary { batch: self, name: Name::Numbered(number), file, kept: false })
     }
 
+    /// Removes a file from the work directory. What stays is removed with the directory.
+    pub(super) fn remove_temporary(&self, number: u64) {
+        let _ = rustix::fs::unlinkat(self.work.directory(), temporary_name(number), AtFlags::empty());
+    }
+
     /// Gives a written file what its variant says, and remembers it for the commit.
     pub(crate) fn keep(
         &self,
@@ -171,11 +176,7 @@ impl Drop for Temporary<'_, '_> {
         }
         match &self.name {
             Name::Own(object, variant) => self.batch.unwanted().push((*object, variant.clone())),
-            Name::Numbered(number) => {
-                // What stays is removed with the directory.
-                let directory = self.batch.work.directory();
-                let _ = rustix::fs::unlinkat(directory, temporary_name(*number), AtFlags::empty());
-            }
+            Name::Numbered(number) => self.batch.remove_temporary(*number),
         }
     }
 }

@@ -242,7 +242,8 @@ pub fn write_bundle(
         list.troves.push(Row { trove: id, signatures: signatures.len() as u64 });
         troves.push(Bundled { id, manifest, signatures, trees });
     }
-    let payload = writer::Payload::compress(store, &objects(&troves)?, *options, cancel)?;
+    let payload =
+        writer::Payload::compress(writer::Contents { store, coming: None }, &objects(&troves)?, *options, cancel)?;
     let json = list.json();
     limits::BUNDLE.check(json.len() as u64)?;
     let blocks: u64 = members.iter().map(|(_, content)| archive::blocks(content.len() as u64)).sum();

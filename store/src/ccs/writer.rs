@@ -51,7 +51,24 @@ pub struct Written {
     pub size_bytes: u64,
 }
 
-/// Writes a trove's package to `out`, whose objects the store must have; trees may also be in a batch that is `coming`.
+/// Where contents are read: in the store, or in a batch that comes into it.
+#[derive(Clone, Copy)]
+pub(super) struct Contents<'a> {
+    pub store: &'a Store,
+    pub coming: Option<&'a Batch<'a>>,
+}
+
+impl Contents<'_> {
+    fn read(self, object: &Digest) -> Result<Vec<u8>, StoreError> {
+        self.coming.map_or_else(|| self.store.read(object), |batch| batch.read(object))
+    }
+
+    fn open(self, object: &Digest) -> Result<File, StoreError> {
+        self.coming.map_or_else(|| self.store.open_object(object), |batch| batch.open_object(object))
+    }
+}
+
+/// Writes a trove's package to `out`, whose objects the store must have, or a batch that is `coming`.
 ///
 /// Bytes depend on the manifest, the level and the version of zstd alone. Nothing is written before all content was
 /// read and found to be whole. Not durable: `out` is the caller's. Memory: one frame for each thread, and up to 64 MiB of
@@ -70,9 +87,10 @@ pub fn write(
     manifest.check().map_err(CcsError::Manifest)?;
     let json = manifest.to_json();
     limits::MANIFEST.check(json.len() as u64)?;
-    let (encoded, trees) = trees(|id| coming.map_or_else(|| store.read(id), |batch| batch.read(id)), manifest)?;
+    let contents = Contents { store, coming };
+    let (encoded, trees) = trees(|tree| contents.read(tree), manifest)?;
     let objects = contents::objects(manifest, &trees)?;
-    let payload = Payload::compress(store, &objects, *options, cancel)?;
+    let payload = Payload::compress(contents, &objects, *options, cancel)?;
     let tree_blocks: u64 = encoded.iter().map(|(_, tree)| archive::blocks(tree.len() as u64)).sum();
     let digest = Digest::blake3(*blake3::hash(&json).as_bytes());
     let index = payload.index(digest, u32::try_from(tree_blocks).unwrap_or(u32::MAX))?;
@@ -121,9 +139,9 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// Compresses objects of a store, in the order of their first paths.
+    /// Compresses objects, in the order of their first paths.
     pub(super) fn compress(
-        store: &Store,
+        contents: Contents<'_>,
         objects: &[Object<'_>],
         options: WriteOptions,
         cancel: &AtomicBool,
@@ -136,8 +154,8 @@ impl Payload {
         let frame_sizes = layout::frame_sizes(&runs, &sizes);
         limits::FRAMES.check(frame_sizes.len() as u64)?;
 
-        let spool = Spool::new(store.temporary(), total);
-        let work = Work { store, objects, order: &order, options, cancel, spool: &spool };
+        let spool = Spool::new(contents.store.temporary(), total);
+        let work = Work { contents, objects, order: &order, options, cancel, spool: &spool };
         let frames = work.compress(&runs)?;
         let rows = frames.iter().zip(&frame_sizes).map(|(frame, size)| Frame {
             stored_bytes: u32::try_from(frame.length()).unwrap_or(u32::MAX),
@@ -165,7 +183,7 @@ fn payload_order(objects: &[Object<'_>]) -> Vec<u32> {
 
 /// What the threads share.
 struct Work<'a> {
-    store: &'a Store,
+    contents: Contents<'a>,
     objects: &'a [Object<'a>],
     order: &'a [u32],
     options: WriteOptions,
@@ -207,7 +225,7 @@ impl Work<'_> {
         bench.content.clear();
         for place in objects {
             let object = self.object(place);
-            let bytes = self.store.read(&object.digest)?;
+            let bytes = self.contents.read(&object.digest)?;
             check_size(object, bytes.len() as u64)?;
             bench.content.extend_from_slice(&bytes);
         }
@@ -222,7 +240,7 @@ impl Work<'_> {
         benches: &Pool<Bench, impl Fn() -> Result<Bench, CcsError> + Sync>,
     ) -> Result<Vec<Spooled>, CcsError> {
         let object = self.object(place);
-        let file = self.store.open_object(&object.digest)?;
+        let file = self.contents.open(&object.digest)?;
         let length = file.metadata().map_err(CcsError::io("examine an object"))?.len();
         check_size(object, length)?;
         let pieces: Vec<(Spooled, ChainingValue)> = (0..count)

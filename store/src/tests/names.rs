@@ -67,6 +67,28 @@ fn a_batch_that_is_given_up_leaves_nothing() {
 }
 
 #[test]
+fn what_a_batch_forgets_is_never_there() {
+    let place = Place::new();
+    let batch = place.store.batch().unwrap();
+    let kept = batch.add_bytes(b"kept", 0o644).unwrap();
+    let named = batch.add_bytes(b"forgotten", 0o644).unwrap();
+    let mut writer = batch.writer(0o644);
+    writer.push(b"forgotten under a temporary name").unwrap();
+    let (numbered, _) = writer.finish().unwrap();
+    let again = batch.add_bytes(b"wanted again", 0o644).unwrap();
+    assert_eq!(batch.read(&named).unwrap(), b"forgotten");
+    batch.retain(|object| *object == kept);
+    assert!(batch.read(&named).is_err());
+    assert_eq!(batch.add_bytes(b"wanted again", 0o644).unwrap(), again);
+    assert_eq!(batch.commit().unwrap().objects, 2);
+    assert_eq!(files(place.store.directory()), 2);
+    assert_eq!(place.store.read(&again).unwrap(), b"wanted again");
+    for forgotten in [named, numbered] {
+        assert!(!place.store.has(&forgotten).unwrap());
+    }
+}
+
+#[test]
 fn two_batches_may_write_the_same() {
     for first_commits in [true, false] {
         let place = Place::new();
