@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::error::SandboxError;
+use crate::host::Host;
 use crate::layout;
 use crate::plan::{Level, Plan, RootView};
 
@@ -18,12 +19,8 @@ impl Plan {
         if self.level != Level::Full {
             return Ok(Vec::new());
         }
-        let layout = layout::of(
-            self,
-            self.limits.told_cpus.or(self.limits.cpus).unwrap_or(1),
-            self.limits.memory_bytes.unwrap_or(0),
-            None,
-        )?;
+        let host = Host::look(self);
+        let layout = layout::of(self, host.processors, host.scratch_bytes, None)?;
         let sources = layout
             .sources
             .iter()
@@ -142,6 +139,7 @@ mod tests {
         assert!(at("source 0 /usr (Read)") < at("directory /facts 0755"));
         assert!(at("proc /root/proc") < at("bind /facts/proc/cpuinfo at /root/proc/cpuinfo"));
         assert_eq!(lines.last().map(String::as_str), Some("enter /root"));
+        assert!(!lines.iter().any(|line| line.contains("size=0k")), "as large as they will be: {lines:#?}");
     }
 
     #[test]
