@@ -270,6 +270,13 @@ for name in "${cookable[@]}"; do
     case "$(cook "$name" 2>&1 >/dev/null)" in *Fresh*) ;; *) fail "cooking $name again was not a hit" ;; esac
 done
 ok "every second cook is a hit"
+if command -v python3 >/dev/null; then
+    python3 "$HERE/tests/second_reader.py" "${packages[@]}" > "$WORK/story" 2>&1 || { cat "$WORK/story" >&2; fail "the second reader"; }
+    ok "the second reader agrees about ${#packages[@]} packages"
+else
+    [ -z "${CI:-}" ] || fail "there is no python3 for the second reader"
+    say "      no python3: the second reader was not asked"
+fi
 
 # --- install all of them into one root --------------------------------------------------------------------------
 
