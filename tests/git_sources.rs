@@ -66,6 +66,16 @@ fn a_git_source_is_what_the_packager_had_and_whom_he_trusted() {
     env.cook(["cook", "recipe", "--nodeps"]).success().says(&["tool-1-1"]);
     env.cook(["cook", "p", "--pin", "--nodeps"]).success().says(&["tool-1-1"]);
 
+    // What was cooked answers for what was seen to hold, and for nothing else.
+    env.cook(["cook", "recipe", "--nodeps"]).success().says(&["Fresh tool-1-1"]);
+    let good = recipe();
+    env.write("recipe/recipe.toml", good.replace(&sum("sha256"), &"5a".repeat(32)));
+    env.conary(["cook", "recipe", "--nodeps"]).exits(4).says(&["does not match its checksum"]).never_says("Fresh");
+    env.write("recipe/recipe.toml", good.replace("tag = \"v1\"", "tag = \"plain\""));
+    env.conary(["cook", "recipe", "--nodeps"]).exits(4).says(&["is not signed"]).never_says("Fresh");
+    env.write("recipe/recipe.toml", good);
+    env.cook(["cook", "recipe", "--nodeps"]).success().says(&["Fresh tool-1-1"]);
+
     // Another archive, and a tag that nobody signed.
     write("#tag=v1", "md5sums=(d41d8cd98f00b204e9800998ecf8427e)");
     convert().exits(4).says(&["the archive that git makes of", "does not match its checksum"]);

@@ -16,11 +16,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use recipes::{AdditionalFrom, Digest, Recipe, Source};
+use recipes::{Digest, Recipe, Source};
 use store::{CheckoutError, CheckoutOptions, StatFingerprint, Store, StoreError, durable};
 
 use crate::event::{Event, Listener};
-use crate::fetch::{self, Content, FetchError, Fetched, Which};
+use crate::fetch::{self, Content, FetchError, Fetched, Known, Which};
 use crate::patch::{self, PatchError};
 use crate::unpack::{self, UnpackError};
 use crate::workspace::{Workspace, WorkspaceError};
@@ -111,10 +111,10 @@ pub fn identify(
 ) -> Result<Option<Vec<SourceInput>>, FetchError> {
     let mut all = Vec::new();
     let main = recipe.source_for(arch);
+    let known = Known { store, directory };
     let content = match main {
         Source::None => None,
-        Source::Archive { url, checksums, .. } => Some(claimed(store, url, checksums)?),
-        Source::Git { commit, submodules, .. } => Some(committed(store, commit, *submodules)?),
+        Source::Archive { .. } | Source::Git { .. } => Some(known.main(main)?),
         Source::Path { path } => Some(Some(fetch::local_tree(&directory.join(path), store, cancel)?.tree)),
     };
     match content {
@@ -123,11 +123,7 @@ pub fn identify(
         Some(Some(content)) => all.push(input(Which::Main, "", content)),
     }
     for (position, additional) in recipe.additional.iter().enumerate().filter(|(_, one)| one.is_for(arch)) {
-        let content = match &additional.from {
-            AdditionalFrom::Archive { url, checksums, .. } => claimed(store, url, checksums)?,
-            AdditionalFrom::Git { commit, .. } => committed(store, commit, false)?,
-        };
-        let Some(content) = content else { return Ok(None) };
+        let Some(content) = known.additional(additional)? else { return Ok(None) };
         all.push(input(Which::Additional(position), additional.file_name(), content));
     }
     for (position, patch) in recipe.patches.iter().enumerate() {
@@ -140,41 +136,13 @@ pub fn identify(
                 _ => None,
             }
         } else {
-            claimed(store, &patch.file, &patch.checksum)?
+            known.file(&patch.file, &patch.checksum)?
         };
         let Some(content) = content else { return Ok(None) };
         let name = patch.file.rsplit('/').next().unwrap_or(&patch.file);
         all.push(input(Which::Patch(position), name, content));
     }
     Ok(Some(all))
-}
-
-/// What the store remembers of a file for which all these claims must hold.
-///
-/// A claim that was verified with bytes from one URL says nothing yet about another: a recipe whose URL was changed and
-/// whose checksum was forgotten is looked at by the fetch phase, before anything answers from the cache.
-fn claimed(store: &Store, url: &str, checksums: &[Digest]) -> Result<Option<Digest>, FetchError> {
-    let mut content = None;
-    for checksum in checksums {
-        match (store.source(&checksum.to_string())?, content) {
-            (None, _) => return Ok(None),
-            (Some(row), None) => {
-                if url.contains("://") && row.origin.contains("://") && !fetch::is_known_from(url, checksums, store)? {
-                    return Ok(None);
-                }
-                content = Some(row.object);
-            }
-            // Two claims that were verified with different files: the fetch phase says so.
-            (Some(row), Some(other)) if row.object != other => return Ok(None),
-            (Some(_), Some(_)) => {}
-        }
-    }
-    Ok(content)
-}
-
-/// What the store remembers of a commit.
-fn committed(store: &Store, commit: &str, submodules: bool) -> Result<Option<Digest>, StoreError> {
-    Ok(store.source(&fetch::git_claim(commit, submodules))?.map(|row| row.object))
 }
 
 /// The same lines, of what was fetched.

@@ -378,7 +378,7 @@ pub(super) fn open_regular(path: &Path) -> Result<(File, u64), FetchError> {
 ///
 /// # Errors
 /// [`FetchError::Store`].
-pub fn is_known_from(url: &str, checksums: &[Digest], store: &Store) -> Result<bool, FetchError> {
+pub(super) fn is_known_from(url: &str, checksums: &[Digest], store: &Store) -> Result<bool, FetchError> {
     match checksums.first() {
         Some(claim) => Ok(store.source(&accepted(claim, url))?.is_some()),
         None => Ok(false),

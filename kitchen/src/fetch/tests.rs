@@ -59,10 +59,20 @@ impl Bench {
         path
     }
 
-    fn fetch(&self, source: &str) -> Result<Vec<Fetched>, FetchError> {
+    fn recipe(source: &str) -> Recipe {
         let text = format!("[package]\nname = \"hello\"\nversion = \"1.0\"\n\n{source}\n");
         let recipe = recipes::parse(&text, "recipe.toml").unwrap_or_else(|errors| panic!("{errors:?}"));
-        let recipe = recipe.expand(&facts()).unwrap();
+        recipe.expand(&facts()).unwrap()
+    }
+
+    /// Whether the main source is known without looking.
+    fn knows(&self, source: &str) -> bool {
+        let known = Known { store: &self.store, directory: &self.directory() };
+        known.main(&Self::recipe(source).source).unwrap().is_some()
+    }
+
+    fn fetch(&self, source: &str) -> Result<Vec<Fetched>, FetchError> {
+        let recipe = Self::recipe(source);
         let listen = |event| self.events.lock().unwrap().push(event);
         all(&recipe, &self.directory(), "x86_64", &self.store, &self.options, &self.cancel, &listen)
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use git2::{ObjectType, Oid};
 use libz_sys as _;
 use recipes::{Digest, GitProof};
-use store::{SourceKind, SourceRow, Tree};
+use store::{SourceKind, SourceRow, Store, StoreError, Tree};
 
 use super::error::FetchError;
 use super::http::HttpError;
@@ -34,6 +34,7 @@ use super::{Event, Fetching, How};
 use export::{Export, Objects, commit_of, submodules};
 use receive::Packs;
 use transport::{locate, redacted};
+use vouch::is_vouched;
 use wire::Want;
 
 pub use error::GitError;
@@ -148,17 +149,9 @@ impl Fetching<'_> {
 
     /// What the store has of a commit, if its tag was checked too.
     fn stored_commit(&self, wanted: &Commit) -> Result<Option<Exported>, FetchError> {
-        let Some(row) = self.store.source(&claim(wanted))? else { return Ok(None) };
+        let Some(row) = known(self.store, self.directory, wanted)? else { return Ok(None) };
         let Some(commit) = self.store.source(&commit_claim(wanted.id))? else { return Ok(None) };
         if !self.store.has(&row.object)? || !self.store.has(&commit.object)? {
-            return Ok(None);
-        }
-        if let Some(tag) = wanted.tag
-            && self.store.source(&tag_claim(wanted.id, tag))?.is_none()
-        {
-            return Ok(None);
-        }
-        if !self.is_vouched(wanted)? {
             return Ok(None);
         }
         let Ok((_, commit_secs)) = commit_of(&self.store.read(&commit.object)?) else { return Ok(None) };
@@ -378,14 +371,20 @@ fn local_tags(git: &Path, tag: &str) -> Result<Vec<(Id, Vec<u8>)>, GitError> {
     }
 }
 
-/// The claim that a recipe makes with a commit: where the store keeps what it turned out to be.
-#[must_use]
-pub fn git_claim(commit: &str, submodules: bool) -> String {
-    format!("git:{commit}{}", if submodules { "+submodules" } else { "" })
+/// What the store remembers of a commit, if its tag and all that is to vouch for it were seen to hold too.
+pub(super) fn known(store: &Store, directory: &Path, wanted: &Commit) -> Result<Option<SourceRow>, StoreError> {
+    let Some(row) = store.source(&claim(wanted))? else { return Ok(None) };
+    if let Some(tag) = wanted.tag
+        && store.source(&tag_claim(wanted.id, tag))?.is_none()
+    {
+        return Ok(None);
+    }
+    Ok(is_vouched(store, directory, wanted)?.then_some(row))
 }
 
+/// The claim that a recipe makes with a commit: where the store keeps what it turned out to be.
 fn claim(wanted: &Commit) -> String {
-    git_claim(wanted.id, wanted.submodules)
+    format!("git:{}{}", wanted.id, if wanted.submodules { "+submodules" } else { "" })
 }
 
 fn commit_claim(commit: &str) -> String {

@@ -6,10 +6,11 @@
 //! exactly the digests, tag and keys, so that only a change of one of them asks again.
 
 use std::io::Read;
+use std::path::Path;
 
 use git2::ObjectType;
 use recipes::{Algorithm, Digest};
-use store::{Hasher, SourceRow};
+use store::{Hasher, SourceRow, Store, StoreError};
 
 use super::export::Objects;
 use super::{Commit, GitError, Id, archive};
@@ -29,44 +30,46 @@ impl Signed for Bytes {
     }
 }
 
-impl Fetching<'_> {
-    /// Whether everything that is to vouch for a commit was seen to hold.
-    pub(super) fn is_vouched(&self, wanted: &Commit) -> Result<bool, FetchError> {
-        for claim in self.claims(wanted).unwrap_or_else(|_| vec!["unusable keys".to_owned()]) {
-            if self.store.source(&claim)?.is_none() {
-                return Ok(false);
-            }
+/// Whether everything that is to vouch for a commit was seen to hold.
+pub(super) fn is_vouched(store: &Store, directory: &Path, wanted: &Commit) -> Result<bool, StoreError> {
+    // What keys cannot be read is for the fetch phase to say.
+    let Ok(claims) = claims(directory, wanted) else { return Ok(false) };
+    for claim in claims {
+        if store.source(&claim)?.is_none() {
+            return Ok(false);
         }
-        Ok(true)
     }
+    Ok(true)
+}
 
+/// Under what it is written down that it held.
+fn claims(directory: &Path, wanted: &Commit) -> Result<Vec<String>, GitError> {
+    let mut claims: Vec<String> =
+        wanted.proof.archive.iter().map(|digest| format!("git-archive:{}:{digest}", wanted.id)).collect();
+    if !wanted.proof.keys.is_empty() {
+        let mut hasher = blake3::Hasher::new_derive_key("conary 2026 keys of a git signature that held");
+        for key in keys(directory, wanted)? {
+            hasher.update(&(key.bytes.len() as u64).to_le_bytes());
+            hasher.update(&key.bytes);
+        }
+        let (id, tag, keys) = (wanted.id, wanted.tag.unwrap_or_default(), hasher.finalize().to_hex());
+        claims.push(format!("git-signed:{id}:{keys}:{tag}"));
+    }
+    Ok(claims)
+}
+
+fn keys(directory: &Path, wanted: &Commit) -> Result<Vec<Key>, GitError> {
+    let failed = |source| GitError::Signature { what: wanted.id.to_owned(), source: Box::new(source) };
+    signature::keys(directory, &wanted.proof.keys).map_err(failed)
+}
+
+impl Fetching<'_> {
     /// Writes down that it holds.
     pub(super) fn remember_vouched(&self, wanted: &Commit, row: &SourceRow) -> Result<(), GitError> {
-        for claim in self.claims(wanted)? {
+        for claim in claims(self.directory, wanted)? {
             self.store.record_source(&claim, row)?;
         }
         Ok(())
-    }
-
-    /// Under what it is written down.
-    fn claims(&self, wanted: &Commit) -> Result<Vec<String>, GitError> {
-        let mut claims: Vec<String> =
-            wanted.proof.archive.iter().map(|digest| format!("git-archive:{}:{digest}", wanted.id)).collect();
-        if !wanted.proof.keys.is_empty() {
-            let mut hasher = blake3::Hasher::new_derive_key("conary 2026 keys of a git signature that held");
-            for key in self.keys(wanted)? {
-                hasher.update(&(key.bytes.len() as u64).to_le_bytes());
-                hasher.update(&key.bytes);
-            }
-            let (id, tag, keys) = (wanted.id, wanted.tag.unwrap_or_default(), hasher.finalize().to_hex());
-            claims.push(format!("git-signed:{id}:{keys}:{tag}"));
-        }
-        Ok(claims)
-    }
-
-    fn keys(&self, wanted: &Commit) -> Result<Vec<Key>, GitError> {
-        let failed = |source| GitError::Signature { what: wanted.id.to_owned(), source: Box::new(source) };
-        wanted.proof.keys.iter().map(|key| self.key(key).map_err(failed)).collect()
     }
 
     /// Holds a commit against everything that is to vouch for it.
@@ -103,7 +106,7 @@ impl Fetching<'_> {
             None => of_commit(commit),
         };
         let Some((signature, signed)) = found else { return Err(GitError::Unsigned { what }) };
-        let made_by = signature::verify(&what, &signature, &self.keys(wanted)?, &Bytes(signed), "git");
+        let made_by = signature::verify(&what, &signature, &keys(self.directory, wanted)?, &Bytes(signed), "git");
         let key = made_by.map_err(|source| GitError::Signature { what: what.clone(), source: Box::new(source) })?;
         (self.events)(Event::Verified { file: format!("{what} of {}", super::directory_name(wanted.url)), key });
         Ok(())

@@ -14,11 +14,11 @@ mod openpgp;
 
 use std::fmt::Write as _;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use recipes::Digest;
 use ssh_key::{PublicKey, SshSig};
-use store::{SourceKind, SourceRow};
+use store::{SourceKind, SourceRow, Store};
 
 use super::error::FetchError;
 use super::file::{Wanted, open_regular};
@@ -150,10 +150,7 @@ impl Fetching<'_> {
             Err(FetchError::Cancelled) => return Err(FetchError::Cancelled),
             Err(error) => return Err(failed(SignatureError::Missing(Box::new(error)))),
         };
-        let mut keys = Vec::new();
-        for key in &signature.keys {
-            keys.push(self.key(key).map_err(failed)?);
-        }
+        let keys = keys(self.directory, &signature.keys).map_err(failed)?;
         let uncompressed = is_over_uncompressed(wanted.file_name, &name);
         let memory = remembered(object, &bytes, &keys, uncompressed);
         if self.store.source(&memory)?.is_some() {
@@ -185,7 +182,7 @@ impl Fetching<'_> {
             return read_small(&path);
         }
         // A signature has no checksum: what was fetched for this file is kept for it.
-        let claim = format!("signature:{object} {}", signature.location);
+        let claim = fetched_for(object, signature);
         if !self.options.refetch
             && let Some(row) = self.store.source(&claim)?
             && self.store.has(&row.object)?
@@ -207,26 +204,55 @@ impl Fetching<'_> {
         }
         Ok(self.store.read(&obtained.object)?)
     }
+}
 
-    /// The content of a key that the recipe names.
-    pub(super) fn key(&self, key: &str) -> Result<Key, SignatureError> {
-        let text = key.trim();
-        let is_text = text.starts_with("ssh-")
-            || text.starts_with("ecdsa-")
-            || text.starts_with("sk-")
-            || text.starts_with("-----BEGIN ")
-            || text.starts_with("untrusted comment:")
-            || (text.starts_with("RW") && text.len() == 56 && !text.contains('.'));
-        if is_text {
-            return Ok(Key {
-                name: shown(text.lines().next().unwrap_or_default().as_bytes()),
-                bytes: text.as_bytes().to_vec(),
-            });
-        }
-        let bytes = read_small(&self.directory.join(text))
-            .map_err(|error| SignatureError::Key { key: text.to_owned(), reason: error.to_string() })?;
-        Ok(Key { name: text.to_owned(), bytes })
+/// Whether a file's signature was seen to hold, by one of the keys that the recipe names now.
+pub(super) fn is_remembered(
+    store: &Store,
+    directory: &Path,
+    (file_name, object): (&str, &Digest),
+    signature: &recipes::Signature,
+) -> Result<bool, FetchError> {
+    let name = signature.location.rsplit('/').next().unwrap_or(&signature.location);
+    let bytes = if let Ok(Place::Local(path)) = Place::of(&signature.location, directory) {
+        read_small(&path).ok()
+    } else {
+        let row = store.source(&fetched_for(object, signature))?;
+        row.and_then(|row| store.read(&row.object).ok())
+    };
+    // What cannot be read is for the fetch phase to say.
+    let (Some(bytes), Ok(keys)) = (bytes, keys(directory, &signature.keys)) else { return Ok(false) };
+    let memory = remembered(object, &bytes, &keys, is_over_uncompressed(file_name, name));
+    Ok(store.source(&memory)?.is_some())
+}
+
+/// The row of a signature that was fetched for a file.
+fn fetched_for(object: &Digest, signature: &recipes::Signature) -> String {
+    format!("signature:{object} {}", signature.location)
+}
+
+/// The contents of the keys that a recipe names.
+pub(super) fn keys(directory: &Path, named: &[String]) -> Result<Vec<Key>, SignatureError> {
+    named.iter().map(|key| one_key(directory, key)).collect()
+}
+
+fn one_key(directory: &Path, key: &str) -> Result<Key, SignatureError> {
+    let text = key.trim();
+    let is_text = text.starts_with("ssh-")
+        || text.starts_with("ecdsa-")
+        || text.starts_with("sk-")
+        || text.starts_with("-----BEGIN ")
+        || text.starts_with("untrusted comment:")
+        || (text.starts_with("RW") && text.len() == 56 && !text.contains('.'));
+    if is_text {
+        return Ok(Key {
+            name: shown(text.lines().next().unwrap_or_default().as_bytes()),
+            bytes: text.as_bytes().to_vec(),
+        });
     }
+    let bytes = read_small(&directory.join(text))
+        .map_err(|error| SignatureError::Key { key: text.to_owned(), reason: error.to_string() })?;
+    Ok(Key { name: text.to_owned(), bytes })
 }
 
 /// A key, or a file with several, as the recipe gives it.
@@ -391,7 +417,7 @@ fn remembered(object: &Digest, signature: &[u8], keys: &[Key], uncompressed: boo
     format!("verified:{}", hasher.finalize().to_hex())
 }
 
-fn read_small(path: &std::path::Path) -> Result<Vec<u8>, FetchError> {
+fn read_small(path: &Path) -> Result<Vec<u8>, FetchError> {
     let (file, size) = open_regular(path)?;
     if size > SMALL_BYTES {
         return Err(FetchError::Kind { path: path.to_owned(), wanted: "as small as a key or a signature" });

@@ -3,6 +3,7 @@
 
 use recipes::Algorithm;
 
+use super::super::file::is_known_from;
 use super::server::{Server, send, send_file};
 use super::*;
 

@@ -9,10 +9,12 @@ use super::*;
 impl Bench {
     fn signed(&self, archive: &str, signature: &str, keys: &[&str]) -> Result<Fetched, FetchError> {
         let content = std::fs::read(self.directory().join(archive)).unwrap();
-        let fetched = self.fetch(&format!(
+        let source = format!(
             "[source]\narchive = \"{archive}\"\nchecksum = \"{}\"\nsignature = \"{signature}\"\nkeys = {keys:?}",
             sha256(&content)
-        ));
+        );
+        let fetched = self.fetch(&source);
+        assert_eq!(self.knows(&source), fetched.is_ok(), "what did not hold answers nothing");
         fetched.map(|mut fetched| fetched.remove(0))
     }
 
