@@ -88,22 +88,36 @@ impl Evaluator<'_> {
             Some(variable) => variable.value.first().unwrap_or_default().to_owned(),
             None => " \t\n".to_owned(),
         };
-        // Bash joins the elements of a list with the first separator and splits that: one that is no blank keeps empty elements.
-        let keeps_empty = separators.chars().next().is_some_and(|first| !" \t\n".contains(first));
+        let first = separators.chars().next();
         let mut done = Vec::new();
         let mut field = Field::default();
-        for bit in bits {
+        let mut bits = bits.into_iter().peekable();
+        while let Some(bit) = bits.next() {
             match bit {
                 Bit::Quoted(text) => field.quoted(&text),
                 Bit::Bare(text) => field.open(&text),
                 Bit::Border(_) => {
-                    if field.exists || keeps_empty {
+                    if field.exists {
                         done.push(std::mem::take(&mut field));
                     }
                 }
                 Bit::Nothing => {}
                 Bit::Solid => field.exists = true,
-                Bit::Open(text) => split_open(&text, &separators, &mut field, &mut done),
+                Bit::Open(mut text) => {
+                    // Bash joins the elements of a list with the first separator, and results that stand beside one another with nothing,
+                    // and splits the whole: a blank at the end of one and a separator at the beginning of the next are one border.
+                    while let Some(next) = bits.next_if(|next| match next {
+                        Bit::Open(_) => true,
+                        Bit::Border(_) => first.is_some(),
+                        _ => false,
+                    }) {
+                        match next {
+                            Bit::Open(next) => text.push_str(&next),
+                            _ => text.extend(first),
+                        }
+                    }
+                    split_open(&text, &separators, &mut field, &mut done);
+                }
             }
         }
         if field.exists {
@@ -208,5 +222,27 @@ fn split_open(text: &str, separators: &str, field: &mut Field, done: &mut Vec<Fi
     }
     if !run.is_empty() {
         field.open(&run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn what_stands_side_by_side_is_split_as_one() {
+        let cases: [(&str, &[&str]); 8] = [
+            ("IFS=' :'; l=(0 : '!' +); x=(${l[@]})", &["0", "!", "+"]),
+            ("IFS=' :'; l=(: a); x=(${l[@]})", &["", "a"]),
+            ("IFS=': '; l=('a ' b '' c : d); x=(${l[*]})", &["a", "b", "", "c", "", "", "d"]),
+            ("IFS='x:'; l=('a ' b '' c); x=(${l[@]})", &["a ", "b", "", "c"]),
+            ("IFS=' :'; a='x '; b=':y'; x=($a$b)", &["x", "y"]),
+            ("IFS=' :'; a='x '; b=':y'; x=($a''$b)", &["x", "", "y"]),
+            ("l=(a '' b); x=(${l[@]})", &["a", "b"]),
+            ("l=(a '' b); x=(\"${l[@]}\")", &["a", "", "b"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
     }
 }

@@ -294,30 +294,54 @@ fn cut(line: &[(char, bool)], separators: &str, most: usize) -> Vec<String> {
     let is_blank = |of: (char, bool)| separates(of) && " \t\n".contains(of.0);
     let count = |part: &[(char, bool)]| part.iter().take_while(|of| is_blank(**of)).count();
     let text = |part: &[(char, bool)]| part.iter().map(|(c, _)| *c).collect::<String>();
+    // A word, and what stands behind the separator that follows it and the blanks around that.
+    let take = |rest| -> (&[(char, bool)], &[(char, bool)]) {
+        let rest: &[(char, bool)] = rest;
+        let (word, mut behind) = rest.split_at(rest.iter().position(|of| separates(*of)).unwrap_or(rest.len()));
+        behind = &behind[count(behind)..];
+        if behind.first().is_some_and(|of| separates(*of)) {
+            behind = &behind[1..];
+            behind = &behind[count(behind)..];
+        }
+        (word, behind)
+    };
     let mut rest = &line[count(line)..];
     let mut fields = Vec::new();
     while !rest.is_empty() {
         if fields.len() + 1 == most {
-            let end = rest.iter().rposition(|of| !is_blank(*of)).map_or(0, |at| at + 1);
-            let mut last = &rest[..end];
-            // One separator behind the last field belongs to it only if more follows.
-            if let Some((c, shorter)) = last.split_last()
-                && separates(*c)
-                && !shorter.iter().any(|of| separates(*of))
-            {
-                last = shorter;
-            }
-            fields.push(text(last));
+            let (word, behind) = take(rest);
+            // What follows the last word belongs to it, but for blanks at the end: there a backslash does not save them.
+            let ends = |of: &(char, bool)| separators.contains(of.0) && " \t\n".contains(of.0);
+            let end = rest.iter().rposition(|of| !ends(of)).map_or(0, |at| at + 1);
+            fields.push(text(if behind.is_empty() { word } else { &rest[..end] }));
             return fields;
         }
-        let end = rest.iter().position(|of| separates(*of)).unwrap_or(rest.len());
-        fields.push(text(&rest[..end]));
-        rest = &rest[end..];
-        rest = &rest[count(rest)..];
-        if rest.first().is_some_and(|of| separates(*of)) {
-            rest = &rest[1..];
-            rest = &rest[count(rest)..];
-        }
+        let (word, behind) = take(rest);
+        fields.push(text(word));
+        rest = behind;
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cut, without_backslashes};
+
+    #[test]
+    fn read_cuts_lines_as_bash_does() {
+        let cases: [(&str, &str, usize, &[&str]); 9] = [
+            ("a b  c ", " \t\n", 2, &["a", "b  c"]),
+            (r"x\ ", " \t\n", 1, &["x "]),
+            (r"z b\ ", " \t\n", 1, &["z b"]),
+            (r"z b\ c\ ", " \t\n", 2, &["z", "b c "]),
+            (r"z  \ ", " \t\n", 1, &["z"]),
+            (r"z\  ", " \t\n", 2, &["z "]),
+            ("x:", ":", 1, &["x"]),
+            ("x::", ":", 1, &["x::"]),
+            ("a : b:c", " :", 2, &["a", "b:c"]),
+        ];
+        for (line, separators, most, expected) in cases {
+            assert_eq!(cut(&without_backslashes(line), separators, most), expected, "{line:?}");
+        }
+    }
 }
