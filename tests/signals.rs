@@ -105,6 +105,29 @@ fn signals_at_any_call_leave_old_or_new() {
     assert!(interrupted > 0, "no signal interrupted anything");
 }
 
+/// What a used up quota of btrfs does to a page that SQLite has mapped.
+#[test]
+fn a_page_that_is_refused_ends_a_command_with_words() {
+    if no_strace() {
+        return;
+    }
+    let env = TestEnv::ordinary();
+    let [older, newer] = two_versions(&env);
+    for (call, number) in [("pwrite64", 2), ("pwrite64", 12), ("renameat2", 1)] {
+        let mut command = upgrade(&env, &newer, &env.path("bus.log"), call, &format!("signal=BUS:when={number}"));
+        let ended = command.stderr(Stdio::piped()).output().unwrap();
+        let (at, said) = (format!("{call} number {number}"), String::from_utf8_lossy(&ended.stderr).into_owned());
+        // It may have been done by the time that another thread had spoken.
+        assert!(matches!(ended.status.code(), Some(0 | 11)), "{at}: {:?} {said}", ended.status);
+        assert!(said.contains("error: the system refused a page") && said.contains("hint: "), "{at}: {said}");
+        env.root_command(["verify"]).success();
+        let found = version(&env);
+        assert!(found == "1.0" || found == "2.0", "{at}: {found}");
+        env.root_command(["install", "--yes", &older.to_string_lossy()]).success();
+        assert_eq!(version(&env), "1.0", "{at}");
+    }
+}
+
 #[test]
 fn commands_at_once_are_refused_or_done() {
     let env = TestEnv::ordinary();

@@ -65,3 +65,11 @@ pub use terminal::run_on_terminal;
 /// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
 /// could change with it.
 pub const POLICY_VERSION: &str = "4";
+
+/// Takes away what the standard library does on a signal in this process, so that it has its default action.
+///
+/// # Errors
+/// What the system says, for a number that is no signal.
+pub fn default_signal(signal: i32) -> std::io::Result<()> {
+    sys::default_signal(signal).map_err(std::io::Error::from_raw_os_error)
+}

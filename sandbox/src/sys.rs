@@ -471,14 +471,17 @@ pub fn set_affinity(mask: &[u64]) -> Result<()> {
 /// Gives every signal its default action.
 pub fn default_signals() -> Result<()> {
     const ALL: c_int = 64;
-    for signal in (1..=ALL).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        let action = [0_u64; 4];
-        // SAFETY: the kernel's sigaction is 32 bytes; all zero means the default action.
-        check(unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<c_void>(), size_of::<u64>())
-        })?;
-    }
-    Ok(())
+    (1..=ALL).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)).try_for_each(default_signal)
+}
+
+/// Gives one signal its default action.
+pub fn default_signal(signal: c_int) -> Result<()> {
+    let action = [0_u64; 4];
+    // SAFETY: the kernel's sigaction is 32 bytes; all zero means the default action.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<c_void>(), size_of::<u64>())
+    })
+    .map(drop)
 }
 
 /// Blocks exactly the signals of `mask` and returns what was blocked before.

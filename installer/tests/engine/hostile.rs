@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use installer::{CommitError, ErrorKind, Event, PlanOptions, Rollback, Root, RootError, Warning};
 
 use crate::lab::*;
+use crate::scene::{Disk, Place, Scene};
 
 #[test]
 fn a_held_root_names_its_holder() {
@@ -298,6 +299,43 @@ fn a_full_disk_leaves_the_old_state() {
     lab.install(&big);
     lab.assert_verified();
     drop(small);
+}
+
+/// A quota of btrfs, which no answer about free room speaks of. Where it is used up the kernel may refuse a page of a file that is mapped,
+/// as SQLite's index of a log is, and SIGBUS ends the process.
+#[test]
+fn a_quota_leaves_the_old_state() {
+    let Some(mut disk) = Disk::make("btrfs") else { return };
+    let top = disk.place.clone();
+    let btrfs = |words: &[&str], at: &Path| {
+        let done = Command::new("btrfs").args(words).arg(at).output().unwrap();
+        assert!(done.status.success(), "btrfs {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    btrfs(&["quota", "enable"], &top);
+    // In a subvolume: what is over quota is raised from outside.
+    disk.place.push("within");
+    btrfs(&["subvolume", "create"], &disk.place);
+    let mut outcomes = Vec::new();
+    for scenario in ["many", "upgrade", "remove"] {
+        let scene = Scene::new(scenario, Place::Disk("btrfs", &disk)).unwrap();
+        for spare_kib in [0, 32, 64, 128, 256, 512, 768, 1024, 2048] {
+            let root = scene.fresh();
+            rustix::fs::syncfs(fs::File::open(&root).unwrap()).unwrap();
+            let shown = btrfs(&["qgroup", "show", "--raw"], &top);
+            let row = shown.lines().find(|line| line.starts_with("0/256")).unwrap();
+            let used: u64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
+            btrfs(&["qgroup", "limit", &(used + spare_kib * 1024).to_string(), "0/256"], &top);
+            let done = scene.run(&root, &["env"], "2");
+            btrfs(&["qgroup", "limit", "none", "0/256"], &top);
+            let stage = scene.check(&root, true, &format!("{scenario}, {spare_kib} KiB to the quota"));
+            assert!(!done || stage + 1 == scene.stages.len(), "{scenario}, {spare_kib} KiB: it said that it was done");
+            outcomes.push((scenario, spare_kib, done, stage));
+        }
+    }
+    let ended = outcomes.iter().filter(|(_, _, done, _)| !done).count();
+    eprintln!("{} quotas, {ended} ended in an error: {outcomes:?}", outcomes.len());
+    assert!(ended > 5, "{outcomes:?}");
 }
 
 #[test]

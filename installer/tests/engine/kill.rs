@@ -4,7 +4,7 @@
 //! exactly as after one of these.
 //!
 //! By default every kind is covered at up to a few points, in memory and, as root, on ext4, xfs and btrfs. `CONARY_KILL_POINTS=all` kills at
-//! every call of every scenario.
+//! every call of every scenario; `CONARY_KILL_SCENARIOS=live-install,live-remove` is all that is tried on the file systems then.
 
 use std::sync::atomic::AtomicBool;
 
@@ -93,9 +93,12 @@ fn hooks_scriptlets_and_triggers_are_killed_on_removal() {
 
 fn killed_on(kind: &'static str) {
     let Some(disk) = Disk::make(kind) else { return };
-    let few = ["upgrade", "rollback", "live-upgrade"];
-    let all = PLAIN.into_iter().chain(LIVE);
-    for scenario in all.filter(|scenario| every_point() || few.contains(scenario)) {
+    let chosen = std::env::var("CONARY_KILL_SCENARIOS").ok();
+    let is_chosen = |scenario: &&str| match &chosen {
+        Some(names) => names.split(',').any(|name| name == *scenario),
+        None => every_point() || ["upgrade", "rollback", "live-upgrade"].contains(scenario),
+    };
+    for scenario in PLAIN.into_iter().chain(LIVE).filter(is_chosen) {
         killed_at_every_step(scenario, Place::Disk(kind, &disk));
     }
 }

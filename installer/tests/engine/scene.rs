@@ -124,6 +124,7 @@ fn victim() {
 /// A file system of our own, on a loop device over a file in memory.
 pub struct Disk {
     pub place: PathBuf,
+    mounted: PathBuf,
     _image: tempfile::TempDir,
 }
 
@@ -157,7 +158,7 @@ impl Disk {
             let mounted =
                 Command::new("mount").args(["-o", "loop", "-t", kind]).arg(&file).arg(&place).output().unwrap();
             if mounted.status.success() {
-                return Some(Self { place, _image: image });
+                return Some(Self { mounted: place.clone(), place, _image: image });
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
@@ -167,7 +168,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.place).status();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
     }
 }
 
