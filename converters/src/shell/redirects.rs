@@ -278,6 +278,9 @@ fn ends_in_backslash(text: &str) -> bool {
     text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 
+/// A line that `read` cuts: characters, each with whether a backslash stood before it.
+type Line = [(char, bool)];
+
 /// The characters of a line, each with whether a backslash stood before it.
 fn without_backslashes(text: &str) -> Vec<(char, bool)> {
     let mut chars = text.chars();
@@ -289,14 +292,14 @@ fn without_backslashes(text: &str) -> Vec<(char, bool)> {
 }
 
 /// Splits a line as `read` does: the last of `most` fields takes the rest.
-fn cut(line: &[(char, bool)], separators: &str, most: usize) -> Vec<String> {
+fn cut(line: &Line, separators: &str, most: usize) -> Vec<String> {
     let separates = |(c, escaped): (char, bool)| !escaped && separators.contains(c);
     let is_blank = |of: (char, bool)| separates(of) && " \t\n".contains(of.0);
-    let count = |part: &[(char, bool)]| part.iter().take_while(|of| is_blank(**of)).count();
-    let text = |part: &[(char, bool)]| part.iter().map(|(c, _)| *c).collect::<String>();
+    let count = |part: &Line| part.iter().take_while(|of| is_blank(**of)).count();
+    let text = |part: &Line| part.iter().map(|(c, _)| *c).collect::<String>();
     // A word, and what stands behind the separator that follows it and the blanks around that.
-    let take = |rest| -> (&[(char, bool)], &[(char, bool)]) {
-        let rest: &[(char, bool)] = rest;
+    let take = |rest| -> (&Line, &Line) {
+        let rest: &Line = rest;
         let (word, mut behind) = rest.split_at(rest.iter().position(|of| separates(*of)).unwrap_or(rest.len()));
         behind = &behind[count(behind)..];
         if behind.first().is_some_and(|of| separates(*of)) {
