@@ -52,6 +52,7 @@ fn an_edit_is_kept_and_decided_about() {
         env.root_command(["config", "restore", path, "--yes"]).success();
         assert_eq!(fs::read_to_string(&file).unwrap(), "a\nversion 2\nz\n");
         env.root_command(["history"]).success().prints(&["config accept"]);
+        env.root_command(["state", "list"]).success().prints(&["config accept"]);
         env.root_command(["config", "keep", path, "--yes"]).exits(10);
         env.root_command(["config", "restore", "/etc/passwd", "--yes"]).exits(10);
         env.root_command(["remove", "tool", "--yes"]).success();

@@ -91,6 +91,12 @@ fn held_words(held: &Held) -> String {
 
 /// A changeset as a line: number, when, who, what.
 fn row(changeset: &ChangesetRow) -> Vec<String> {
+    let (number, when) = (changeset.number.to_string(), text::date(changeset.at_unix_secs));
+    vec![number, when, changeset.actor.clone(), what(changeset)]
+}
+
+/// What a changeset did, in words.
+pub(super) fn what(changeset: &ChangesetRow) -> String {
     let mut what: Vec<String> = changeset.changes.iter().map(changes::intention).collect();
     if let Some(number) = changeset.returns_to {
         what.insert(0, format!("rollback to {number}:"));
@@ -99,5 +105,5 @@ fn row(changeset: &ChangesetRow) -> Vec<String> {
         // A decision about configuration changes no package.
         what.push(text::safe(&changeset.command_line).into_owned());
     }
-    vec![changeset.number.to_string(), text::date(changeset.at_unix_secs), changeset.actor.clone(), what.join(" ")]
+    what.join(" ")
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::{JsonArg, RootArgs};
 use crate::commands::Context;
 use crate::commands::changes::{self, Access, ChangeArgs};
+use crate::commands::history;
 use crate::exit::Code;
 use crate::failure::Outcome;
 use crate::ui::text;
@@ -135,14 +136,13 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
 
 /// A state as a line: number, when, how many packages, what made it.
 fn row(state: &State) -> Vec<String> {
-    let made: Vec<String> = state.changeset.changes.iter().map(changes::intention).collect();
     let packages = text::count(state.troves as u64, "package", "packages");
     let note = if state.kept { String::new() } else { "(pruned) ".to_owned() };
     vec![
         state.changeset.number.to_string(),
         text::date(state.changeset.at_unix_secs),
         packages,
-        format!("{note}{}", made.join(" ")),
+        format!("{note}{}", history::what(&state.changeset)),
     ]
 }
 

@@ -18,7 +18,7 @@ use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, and errors, which end a shell of
 /// bash's that may be one in a substitution.
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 19] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
@@ -37,6 +37,7 @@ const REASONS: [&str; 18] = [
     "what `read` makes of it",
     "a list with other separators in a default that is assigned",
     "a list with an operator where IFS is empty",
+    "a list beside other text where IFS is empty",
 ];
 
 /// Cases for one process of bash.

@@ -4,7 +4,7 @@
 use super::evaluate::{Evaluator, Stop};
 use super::parse::parse;
 use super::quoting::{Escapes, unescape};
-use super::state::Value;
+use super::state::{Value, Variable};
 
 /// Builtins of bash, known here or not.
 const BUILTINS: &[&str] = &[
@@ -244,7 +244,7 @@ impl Evaluator<'_> {
                         let name = self.resolve(name);
                         if self.variables.contains_key(&name) {
                             self.check_writable(&name)?;
-                            self.variables.remove(&name);
+                            self.unset_variable(&name);
                         } else {
                             self.functions.remove(&name);
                         }
@@ -253,6 +253,24 @@ impl Evaluator<'_> {
             }
         }
         Ok(status)
+    }
+
+    /// Unsets a variable. One that is local to a function that called the current one gives way to what it hides.
+    fn unset_variable(&mut self, name: &str) {
+        self.variables.remove(name);
+        let is_it = |(saved, _): &(String, Option<Variable>)| saved == name;
+        let Some((own, callers)) = self.frames.split_last_mut() else { return };
+        if own.saved.iter().any(is_it) {
+            return;
+        }
+        for frame in callers.iter_mut().rev() {
+            if let Some(at) = frame.saved.iter().position(is_it) {
+                if let (_, Some(hidden)) = frame.saved.remove(at) {
+                    self.variables.insert(name.to_owned(), hidden);
+                }
+                return;
+            }
+        }
     }
 
     /// Removes an element; says whether its subscript is one.

@@ -7,20 +7,31 @@ const FIRST: u32 = 0x0010_FE00;
 /// Text of bytes. Bash drops NULs, and so does this.
 #[must_use]
 pub fn text_of(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        out.push_str(chunk.valid());
-        out.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(FIRST + u32::from(*byte))));
-    }
+    let mut out = text_with_nul(bytes);
     if out.contains('\0') {
         out.retain(|c| c != '\0');
     }
     out
 }
 
+/// Text of bytes, with NULs.
+pub(crate) fn text_with_nul(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(FIRST + u32::from(*byte))));
+    }
+    out
+}
+
 /// Whether a character stands for a byte that is no UTF-8.
 pub(crate) fn is_byte(c: char) -> bool {
-    u8::try_from((c as u32).wrapping_sub(FIRST)).is_ok()
+    byte_of(c).is_some()
+}
+
+/// The byte that is no UTF-8 and that a character stands for.
+pub(crate) fn byte_of(c: char) -> Option<u8> {
+    u8::try_from((c as u32).wrapping_sub(FIRST)).ok()
 }
 
 /// Bytes of a text that [`text_of`] made.
@@ -28,7 +39,7 @@ pub(crate) fn is_byte(c: char) -> bool {
 pub fn bytes_of(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {
-        if let Ok(byte) = u8::try_from((c as u32).wrapping_sub(FIRST)) {
+        if let Some(byte) = byte_of(c) {
             out.push(byte);
         } else {
             let mut buffer = [0; 4];

@@ -89,6 +89,11 @@ impl Evaluator<'_> {
             None => " \t\n".to_owned(),
         };
         let first = separators.chars().next();
+        let is_star = |bit: &Bit| matches!(bit, Bit::Border(joint) if joint.is_empty());
+        if bits.iter().any(is_star) && bits.iter().any(|bit| !is_star(bit) && !matches!(bit, Bit::Open(_))) {
+            // Bash makes words of its elements, or one of all, by what the text around a substitution is.
+            return Err(Stop::Unknown(self.need("a list beside other text where IFS is empty")));
+        }
         let mut done = Vec::new();
         let mut field = Field::default();
         let mut bits = bits.into_iter().peekable();

@@ -99,7 +99,8 @@ impl Evaluator<'_> {
             if !taken {
                 continue;
             }
-            ran |= !arm.body.is_empty();
+            // Nothing to do is done well.
+            ran = !arm.body.is_empty();
             self.deeper(|shell| shell.list(&arm.body))?;
             match arm.end {
                 ArmEnd::Break => break,
@@ -120,7 +121,9 @@ mod tests {
 
     #[test]
     fn loops_and_cases_go_where_bash_goes() {
-        let cases: [(&str, &[&str]); 7] = [
+        let cases: [(&str, &[&str]); 9] = [
+            ("case a in *) false ;& b) ;; esac; x=$?", &["0"]),
+            ("a=0; g() { unset a; }; f() { local a=1; g; x=($a); a=2; }; f; x+=($a)", &["0", "2"]),
             ("for i in a b c; do [[ $i == b ]] && continue; x+=($i); done", &["a", "c"]),
             ("for i in 1 2; do for j in 1 2; do ((i==2)) && break 2; x+=($i$j); done; done", &["11", "12"]),
             ("for ((i=0; i<3; i++)); do x+=($i); done", &["0", "1", "2"]),

@@ -239,9 +239,13 @@ impl Evaluator<'_> {
             return Err(Stop::Unknown(self.need("a list with an operator where IFS is empty")));
         }
         let solid = quoted
-            && matches!(got, Got::One(Some(_)))
-            && (":/^,~@".contains(first) || subscript.is_some())
-            && operator != "@a";
+            && operator != "@a"
+            && match &got {
+                // What had a text of which nothing is left is a word, what had none is not.
+                Got::One(Some(text)) if "#%".contains(first) => !text.is_empty() || subscript.is_some(),
+                Got::One(Some(_)) => true,
+                _ => false,
+            };
         let got = match first {
             ':' => self.slice(got, name, &operator[1..])?,
             '#' | '%' => {

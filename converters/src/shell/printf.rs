@@ -18,10 +18,10 @@ fn integer(text: &str) -> Result<i64, i64> {
     if text.is_empty() {
         return Ok(0);
     }
-    let text = text.trim_start();
     if let Some(quoted) = text.strip_prefix(['\'', '"']) {
         return Ok(quoted.chars().next().map_or(0, |c| i64::from(c as u32)));
     }
+    let text = text.trim_start();
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -264,8 +264,12 @@ mod tests {
     use crate::shell::evaluate::held;
 
     #[test]
-    fn an_empty_number_is_zero_and_blanks_are_none() {
-        let cases: [(&str, &[&str]); 5] = [
+    fn what_is_printed_is_what_bash_prints() {
+        let cases: [(&str, &[&str]); 9] = [
+            ("printf -v x '%b' 'a\\0b' c", &["a"]),
+            ("printf -v x 'a\\0b'", &["a"]),
+            ("x=$(printf '%b' 'a\\0b')", &["ab"]),
+            ("printf -v x %q $'\\303'", &["$'\\303'"]),
             ("printf -v e '%*s' ''; x=$?", &["0"]),
             ("printf -v e '%.*s' '' abc; x=$?$e", &["0"]),
             ("printf -v e '%d' ''; x=$?$e", &["00"]),

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use super::bytes::{self, byte_of, is_byte};
+
 /// Which escapes are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Escapes {
@@ -90,14 +92,18 @@ pub(crate) fn unescape(text: &str, escapes: Escapes) -> (String, bool) {
     (text_of(bytes, escapes), false)
 }
 
-/// Text of bytes. NUL ends a word, but what `echo` and `printf` print goes on behind it.
+/// Text of bytes. NUL ends a word, and what `echo` prints goes on behind it; of what `printf` makes of it, `printf` knows.
 fn text_of(mut bytes: Vec<u8>, escapes: Escapes) -> String {
-    if escapes == Escapes::Dollar
-        && let Some(end) = bytes.iter().position(|byte| *byte == 0)
-    {
-        bytes.truncate(end);
+    match escapes {
+        Escapes::Dollar => {
+            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+                bytes.truncate(end);
+            }
+            bytes::text_of(&bytes)
+        }
+        Escapes::Echo => bytes::text_of(&bytes),
+        Escapes::Format | Escapes::Argument => bytes::text_with_nul(&bytes),
     }
-    super::bytes::text_of(&bytes)
 }
 
 /// Writes a text as `@Q` does.
@@ -105,7 +111,7 @@ pub(crate) fn single(text: &str) -> String {
     if text == "'" {
         return "\\'".to_owned();
     }
-    if text.chars().any(char::is_control) { dollar(text) } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().any(is_odd) { dollar(text) } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Writes a text as `printf %q` does.
@@ -113,7 +119,7 @@ pub(crate) fn backslashed(text: &str) -> String {
     if text.is_empty() {
         return "''".to_owned();
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_odd) {
         return dollar(text);
     }
     let mut out = String::new();
@@ -124,6 +130,11 @@ pub(crate) fn backslashed(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+/// Whether a character is written as an escape: it cannot be seen, or is no character.
+fn is_odd(c: char) -> bool {
+    c.is_control() || is_byte(c)
 }
 
 fn dollar(text: &str) -> String {
@@ -143,7 +154,12 @@ fn dollar(text: &str) -> String {
             c if c.is_control() => {
                 let _ = write!(out, "\\{:03o}", c as u32);
             }
-            c => out.push(c),
+            c => match byte_of(c) {
+                Some(byte) => {
+                    let _ = write!(out, "\\{byte:03o}");
+                }
+                None => out.push(c),
+            },
         }
     }
     out.push('\'');
