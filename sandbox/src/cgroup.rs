@@ -5,6 +5,7 @@
 //! of the rest of a sandbox. Where none can be made, resource limits take its place, and the outcome says so.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -183,12 +184,27 @@ impl Drop for Group {
     }
 }
 
-/// Makes a directory with a name of our own.
+/// Makes a directory with a name of our own, `conary-<pid namespace>-<process>-<number>`, and removes those of processes that were killed.
 fn make_below(parent: &Path) -> Option<PathBuf> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+    let prefix = format!("conary-{namespace}-");
+    sweep(parent, &prefix);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let directory = parent.join(format!("conary-{}-{number}", std::process::id()));
+    let directory = parent.join(format!("{prefix}{}-{number}", std::process::id()));
     fs::create_dir(&directory).ok().map(|()| directory)
+}
+
+/// Removes empty groups of dead processes. The kernel keeps those that have somebody in them, and whether a process of another pid
+/// namespace is dead cannot be seen.
+fn sweep(parent: &Path, prefix: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
 }
 
 /// Where a control group file system is mounted: `kind` with, for version 1, a controller among its options.
@@ -212,6 +228,30 @@ fn mount_point(mounts: &str, kind: &str, controller: Option<&str>) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_dead_processes_go() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let own = std::process::id();
+        for name in
+            [format!("conary-1-{dead}-0"), format!("conary-2-{dead}-0"), format!("conary-1-{own}-0"), "x".into()]
+        {
+            fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        // Somebody is still there, as far as the kernel is concerned.
+        fs::create_dir_all(parent.path().join(format!("conary-1-{dead}-1/inner"))).unwrap();
+        sweep(parent.path(), "conary-1-");
+        let left = |name: &str| parent.path().join(name).exists();
+        assert!(!left(&format!("conary-1-{dead}-0")));
+        for name in
+            [format!("conary-1-{dead}-1"), format!("conary-2-{dead}-0"), format!("conary-1-{own}-0"), "x".into()]
+        {
+            assert!(left(&name), "{name}");
+        }
+    }
 
     #[test]
     fn mounts_are_found_by_controller() {
