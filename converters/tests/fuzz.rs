@@ -18,7 +18,7 @@ use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, and errors, which end a shell of
 /// bash's that may be one in a substitution.
-const REASONS: [&str; 19] = [
+const REASONS: [&str; 21] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
@@ -37,41 +37,46 @@ const REASONS: [&str; 19] = [
     "what `read` makes of it",
     "a list with other separators in a default that is assigned",
     "a list with an operator where IFS is empty",
+    "a part in quotes of which nothing is left beside other text in a case",
+    "a number beside a list in quotes where IFS holds digits or a minus",
     "a list beside other text where IFS is empty",
 ];
 
 /// Cases for one process of bash.
 const BATCH: u64 = 250;
 
-/// Sources every file below `$1` in a shell of its own and prints its state: fields that end in NUL.
+/// Runs every file below `$1` in a shell of its own, which is no subshell: an error in an expansion discards its command there, as it does where
+/// makepkg reads a PKGBUILD, and ends a subshell.
 const DRIVER: &str = r#"
 cd "$2"
-__errors=$1/errors
-compared=$3
 for file in "$1"/case*; do
   printf 'CASE\0%s\0' "${file##*case}"
-  (
-    set --
-    ulimit -t 5
-    source "$file" >/dev/null 2>"$__errors"
-    __status=$?
-    IFS_HELD=${IFS-unset}
-    builtin printf 'STATUS\0%s\0' "$__status"
-    IFS=$' \t\n'
-    builtin set -f
-    for __name in $compared; do
-      if [[ $__name == IFS ]]; then
-        builtin printf 'VARIABLE\0IFS\0\0001\0000\0%s\0' "$IFS_HELD"
-        continue
-      fi
-      declare -n __held=$__name
-      builtin printf 'VARIABLE\0%s\0%s\0%s\0' "$__name" "${__held@a}" "${#__held[@]}"
-      (( ${#__held[@]} )) && builtin printf '%s\0' "${!__held[@]}" "${__held[@]}"
-    done
-    builtin read -r -d '' __said < "$__errors"
-    builtin printf 'END\0%s\0' "$__said"
-  )
+  "$BASH" --norc --noprofile -c "$4" bash "$file" "$1/errors" "$3"
 done
+"#;
+
+/// Sources the file `$1` and prints its state: fields that end in NUL.
+const ONE: &str = r#"
+__file=$1 __errors=$2 __compared=$3
+set --
+ulimit -t 5
+source "$__file" >/dev/null 2>"$__errors"
+__status=$?
+IFS_HELD=${IFS-unset}
+builtin printf 'STATUS\0%s\0' "$__status"
+IFS=$' \t\n'
+builtin set -f
+for __name in $__compared; do
+  if [[ $__name == IFS ]]; then
+    builtin printf 'VARIABLE\0IFS\0\0001\0000\0%s\0' "$IFS_HELD"
+    continue
+  fi
+  declare -n __held=$__name
+  builtin printf 'VARIABLE\0%s\0%s\0%s\0' "$__name" "${__held@a}" "${#__held[@]}"
+  (( ${#__held[@]} )) && builtin printf '%s\0' "${!__held[@]}" "${__held[@]}"
+done
+builtin read -r -d '' __said < "$__errors"
+builtin printf 'END\0%s\0' "$__said"
 "#;
 
 /// What is compared of a variable: its attributes, its keys and its values.
@@ -138,7 +143,7 @@ fn theirs(texts: &[String], scratch: &Path) -> Vec<Outcome> {
     }
     let mut bash = Command::new("timeout");
     bash.args(["600", "bash", "--norc", "--noprofile", "-c", DRIVER, "bash"]);
-    bash.arg(&cases).arg(&names).arg(COMPARED.join(" "));
+    bash.arg(&cases).arg(&names).arg(COMPARED.join(" ")).arg(ONE);
     bash.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).stderr(Stdio::null());
     let output = bash.output().unwrap();
     fs::remove_dir_all(&cases).unwrap();

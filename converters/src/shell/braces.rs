@@ -40,7 +40,13 @@ fn expand_at(text: &str, budget: &mut Budget, depth: usize) -> Result<Vec<String
                 for middle in &middles {
                     for end in &rest {
                         budget.spend(open + middle.len() + end.len())?;
-                        out.push(format!("{}{middle}{end}", &text[..open]));
+                        let before = &text[..open];
+                        out.push(match middle.strip_suffix('$') {
+                            Some(start) if ends_in_dollar(middle) && end.starts_with(['"', '\'']) => {
+                                format!("{before}{start}\\${end}")
+                            }
+                            _ => format!("{before}{middle}{end}"),
+                        });
                     }
                 }
                 return Ok(out);
@@ -49,6 +55,14 @@ fn expand_at(text: &str, budget: &mut Budget, depth: usize) -> Result<Vec<String
         from = open + 1;
     }
     Ok(vec![text.to_owned()])
+}
+
+/// Whether a text ends in a dollar that begins nothing. A quote that braces bring behind it makes nothing of it either: `$"` and `$'` are
+/// what stood so in the text.
+fn ends_in_dollar(text: &str) -> bool {
+    let before = text.trim_end_matches('$');
+    let (dollars, backslashes) = (text.len() - before.len(), before.len() - before.trim_end_matches('\\').len());
+    dollars > 0 && (dollars + backslashes) % 2 == 1
 }
 
 /// The next opening brace that is neither quoted nor a parameter's.
@@ -143,5 +157,23 @@ fn sequence(inner: &str, budget: &mut Budget) -> Result<Option<Vec<String>>, Sto
             return Ok(Some(out));
         }
         at = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn a_dollar_that_comes_before_a_quote_by_braces_is_itself() {
+        let cases: [(&str, &[&str]); 4] = [
+            ("x=({$,b}\"c\")", &["$c", "bc"]),
+            ("x=({b$,\\$,b}'\\n')", &["b$\\n", "$\\n", "b\\n"]),
+            ("a=k; x=({$,b}a)", &["k", "ba"]),
+            ("x=($'k'{,l}$\"m\")", &["km", "klm"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), expected, "{text}");
+        }
     }
 }

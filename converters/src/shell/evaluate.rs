@@ -50,6 +50,29 @@ impl From<SyntaxError> for Stop {
     }
 }
 
+/// What is not known of something whose other parts are looked at all the same: each of them may end the shell.
+#[derive(Default)]
+pub(super) struct Missing(Option<Need>);
+
+impl Missing {
+    /// Keeps the first need; every other stop goes on.
+    pub fn hold<T>(&mut self, result: Result<T, Stop>) -> Result<Option<T>, Stop> {
+        match result {
+            Ok(found) => Ok(Some(found)),
+            Err(Stop::Unknown(need)) => {
+                self.0.get_or_insert(need);
+                Ok(None)
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Says at the end what was not known.
+    pub fn end(self) -> Result<(), Stop> {
+        self.0.map_or(Ok(()), |need| Err(Stop::Unknown(need)))
+    }
+}
+
 /// How the last substitution of a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Substituted {
@@ -491,6 +514,24 @@ mod tests {
         assert_eq!(shell.variable("c").unwrap().value.elements(), ["1"]);
         let asked = shell.run("[[ $b == v1 ]] && c=2", 12);
         assert!(matches!(&asked, Err(Stop::Run(need)) if need.line == 12), "{asked:?}");
+    }
+
+    #[test]
+    fn what_ends_the_shell_counts_behind_what_is_not_known() {
+        let names = || Some(Vec::new());
+        let texts = [
+            "x=($(date) ${m['two words']})",
+            "x=`date`${m['two words']}",
+            "x=\"$(date)${m['two words']}\"",
+            "x=({$(date),${m['two words']}})",
+            "x=([1]=$(date) ${m['two words']})",
+            "make $(date) ${m['two words']}",
+            "x=$(date)${y:?}",
+        ];
+        for text in texts {
+            let ended = Evaluator::new(Budget::default(), &names).run(text, 1);
+            assert!(matches!(ended, Err(Stop::Run(_))), "{text}: {ended:?}");
+        }
     }
 
     #[test]

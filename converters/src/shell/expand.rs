@@ -1,7 +1,7 @@
 // converters/src/shell/expand.rs
 //! Expansion of words: quotes, parameters, substitutions, arithmetic, and then fields.
 
-use super::evaluate::{Evaluator, Stop};
+use super::evaluate::{Evaluator, Missing, Stop};
 use super::fields::{Bit, joined, pattern_text};
 use super::parse::Parser;
 use super::pattern::Pattern;
@@ -25,13 +25,14 @@ pub(super) enum Mode {
 impl Evaluator<'_> {
     /// The words of a list of words.
     pub(crate) fn fields_of(&mut self, list: &[Word]) -> Result<Vec<String>, Stop> {
-        let mut fields = Vec::new();
+        let (mut fields, mut missing) = (Vec::new(), Missing::default());
         for word in list {
             if word.elements.is_some() {
                 return Err(Stop::Run(self.need("an array as an argument")));
             }
-            fields.extend(self.fields(&word.text)?);
+            fields.extend(missing.hold(self.fields(&word.text))?.unwrap_or_default());
         }
+        missing.end()?;
         Ok(fields)
     }
 
@@ -41,12 +42,13 @@ impl Evaluator<'_> {
         if is_plain(text) {
             return Ok(vec![text.to_owned()]);
         }
-        let mut fields = Vec::new();
+        let (mut fields, mut missing) = (Vec::new(), Missing::default());
         for part in braces::expand(text, &mut self.budget)? {
             let mut bits = Vec::new();
-            self.bits(&part, Mode::Word, &mut bits)?;
-            fields.extend(self.split(bits)?);
+            let part = self.bits(&part, Mode::Word, &mut bits).and_then(|()| self.split(bits));
+            fields.extend(missing.hold(part)?.unwrap_or_default());
         }
+        missing.end()?;
         Ok(fields)
     }
 
@@ -110,7 +112,7 @@ impl Evaluator<'_> {
     fn bits_inner(&mut self, text: &str, mode: Mode, out: &mut Vec<Bit>) -> Result<(), Stop> {
         let quoted = mode != Mode::Word;
         let mut parser = Parser::new(text, self.line);
-        let mut from = 0;
+        let (mut from, mut missing) = (0, Missing::default());
         let literal = |range: &str, out: &mut Vec<Bit>| {
             if !range.is_empty() {
                 out.push(if quoted { Bit::Quoted(range.to_owned()) } else { Bit::Bare(range.to_owned()) });
@@ -155,21 +157,21 @@ impl Evaluator<'_> {
                     literal(&text[from..start], out);
                     parser.skip_one(false)?;
                     let inner = &text[start + 1..parser.at - 1];
-                    self.double(inner, out)?;
+                    missing.hold(self.double(inner, out))?;
                     from = parser.at;
                 }
                 b'`' => {
                     literal(&text[from..start], out);
                     parser.skip_one(quoted)?;
                     let inner = without_backslashes(&text[start + 1..parser.at - 1], quoted);
-                    let result = self.substitution(&inner)?;
+                    let result = missing.hold(self.substitution(&inner))?.unwrap_or_default();
                     out.push(if quoted { Bit::Quoted(result) } else { Bit::Open(result) });
                     from = parser.at;
                 }
                 b'$' => {
                     if self.dollar_begins(next, mode) {
                         literal(&text[from..start], out);
-                        self.dollar(&mut parser, mode, out)?;
+                        missing.hold(self.dollar(&mut parser, mode, out))?;
                         from = parser.at;
                     } else {
                         parser.at += 1;
@@ -182,11 +184,20 @@ impl Evaluator<'_> {
             }
         }
         literal(&text[from..], out);
-        Ok(())
+        missing.end()
     }
 
     /// The inside of double quotes: one word even if it is empty, unless it is so because a list in it is.
     fn double(&mut self, inner: &str, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        if inner.contains('@') && ["$((", "$[", "$#", "${#", "$?", "${?"].iter().any(|number| inner.contains(number)) {
+            // Beside a list in the same quotes, bash 5.2 splits numbers as if they had none.
+            let separators = self.lookup("IFS")?.and_then(|variable| variable.value.first()).unwrap_or_default();
+            if separators.contains(|c: char| c == '-' || c.is_ascii_digit()) {
+                return Err(Stop::Unknown(
+                    self.need("a number beside a list in quotes where IFS holds digits or a minus"),
+                ));
+            }
+        }
         let start = out.len();
         self.bits(inner, Mode::Double, out)?;
         let empty =

@@ -2,6 +2,8 @@
 //! Loops and `case`.
 
 use super::evaluate::{Evaluator, Stop};
+use super::expand::Mode;
+use super::fields::{Bit, joined};
 use super::syntax::{Arm, ArmEnd, Statement, Word};
 
 impl Evaluator<'_> {
@@ -83,8 +85,23 @@ impl Evaluator<'_> {
         })
     }
 
+    /// The word that a `case` is about.
+    fn chosen(&mut self, word: &str) -> Result<String, Stop> {
+        let mut bits = Vec::new();
+        self.bits(word, Mode::Word, &mut bits)?;
+        let text = joined(&bits);
+        let emptied = bits.windows(2).any(|pair| pair[0] == Bit::Solid && pair[1].text().is_empty());
+        if emptied && !text.is_empty() {
+            // Bash 5.2 may leave its own mark for an empty text in quotes, a DEL, in the word.
+            return Err(Stop::Unknown(
+                self.need("a part in quotes of which nothing is left beside other text in a case"),
+            ));
+        }
+        Ok(text)
+    }
+
     pub(super) fn case(&mut self, word: &Word, arms: &[Arm]) -> Result<(), Stop> {
-        let text = self.string(&word.text).map_err(Self::must_run)?;
+        let text = self.chosen(&word.text).map_err(Self::must_run)?;
         let chars: Vec<char> = text.chars().collect();
         let (mut falls, mut ran) = (false, false);
         for arm in arms {

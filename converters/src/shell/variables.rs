@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::assoc::Assoc;
 use super::braces;
-use super::evaluate::{Evaluator, Need, Stop};
+use super::evaluate::{Evaluator, Missing, Need, Stop};
 use super::state::{Value, Variable};
 use super::syntax::Word;
 use super::words::{assignment, is_name};
@@ -354,35 +354,16 @@ impl Evaluator<'_> {
             return self.assign_table(&name, elements, append);
         }
         // All words are expanded before the array takes its new values.
-        let mut items = Vec::new();
+        let (mut items, mut missing) = (Vec::new(), Missing::default());
         for element in elements {
             self.line = element.line;
             self.budget.line = element.line;
             if element.elements.is_some() {
                 return Err(Stop::Run(self.need("an array inside an array")));
             }
-            match keyed(&element.text) {
-                // Where braces are expanded, an index is none.
-                Some((subscript, add, value)) => match &braces::expand(&element.text, &mut self.budget)?[..] {
-                    [_] => {
-                        let key = self.string(subscript)?;
-                        let text = self.element_string(value)?;
-                        // Bash says that an empty one is no subscript, and goes on.
-                        if !key.is_empty() {
-                            items.push(Item::Keyed(element.line, key, add, text));
-                        }
-                    }
-                    words => {
-                        // They are words like any other, but none of them is taken away because no file matches it.
-                        let nullglob = std::mem::replace(&mut self.nullglob, false);
-                        let fields: Result<Vec<_>, Stop> = words.iter().map(|word| self.fields(word)).collect();
-                        self.nullglob = nullglob;
-                        items.extend(fields?.into_iter().flatten().map(Item::Plain));
-                    }
-                },
-                _ => items.extend(self.fields(&element.text)?.into_iter().map(Item::Plain)),
-            }
+            items.extend(missing.hold(self.items(element))?.unwrap_or_default());
         }
+        missing.end()?;
         let mut array = BTreeMap::new();
         if append {
             match self.lookup(&name)?.map(|variable| &variable.value) {
@@ -431,6 +412,27 @@ impl Evaluator<'_> {
         }
         self.put(&name, Value::Indexed(array));
         Ok(())
+    }
+
+    /// What one word between the parentheses of an array becomes.
+    fn items(&mut self, element: &Word) -> Result<Vec<Item>, Stop> {
+        let Some((subscript, add, value)) = keyed(&element.text) else {
+            return Ok(self.fields(&element.text)?.into_iter().map(Item::Plain).collect());
+        };
+        // Where braces are expanded, an index is none.
+        let words = braces::expand(&element.text, &mut self.budget)?;
+        if words.len() == 1 {
+            let key = self.string(subscript)?;
+            let text = self.element_string(value)?;
+            // Bash says that an empty one is no subscript, and goes on.
+            let found = (!key.is_empty()).then_some(Item::Keyed(element.line, key, add, text));
+            return Ok(found.into_iter().collect());
+        }
+        // They are words like any other, but none of them is taken away because no file matches it.
+        let nullglob = std::mem::replace(&mut self.nullglob, false);
+        let fields: Result<Vec<_>, Stop> = words.iter().map(|word| self.fields(word)).collect();
+        self.nullglob = nullglob;
+        Ok(fields?.into_iter().flatten().map(Item::Plain).collect())
     }
 
     fn assign_table(&mut self, name: &str, elements: &[Word], append: bool) -> Result<(), Stop> {

@@ -301,10 +301,7 @@ impl Writer {
     }
 
     fn case_statement(&mut self) -> String {
-        let mut word = self.word_in_list();
-        while leaves_mark(&word) {
-            word = self.word_in_list();
-        }
+        let word = self.word_in_list();
         let mut out = format!("case {word} in\n");
         for _ in 0..=self.random.below(3) {
             let pattern = self.pattern_word(self.extglob);
@@ -362,21 +359,6 @@ impl Writer {
         };
         format!("{head}\n{body}}}\n{call}")
     }
-}
-
-/// Whether bash 5.2 may leave its mark for an empty quoted text (a DEL) in the word of a `case`: `case "${a:0:2}"x in x)` does not match where
-/// `a` is empty and set. Only quotes with nothing but such a part of an empty value, beside other text, do it; without a part that was
-/// taken or changed (`"$a"x`) it does not come to this.
-fn leaves_mark(word: &str) -> bool {
-    word.contains('"')
-        && word.split("${").skip(1).any(|inner| {
-            let name =
-                inner.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'!').count();
-            let rest = &inner[name..];
-            let rest = if rest.starts_with('[') { rest.split_once(']').map_or("", |(_, rest)| rest) } else { rest };
-            rest.starts_with(['/', '^', ',', '~', '@'])
-                || rest.strip_prefix(':').is_some_and(|rest| !rest.starts_with(['-', '=', '+', '?']))
-        })
 }
 
 /// Quotes a text for the shell.
