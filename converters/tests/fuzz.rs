@@ -18,10 +18,11 @@ use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, and errors, which end a shell of
 /// bash's that may be one in a substitution.
-const REASONS: [&str; 21] = [
+const REASONS: [&str; 22] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
+    "$- is not in the text",
     "the files that match `",
     "a condition that depends on a command's success",
     " is no arithmetic",
@@ -33,7 +34,7 @@ const REASONS: [&str; 21] = [
     "`test` with too many arguments",
     "it makes more text than a PKGBUILD may",
     "`test` with an argument missing",
-    "a list beside blanks in a condition",
+    "a list beside separators in a condition",
     "what `read` makes of it",
     "a list with other separators in a default that is assigned",
     "a list with an operator where IFS is empty",
@@ -307,6 +308,10 @@ fn cases_written_at_random_mean_what_bash_makes_of_them() {
         println!("{count:6} {reason}\n{text}\n");
     }
     assert!(tally.differences.is_empty(), "{} differences\n{}", tally.differences.len(), tally.differences.join("\n"));
+    // Shares say something of many cases.
+    if tally.compared < 500 {
+        return;
+    }
     assert!(known * 20 <= tally.compared, "{known} of {} cases were called not static", tally.compared);
     assert!(
         others * 200 <= tally.compared,

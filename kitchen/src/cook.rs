@@ -8,186 +8,49 @@
 //! A hit opens no sandbox and touches no network. Everything up to the action row can be cut off at any
 //! moment and leaves garbage at most; the row is written last and makes the result true.
 
-use std::collections::BTreeMap;
+mod answer;
+mod error;
+mod options;
+mod seen;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use recipes::{AdditionalFrom, Digest, Phase, Recipe, TroveSpec};
+use recipes::{AdditionalFrom, Digest, Phase, Recipe};
 use rustix::fs::{Mode, OFlags};
 use sandbox::{Level, RootView};
-use store::{ActionRow, Batch, Manifest, Store, StoreError};
+use store::{ActionRow, Batch, Manifest, Store};
 
 use crate::dependencies::{Dependency, Ground, Wanted};
 use crate::environment;
 use crate::event::{Event, Listener};
 use crate::fetch::{self, FetchError, Fetched, History};
-use crate::harvest::{HarvestError, Plated};
+use crate::harvest::Plated;
 use crate::key;
 use crate::log::Log;
-use crate::package::{self, PackageError, PackageFile};
+use crate::package::{self, PackageFile};
 use crate::phases::{self, Kitchen, PhaseError, Ran};
 use crate::plan::{self, CookPlan, Machine, PlanError};
 use crate::plate::Plating;
 use crate::provenance::{Material, Statement};
-use crate::roots::{self, RootError};
+use crate::roots;
 use crate::seed;
-use crate::sources::{self, SourceError, SourceInput};
-use crate::why::{self, MissReason};
-use crate::workspace::{Workspace, WorkspaceError};
+use crate::sources::{self, SourceInput};
+use crate::why::MissReason;
+use crate::workspace::Workspace;
+
+use answer::answer;
+pub use error::CookError;
+pub use options::{Artifact, Foundation, Options, Package};
+use seen::SeenPaths;
 
 /// The most that is read of what [`ask`] asks for.
 const LARGEST_ANSWER: u64 = 64 << 10;
-
-/// How a cook is done. Nothing here changes what comes out, but `with_check`, `level` and `least`.
-#[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-pub struct Options {
-    /// Where the package file goes; it is made when missing.
-    pub output: PathBuf,
-    /// Parallel jobs; where none is given, as many as `cpus`, else as many as this process may use processors.
-    pub jobs: Option<NonZeroU32>,
-    /// Processors that a build is held to and told of; as many as the machine has where none is given.
-    pub cpus: Option<NonZeroU32>,
-    /// Run the `check` step.
-    pub with_check: bool,
-    /// Isolation asked for.
-    pub level: Level,
-    /// The lowest level to build at where the host refuses the one asked for, and that an earlier result may have.
-    pub least: Level,
-    /// Cook even when a result is there.
-    pub force: bool,
-    /// Leave the tree of a failed build in place.
-    pub keep_failed: bool,
-    /// Go on where nothing answers a requirement: what is really missing makes a step fail.
-    pub allow_missing: bool,
-    /// How sources are brought in.
-    pub fetch: fetch::Options,
-    /// What lies below the troves of build roots.
-    pub foundation: Foundation,
-    /// Who cooks.
-    pub uid: u32,
-    /// The time that goes on the action row.
-    pub now_unix_secs: i64,
-}
-
-/// What lies below the troves of a build root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Foundation {
-    /// The host's `/usr`; this is the root of its file system.
-    Host(PathBuf),
-    /// Nothing of the host: a seed, or nothing at all.
-    Hermetic {
-        /// The seed, by name or id, in place of the one that a recipe names.
-        seed: Option<String>,
-    },
-}
-
-/// What a cook gives back.
-#[derive(Debug, Clone)]
-pub struct Artifact {
-    /// Name and version of the build, which are those of the recipe.
-    pub spec: TroveSpec,
-    /// The packages that it makes, in the order of [`Recipe::products`]. Never empty.
-    pub packages: Vec<Package>,
-    /// The cook key.
-    pub key: Digest,
-    /// True if nothing had to be built.
-    pub fresh: bool,
-    /// The log of the build that made it.
-    pub log: Option<PathBuf>,
-}
-
-/// One package of a cook.
-#[derive(Debug, Clone)]
-pub struct Package {
-    /// Name and version.
-    pub spec: TroveSpec,
-    /// The trove in the store.
-    pub trove: Digest,
-    /// The package file.
-    pub path: PathBuf,
-}
-
-/// Why a cook ended without a package.
-#[derive(Debug, thiserror::Error)]
-pub enum CookError {
-    /// No plan could be made.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// A source could not be brought in.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// A source could not be unpacked or patched.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The build root could not be made.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// The build's directories could not be made.
-    #[error(transparent)]
-    Workspace(#[from] WorkspaceError),
-    /// A step failed.
-    #[error(transparent)]
-    Phase(#[from] PhaseError),
-    /// The output is not a package.
-    #[error(transparent)]
-    Harvest(HarvestError),
-    /// The package file could not be written.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The log could not be written.
-    #[error("cannot write the log of this cook")]
-    Log(#[source] io::Error),
-    /// What was asked for cannot be read.
-    #[error("the step made no file {file}")]
-    Answer {
-        /// Which.
-        file: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The user stopped it.
-    #[error("interrupted")]
-    Cancelled,
-}
-
-impl From<HarvestError> for CookError {
-    /// Stripping is a step like others: what it printed is shown.
-    fn from(error: HarvestError) -> Self {
-        match error {
-            HarvestError::Strip(error) => Self::Phase(error),
-            other => Self::Harvest(other),
-        }
-    }
-}
-
-impl CookError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Plan(error) => error.hint(),
-            Self::Fetch(error) => error.hint(),
-            Self::Source(error) => error.hint(),
-            Self::Root(error) => error.hint(),
-            Self::Workspace(error) => error.hint(),
-            Self::Phase(error) => error.hint(),
-            Self::Harvest(error) => error.hint(),
-            Self::Package(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::Log(_) => Some("make room on the store's file system".to_owned()),
-            Self::Answer { .. } | Self::Cancelled => None,
-        }
-    }
-}
 
 /// Cooks one recipe: gives back the earlier result if there is one for the same inputs, else builds.
 ///
@@ -627,76 +490,4 @@ impl Cook<'_> {
         let jobs = self.options.jobs.or(self.options.cpus).map_or_else(processors, NonZeroU32::get);
         jobs.min(self.recipe.build.jobs.unwrap_or(u32::MAX)).max(1)
     }
-}
-
-/// Where the build's directories are as its steps see them: constant in a sandbox, the workspace's own
-/// without one.
-struct SeenPaths {
-    build: String,
-    destdir: String,
-    outputs: String,
-    scripts: String,
-    /// For temporary files, where `/tmp` is not the build's.
-    scratch: Option<String>,
-}
-
-impl SeenPaths {
-    fn of(workspace: &Workspace, level: Level) -> Self {
-        match level {
-            Level::Full => Self {
-                build: environment::BUILD.to_owned(),
-                destdir: environment::DESTDIR.to_owned(),
-                outputs: environment::OUTPUTS.to_owned(),
-                scripts: environment::STEPS.to_owned(),
-                scratch: None,
-            },
-            Level::Restricted | Level::None => Self {
-                scratch: (level == Level::Restricted).then(|| workspace.build().to_string_lossy().into_owned()),
-                build: workspace.build().to_string_lossy().into_owned(),
-                destdir: workspace.dest().to_string_lossy().into_owned(),
-                outputs: workspace.outputs().to_string_lossy().into_owned(),
-                scripts: workspace.steps().to_string_lossy().into_owned(),
-            },
-        }
-    }
-
-    /// Puts the paths into the variables that hold them.
-    fn apply(&self, environment: &mut BTreeMap<String, String>) {
-        environment.insert("DESTDIR".to_owned(), self.destdir.clone());
-        environment.extend(self.scratch.iter().map(|scratch| ("TMPDIR".to_owned(), scratch.clone())));
-        if environment.get("HOME").is_some_and(|home| home == environment::BUILD) {
-            environment.insert("HOME".to_owned(), self.build.clone());
-        }
-    }
-}
-
-/// The action row that answers a plan, or why there is none.
-fn answer(plan: &CookPlan, store: &Store, options: &Options) -> Result<Result<ActionRow, MissReason>, StoreError> {
-    if options.force {
-        return Ok(Err(MissReason::Forced));
-    }
-    let Some(row) = store.action(&plan.key)? else {
-        let Some(earlier) = store.latest_action(plan.spec.name.as_str())? else {
-            return Ok(Err(MissReason::First));
-        };
-        let differences = why::compare(store, &key::from_store(&earlier.inputs), &plan.inputs.to_list());
-        return Ok(Err(MissReason::Changed { differences }));
-    };
-    if options.uid == 0 && row.made_by_uid != 0 {
-        return Ok(Err(MissReason::Untrusted { uid: row.made_by_uid }));
-    }
-    let had = Level::from_name(&row.isolation).unwrap_or(Level::None);
-    // What was made below the level asked for answers while this host gives no more.
-    if had < options.least || (had < options.level && sandbox::gives_isolation()) {
-        return Ok(Err(MissReason::Isolation { had: row.isolation }));
-    }
-    for trove in &row.troves {
-        if !store.is_complete(trove)? {
-            return Ok(Err(MissReason::Collected));
-        }
-    }
-    if row.troves.is_empty() {
-        return Ok(Err(MissReason::Collected));
-    }
-    Ok(Ok(row))
 }

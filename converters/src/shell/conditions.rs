@@ -1,13 +1,15 @@
 // converters/src/shell/conditions.rs
 //! `[[ ... ]]`, and `[` and `test`.
 
-use super::evaluate::{Evaluator, Stop};
+use super::evaluate::{Evaluator, Need, Stop};
 use super::expand::Mode;
 use super::fields::{Bit, joined, pattern_text};
+use super::parameters::has_list;
 use super::pattern::Pattern;
 use super::regex::Regex;
 use super::state::Value;
 use super::syntax::{Condition, Word};
+use super::variables::has_effects;
 
 impl Evaluator<'_> {
     /// Whether an expression between `[[` and `]]` holds.
@@ -28,6 +30,31 @@ impl Evaluator<'_> {
             }
             Condition::Binary(left, operator, right) => self.binary_condition(left, operator, right),
         }
+    }
+
+    /// A condition of which it is not known whether it holds: what it would have set is not known either.
+    pub(super) fn unknown_condition(&mut self, condition: &Condition, need: Need) -> Result<(), Stop> {
+        self.status = None;
+        let (mut effects, mut groups) = (false, false);
+        let mut parts = vec![condition];
+        while let Some(part) = parts.pop() {
+            match part {
+                Condition::Not(inner) | Condition::Group(inner) => parts.push(inner),
+                Condition::And(left, right) | Condition::Or(left, right) => parts.extend([&**left, &**right]),
+                Condition::Unary(_, word) => effects |= has_effects(&word.text),
+                Condition::Binary(left, operator, right) => {
+                    effects |= has_effects(&left.text) || has_effects(&right.text);
+                    groups |= operator == "=~";
+                }
+            }
+        }
+        if effects {
+            return Err(Stop::Run(need));
+        }
+        if groups {
+            self.assign_unknown("BASH_REMATCH", need);
+        }
+        Ok(())
     }
 
     fn binary_condition(&mut self, left: &Word, operator: &str, right: &Word) -> Result<bool, Stop> {
@@ -62,10 +89,12 @@ impl Evaluator<'_> {
     fn operand_bits(&mut self, text: &str) -> Result<Vec<Bit>, Stop> {
         let mut bits = Vec::new();
         self.bits(text, Mode::Word, &mut bits)?;
-        // Beside a quoted list bash splits the blanks of the rest and joins them anew, one by one.
-        let list = text.contains('"') && text.contains('@');
-        if list && bits.iter().any(|bit| matches!(bit, Bit::Open(text) if text.contains([' ', '\t', '\n']))) {
-            return Err(Stop::Unknown(self.need("a list beside blanks in a condition")));
+        // Beside a quoted list bash splits the rest and joins it anew with blanks, one by one; with other separators, beside any list.
+        let separators = self.lookup("IFS")?.map_or(" \t\n", |variable| variable.value.first().unwrap_or_default());
+        let splits = has_list(text) && (text.contains('"') || !separators.starts_with(' '));
+        let is_split = |text: &str| text.contains(|c| separators.contains(c) || " \t\n".contains(c));
+        if splits && bits.iter().any(|bit| matches!(bit, Bit::Open(text) if is_split(text))) {
+            return Err(Stop::Unknown(self.need("a list beside separators in a condition")));
         }
         Ok(bits)
     }

@@ -99,12 +99,15 @@ impl Evaluator<'_> {
 
     fn declare(&mut self, builtin: &str, flags: &str, off: &str, word: &Word, value: Option<Word>) -> Result<(), Stop> {
         let found = assignment(&word.text);
-        let name = match &found {
-            Some(found) => found.name.to_owned(),
-            None => word.text.split('[').next().unwrap_or_default().to_owned(),
+        let (name, subscript) = match &found {
+            Some(found) => (found.name.to_owned(), found.subscript.is_some()),
+            None => match word.text.split_once('[') {
+                Some((name, rest)) if rest.ends_with(']') => (name.to_owned(), true),
+                _ => (word.text.clone(), false),
+            },
         };
-        if !is_name(&name) {
-            return Err(Stop::Run(self.need(format!("`{name}` is no name"))));
+        if !is_name(&name) || (subscript && matches!(builtin, "export" | "readonly")) {
+            return Err(Stop::Run(self.need(format!("`{}` is no name", word.text))));
         }
         let local = builtin == "local"
             || (matches!(builtin, "declare" | "typeset") && !self.frames.is_empty() && !flags.contains('g'));

@@ -367,7 +367,7 @@ impl<'n> Evaluator<'n> {
                 let held = self.deeper(|shell| shell.condition(condition));
                 match held {
                     Ok(held) => self.status = Some(i32::from(!held)),
-                    Err(Stop::Unknown(_)) => self.status = None,
+                    Err(Stop::Unknown(need)) => self.unknown_condition(condition, need)?,
                     Err(stop) => return Err(stop),
                 }
                 Ok(())
@@ -517,6 +517,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_condition_would_have_set_is_not_known() {
+        let names = || Some(Vec::new());
+        for text in ["[[ $(date) =~ x ]]", "e=(''); [[ a =~ a ]]; x=n; case \"${e[*]}\"k in k) x=y ;; esac"] {
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            let ended = shell.run(text, 1);
+            let unknown = shell.variable("BASH_REMATCH").is_some_and(|held| matches!(held.value, Value::Unknown(_)));
+            assert!(unknown || matches!(ended, Err(Stop::Run(_))), "{text}: {ended:?}");
+        }
+    }
+
+    #[test]
     fn what_ends_the_shell_counts_behind_what_is_not_known() {
         let names = || Some(Vec::new());
         let texts = [
@@ -527,6 +538,9 @@ mod tests {
             "x=([1]=$(date) ${m['two words']})",
             "make $(date) ${m['two words']}",
             "x=$(date)${y:?}",
+            "[[ $(date) == ${y:=k} ]]",
+            "export 'y[1]'",
+            "declare 'y[1'",
         ];
         for text in texts {
             let ended = Evaluator::new(Budget::default(), &names).run(text, 1);

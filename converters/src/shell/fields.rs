@@ -48,7 +48,11 @@ pub(crate) fn pattern_text(bits: &[Bit]) -> String {
     out
 }
 
+/// Adds a text that was quoted to a pattern. A backslash before it that comes from an expansion stands for itself then.
 fn escape(text: &str, out: &mut String) {
+    if !text.is_empty() && (out.len() - out.trim_end_matches('\\').len()) % 2 == 1 {
+        out.push('\\');
+    }
     for c in text.chars() {
         if "\\*?[]()|+@!^-".contains(c) {
             out.push('\\');
@@ -236,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_stands_side_by_side_is_split_as_one() {
-        let cases: [(&str, &[&str]); 8] = [
+        let cases: [(&str, &[&str]); 11] = [
             ("IFS=' :'; l=(0 : '!' +); x=(${l[@]})", &["0", "!", "+"]),
             ("IFS=' :'; l=(: a); x=(${l[@]})", &["", "a"]),
             ("IFS=': '; l=('a ' b '' c : d); x=(${l[*]})", &["a", "b", "", "c", "", "", "d"]),
@@ -245,6 +249,9 @@ mod tests {
             ("IFS=' :'; a='x '; b=':y'; x=($a''$b)", &["x", "", "y"]),
             ("l=(a '' b); x=(${l[@]})", &["a", "b"]),
             ("l=(a '' b); x=(\"${l[@]}\")", &["a", "", "b"]),
+            ("l=(''); x=(\"${e[@]}${l[@]}\" k)", &["", "k"]),
+            ("l=(''); x=(\"${l[*]}${e[@]}\" k)", &["", "k"]),
+            ("x=(\"${e[*]}${e[@]}\" k)", &["k"]),
         ];
         for (text, expected) in cases {
             assert_eq!(held(text, "x"), expected, "{text}");

@@ -186,7 +186,7 @@ impl Evaluator<'_> {
             Got::All { values, star: true, .. } if quoted => {
                 let text = values.join(&self.joint()?);
                 self.budget.spend(text.len())?;
-                out.push(Bit::Quoted(text));
+                out.push(if text.is_empty() && !values.is_empty() { Bit::Solid } else { Bit::Quoted(text) });
             }
             Got::All { values, .. } if quoted && values.is_empty() => out.push(Bit::Nothing),
             Got::All { values, star, .. } => {
@@ -196,7 +196,11 @@ impl Evaluator<'_> {
                         out.push(Bit::Border(joint.clone()));
                     }
                     self.budget.spend(text.len() + 8)?;
-                    out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
+                    out.push(match (quoted, text.is_empty()) {
+                        (true, true) => Bit::Solid,
+                        (true, false) => Bit::Quoted(text),
+                        (false, _) => Bit::Open(text),
+                    });
                 }
             }
         }
@@ -303,7 +307,7 @@ impl Evaluator<'_> {
             }
             (b'-', false) | (b'+', true) => self.alternative_word(word, quoted, out),
             (b'=', false) => {
-                if quoted && (word.contains("[*]") || word.contains("$*")) && self.joint()? != " " {
+                if has_list(word) && self.joint()? != " " {
                     // What joins it depends on where the word stands.
                     return Err(Stop::Unknown(self.need("a list with other separators in a default that is assigned")));
                 }
@@ -426,6 +430,11 @@ impl Evaluator<'_> {
 }
 
 /// Where the bracket at the start is closed.
+/// Whether a word may hold all elements of a list.
+pub(super) fn has_list(text: &str) -> bool {
+    ["$@", "$*", "${@", "${*", "[@]", "[*]"].iter().any(|list| text.contains(list))
+}
+
 fn subscript_end(text: &str) -> Option<usize> {
     let mut parser = Parser::new(text, 1);
     parser.at = 1;

@@ -108,7 +108,23 @@ fn run_inner(mut nodes: &[Node], mut text: &[char], budget: &mut Budget, next: N
                 }
                 return Some(false);
             }
-            for start in 0..=text.len() {
+            if let Some((fixed, behind)) = up_to_many(rest) {
+                // The first place is as good as any: the next `*` takes what lies between.
+                for start in 0..=text.len() {
+                    let Some(part) = text.get(start..start + fixed.len()) else { break };
+                    if run(fixed, part, budget, &mut |_, _| Some(true))? {
+                        return run(behind, &text[start + fixed.len()..], budget, next);
+                    }
+                }
+                return Some(false);
+            }
+            // Bash 5.2 does not try a group that must be there behind the text's end.
+            let bound = match rest {
+                [Node::Group { kind: '@' | '+', .. }, ..] => text.len(),
+                [Node::Group { kind: '!', .. }, ..] if !text.is_empty() => text.len(),
+                _ => text.len() + 1,
+            };
+            for start in 0..bound {
                 if run(rest, &text[start..], budget, next)? {
                     return Some(true);
                 }
@@ -117,6 +133,14 @@ fn run_inner(mut nodes: &[Node], mut text: &[char], budget: &mut Budget, next: N
         }
         Node::Group { kind, alternatives } => group(*kind, alternatives, rest, text, budget, next),
     }
+}
+
+/// Nodes of one character each before the next `*`, and those from it on.
+fn up_to_many(nodes: &[Node]) -> Option<(&[Node], &[Node])> {
+    let single = |node: &&Node| matches!(node, Node::Char(_) | Node::Any | Node::Set { .. });
+    let length = nodes.iter().take_while(single).count();
+    let (fixed, behind) = nodes.split_at(length);
+    matches!(behind.first(), Some(Node::Many)).then_some((fixed, behind))
 }
 
 fn group(
@@ -198,7 +222,10 @@ fn compile(chars: &[char], extended: bool, depth: usize) -> Vec<Node> {
             && let Some((alternatives, end)) = alternatives(chars, at + 2)
         {
             let alternatives = alternatives.into_iter().map(|part| compile(part, true, depth + 1)).collect();
-            nodes.push(Node::Group { kind: c, alternatives });
+            // Behind a `*`, what may be missing adds nothing.
+            if !("?*".contains(c) && matches!(nodes.last(), Some(Node::Many))) {
+                nodes.push(Node::Group { kind: c, alternatives });
+            }
             at = end;
             continue;
         }
@@ -207,7 +234,11 @@ fn compile(chars: &[char], extended: bool, depth: usize) -> Vec<Node> {
                 nodes.push(Node::Char(chars[at + 1]));
                 at += 1;
             }
-            '?' => nodes.push(Node::Any),
+            '?' => match nodes.last() {
+                // Behind a `*`, it is as good before it; so it is where bash looks for what follows.
+                Some(Node::Many) => nodes.insert(nodes.len() - 1, Node::Any),
+                _ => nodes.push(Node::Any),
+            },
             '*' => {
                 if !matches!(nodes.last(), Some(Node::Many)) {
                     nodes.push(Node::Many);
@@ -294,6 +325,50 @@ fn bracket(chars: &[char], start: usize) -> Option<(Node, usize)> {
             items.push(Item::Range(c, high));
         } else {
             items.push(Item::Range(c, c));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn behind_a_star_a_group_that_must_be_there_is_not_empty_at_the_end() {
+        let cases = [
+            ("1.2.", "*!(*.*)", "n"),
+            ("b", "*!(*.*)", "y"),
+            ("", "*!(*.*)", "y"),
+            ("b", "*@(|x)", "n"),
+            ("", "*@(|x)", "n"),
+            ("b", "*+(|x)", "n"),
+            ("b", "*?(x)", "y"),
+            ("b", "**(x)", "y"),
+            ("b", "?@(|x)", "y"),
+            ("b", "*?@(|x)", "n"),
+            ("b", "*@(|x)*", "y"),
+            ("bcbd", "*b*d", "y"),
+            ("bcbd", "*[bc]?*bd", "y"),
+        ];
+        for (text, pattern, expected) in cases {
+            let text = format!("shopt -s extglob; x=n; [[ '{text}' == {pattern} ]] && x=y");
+            assert_eq!(held(&text, "x"), [expected], "{text}");
+        }
+        assert_eq!(held("shopt -s extglob; v=1.2.; x=${v/%!(*.*)/foo}", "x"), ["1.2."]);
+    }
+
+    #[test]
+    fn many_stars_take_few_steps() {
+        let text = format!("x=n; [[ {} == {}c ]] || x=y", "ab".repeat(200), "*a*b".repeat(60));
+        assert_eq!(held(&text, "x"), ["y"]);
+    }
+
+    #[test]
+    fn a_backslash_before_what_is_quoted_is_itself() {
+        let cases = [("x", "$a\"x\"", "n"), ("\\x", "$a\"x\"", "y"), ("x", "$a\"\"x", "y"), ("x", "${a}x", "y")];
+        for (text, pattern, expected) in cases {
+            let text = format!("a='\\'; x=n; [[ '{text}' == {pattern} ]] && x=y");
+            assert_eq!(held(&text, "x"), [expected], "{text}");
         }
     }
 }

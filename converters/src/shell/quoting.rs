@@ -123,11 +123,17 @@ pub(crate) fn backslashed(text: &str) -> String {
         return dollar(text);
     }
     let mut out = String::new();
-    for (index, c) in text.chars().enumerate() {
-        if " \t'\"\\|&;()<>!{}*[]?^$`,".contains(c) || (index == 0 && "~#".contains(c)) {
+    let mut before = None;
+    for c in text.chars() {
+        let at_start = before.is_none();
+        if " \t'\"\\|&;()<>!{}*[]?^$`,".contains(c)
+            || (c == '#' && at_start)
+            || (c == '~' && (at_start || matches!(before, Some(':' | '='))))
+        {
             out.push('\\');
         }
         out.push(c);
+        before = Some(c);
     }
     out
 }
@@ -164,4 +170,16 @@ fn dollar(text: &str) -> String {
     }
     out.push('\'');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::backslashed;
+
+    #[test]
+    fn a_tilde_is_quoted_where_it_could_mean_a_home() {
+        for (text, expected) in [("~a", "\\~a"), (":~a", ":\\~a"), ("a=~b", "a=\\~b"), ("x~", "x~"), ("a#", "a#")] {
+            assert_eq!(backslashed(text), expected);
+        }
+    }
 }

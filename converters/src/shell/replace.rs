@@ -47,6 +47,9 @@ impl Evaluator<'_> {
             let all = if pattern.len() == 1 { "!(*)".to_owned() } else { format!("{start}{pattern}*") };
             Pattern::new(&all, self.extglob || pattern.len() == 1)
         });
+        // So a group that must be there, and is not tried behind a text's end, is not found there.
+        let group = kind == '%' && self.extglob && ["!(", "@(", "+("].iter().any(|group| pattern.starts_with(group));
+        let first = if group { Some(Pattern::new(&format!("*{pattern}"), true)) } else { first };
         let at_end = pattern.is_empty() || pattern.starts_with('*');
         let pattern = Pattern::new(pattern, self.extglob);
         let replacement = text.get(parser.at + 1..).unwrap_or_default();

@@ -136,6 +136,11 @@ impl Parser<'_> {
                     }
                 }
             }
+            // `$$` is whole: what stands behind it begins anew.
+            Some(b'$') => {
+                self.at += 1;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -274,5 +279,16 @@ impl Parser<'_> {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn two_dollars_begin_nothing_else() {
+        assert_eq!(held("y=\"$$(k \"'a\")\"\nx=b' x=c", "x"), ["c"]);
+        assert_eq!(held("y=$${x}; x=d", "x"), ["d"]);
     }
 }
