@@ -24,6 +24,10 @@ impl Assoc {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn remove(&mut self, key: &str) {
         self.entries.retain(|(name, _)| name != key);
     }

@@ -55,6 +55,17 @@ impl Budget {
         }
     }
 
+    /// So many elements are copied or gone through: sixteen of them are a step.
+    pub(crate) fn copy(&mut self, elements: usize) -> Result<(), Stop> {
+        match self.steps.checked_sub(elements as u64 / 16) {
+            Some(left) => {
+                self.steps = left;
+                Ok(())
+            }
+            None => Err(self.exhausted("it takes more steps than a PKGBUILD may")),
+        }
+    }
+
     pub(crate) fn exhausted(&self, what: &str) -> Stop {
         Stop::Budget(Need { line: self.line, what: what.to_owned() })
     }

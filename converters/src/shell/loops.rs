@@ -90,7 +90,8 @@ impl Evaluator<'_> {
         let mut bits = Vec::new();
         self.bits(word, Mode::Word, &mut bits)?;
         let text = joined(&bits);
-        let emptied = bits.iter().filter(|bit| **bit == Bit::Solid).count();
+        let is_empty = |pair: &&[Bit]| pair[0] == Bit::Solid && pair[1].text().is_empty();
+        let emptied = bits.windows(2).filter(is_empty).count();
         if emptied > usize::from(text.is_empty()) {
             // Bash 5.2 may leave its own mark for an empty text in quotes, a DEL, in the word.
             return Err(Stop::Unknown(

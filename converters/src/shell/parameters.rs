@@ -141,6 +141,8 @@ impl Evaluator<'_> {
             }
             _ => {}
         }
+        let count = self.lookup(name)?.map_or(0, |variable| variable.value.count());
+        self.budget.copy(count)?;
         let value = self.lookup(name)?.map(|variable| variable.value.clone());
         let Some(subscript) = subscript else {
             return Ok(Got::One(value.and_then(|value| value.first().map(str::to_owned))));
@@ -186,7 +188,10 @@ impl Evaluator<'_> {
             Got::All { values, star: true, .. } if quoted => {
                 let text = values.join(&self.joint()?);
                 self.budget.spend(text.len())?;
-                out.push(if text.is_empty() && !values.is_empty() { Bit::Solid } else { Bit::Quoted(text) });
+                if text.is_empty() && !values.is_empty() {
+                    out.push(Bit::Solid);
+                }
+                out.push(Bit::Quoted(text));
             }
             Got::All { values, .. } if quoted && values.is_empty() => out.push(Bit::Nothing),
             Got::All { values, star, .. } => {
@@ -196,11 +201,10 @@ impl Evaluator<'_> {
                         out.push(Bit::Border(joint.clone()));
                     }
                     self.budget.spend(text.len() + 8)?;
-                    out.push(match (quoted, text.is_empty()) {
-                        (true, true) => Bit::Solid,
-                        (true, false) => Bit::Quoted(text),
-                        (false, _) => Bit::Open(text),
-                    });
+                    if quoted && text.is_empty() {
+                        out.push(Bit::Solid);
+                    }
+                    out.push(if quoted { Bit::Quoted(text) } else { Bit::Open(text) });
                 }
             }
         }

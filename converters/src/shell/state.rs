@@ -85,6 +85,16 @@ impl Value {
         }
     }
 
+    /// How many elements there are, of which each costs when all are copied.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Scalar(_) => 1,
+            Self::Indexed(elements) => elements.len(),
+            Self::Assoc(table) => table.len(),
+            Self::Unset | Self::Unknown(_) => 0,
+        }
+    }
+
     /// The keys or indices of all elements, of a scalar `0`.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {

@@ -244,6 +244,7 @@ impl Evaluator<'_> {
                 return Err(Stop::Run(self.need(format!("{name}[{subscript}] has an empty subscript"))));
             }
             if let Some(Variable { value: Value::Assoc(table), .. }) = self.variables.get_mut(&name) {
+                self.budget.copy(table.len())?;
                 let old = if append { table.get(&key).unwrap_or_default().to_owned() } else { String::new() };
                 table.insert(key, old + &text);
             }
@@ -366,6 +367,8 @@ impl Evaluator<'_> {
         missing.end()?;
         let mut array = BTreeMap::new();
         if append {
+            let count = self.lookup(&name)?.map_or(0, |variable| variable.value.count());
+            self.budget.copy(count)?;
             match self.lookup(&name)?.map(|variable| &variable.value) {
                 Some(Value::Indexed(old)) => array.clone_from(old),
                 Some(Value::Scalar(text)) => {
@@ -443,6 +446,7 @@ impl Evaluator<'_> {
         let mut plain = Vec::new();
         for element in elements {
             self.budget.spend(element.text.len() + 16)?;
+            self.budget.copy(table.len())?;
             if let Some((subscript, add, value)) = keyed(&element.text) {
                 let key = self.string(subscript)?;
                 if key.is_empty() {
@@ -457,6 +461,7 @@ impl Evaluator<'_> {
             }
         }
         for pair in plain.chunks(2) {
+            self.budget.copy(table.len())?;
             table.insert(pair[0].clone(), pair.get(1).cloned().unwrap_or_default());
         }
         self.put(name, Value::Assoc(table));
