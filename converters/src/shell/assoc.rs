@@ -1,13 +1,15 @@
 // converters/src/shell/assoc.rs
 //! Associative arrays, in the order in which bash walks them: by the hash of their keys.
 
+use std::rc::Rc;
+
 /// Buckets of a table in bash 5.
 const BUCKETS: u32 = 1024;
 
-/// A table from texts to texts.
+/// A table from texts to texts. A copy shares the entries until one of the two is changed.
 #[derive(Debug, Clone, Default)]
 pub struct Assoc {
-    entries: Vec<(String, String)>,
+    entries: Rc<Vec<(String, String)>>,
 }
 
 impl Assoc {
@@ -18,9 +20,10 @@ impl Assoc {
     }
 
     pub(crate) fn insert(&mut self, key: String, value: String) {
-        match self.entries.iter_mut().find(|(name, _)| *name == key) {
+        let entries = Rc::make_mut(&mut self.entries);
+        match entries.iter_mut().find(|(name, _)| *name == key) {
             Some(entry) => entry.1 = value,
-            None => self.entries.push((key, value)),
+            None => entries.push((key, value)),
         }
     }
 
@@ -29,7 +32,7 @@ impl Assoc {
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
-        self.entries.retain(|(name, _)| name != key);
+        Rc::make_mut(&mut self.entries).retain(|(name, _)| name != key);
     }
 
     /// The entries in bash's order: by bucket, and in a bucket the newest first.

@@ -290,6 +290,7 @@ impl Evaluator<'_> {
                 if index < 0 {
                     return Ok(false);
                 }
+                self.budget.copy(elements.shared())?;
                 elements.remove(&index);
                 self.put(&array, Value::Indexed(elements));
             }

@@ -1,11 +1,9 @@
 // converters/src/shell/declare.rs
 //! `declare`, `local`, `export`, `readonly` and `typeset`.
 
-use std::collections::BTreeMap;
-
 use super::evaluate::{Evaluator, Stop, Substituted};
 use super::quoting::single;
-use super::state::{Value, Variable};
+use super::state::{Elements, Value, Variable};
 use super::syntax::Word;
 use super::variables::keyed;
 use super::words::{assignment, is_name};
@@ -133,8 +131,8 @@ impl Evaluator<'_> {
                 'n' if builtin != "export" => entry.reference = on,
                 'a' if on => {
                     entry.value = match std::mem::replace(&mut entry.value, Value::Unset) {
-                        Value::Unset if word.elements.is_none() => Value::Indexed(BTreeMap::new()),
-                        Value::Scalar(text) => Value::Indexed(BTreeMap::from([(0, text)])),
+                        Value::Unset if word.elements.is_none() => Value::Indexed(Elements::default()),
+                        Value::Scalar(text) => Value::Indexed(Elements::first_of(text)),
                         value => value,
                     };
                 }

@@ -561,9 +561,9 @@ mod tests {
     fn what_is_copied_is_counted() {
         let names = || Some(Vec::new());
         let texts = [
-            "for i in {1..40000}; do x+=(k); done",
-            "x=({1..20000}); for i in {1..20000}; do y=$(:); done",
-            "x=({1..20000}); for i in {1..20000}; do y=${x[0]}; done",
+            "x=({1..20000}); for i in {1..20000}; do (x+=(k)); done",
+            "x=({1..20000}); for i in {1..20000}; do (x[1]=k); done",
+            "x=({1..20000}); for i in {1..20000}; do y=${#x[@]}; done",
             "x=({1..20000}); for i in {1..20000}; do [[ -v x[1] ]]; done",
             "declare -A m; for i in {1..40000}; do m[$i]=k; done",
             "declare -A m; m=({1..80000})",
@@ -571,6 +571,22 @@ mod tests {
         for text in texts {
             let mut shell = Evaluator::new(Budget { steps: 300_000, ..Budget::default() }, &names);
             assert!(matches!(shell.run(text, 1), Err(Stop::Budget(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_grows_bit_by_bit_is_not_copied() {
+        let names = || Some(Vec::new());
+        let texts = [
+            "for i in {1..10000}; do x+=(k); done",
+            "for i in {1..10000}; do x+=line; done",
+            "for i in {1..10000}; do x[i]=k; done",
+            "x=({1..20000}); for i in {1..2000}; do y=$(:); done",
+            "x=({1..20000}); for i in {1..10000}; do y=${x[i]}; done",
+        ];
+        for text in texts {
+            let mut shell = Evaluator::new(Budget { steps: 300_000, ..Budget::default() }, &names);
+            assert!(shell.run(text, 1).is_ok(), "{text}");
         }
     }
 }

@@ -141,13 +141,12 @@ impl Evaluator<'_> {
             }
             _ => {}
         }
-        let count = self.lookup(name)?.map_or(0, |variable| variable.value.count());
-        self.budget.copy(count)?;
         let value = self.lookup(name)?.map(|variable| variable.value.clone());
         let Some(subscript) = subscript else {
             return Ok(Got::One(value.and_then(|value| value.first().map(str::to_owned))));
         };
         if subscript == "@" || subscript == "*" {
+            self.budget.copy(value.as_ref().map_or(0, Value::count))?;
             let (values, indices) = match &value {
                 Some(Value::Indexed(elements)) => {
                     (elements.values().cloned().collect(), elements.keys().copied().collect())

@@ -1,11 +1,9 @@
 // converters/src/shell/redirects.rs
 //! Redirections, and the builtins that read.
 
-use std::collections::BTreeMap;
-
 use super::bytes::is_byte;
 use super::evaluate::{Evaluator, Need, Stop};
-use super::state::Value;
+use super::state::{Elements, Value};
 use super::syntax::Command;
 
 /// What a command may read.
@@ -210,8 +208,7 @@ impl Evaluator<'_> {
         self.status = Some(i32::from(!found));
         if let Some(array) = array {
             let fields = cut(&line, &separators, usize::MAX);
-            let elements: BTreeMap<i64, String> = (0..).zip(fields).collect();
-            self.put(&array, Value::Indexed(elements));
+            self.put(&array, Value::Indexed((0..).zip(fields).collect()));
             return Ok(());
         }
         if names.is_empty() {
@@ -247,7 +244,7 @@ impl Evaluator<'_> {
             }
         }
         let name = name.unwrap_or_else(|| "MAPFILE".to_owned());
-        let mut elements = BTreeMap::new();
+        let mut elements = Elements::default();
         loop {
             self.budget.step()?;
             let (mut text, found) = match self.take_record(delimiter) {
@@ -265,7 +262,8 @@ impl Evaluator<'_> {
             if !strip && found {
                 text.extend(delimiter);
             }
-            elements.insert(i64::try_from(elements.len()).unwrap_or(0), text);
+            let index = i64::try_from(elements.len()).unwrap_or(0);
+            elements.insert(index, text);
         }
         self.put(&name, Value::Indexed(elements));
         self.status = Some(0);

@@ -2,9 +2,47 @@
 //! Variables and their values.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
 
 use super::assoc::Assoc;
 use super::evaluate::Need;
+
+/// The elements of an array by their index. A copy shares them until one of the two is changed: every `$(...)` has its own variables.
+#[derive(Debug, Clone, Default)]
+pub struct Elements(Rc<BTreeMap<i64, String>>);
+
+impl Deref for Elements {
+    type Target = BTreeMap<i64, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Elements {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Rc::make_mut(&mut self.0)
+    }
+}
+
+impl FromIterator<(i64, String)> for Elements {
+    fn from_iter<I: IntoIterator<Item = (i64, String)>>(elements: I) -> Self {
+        Self(Rc::new(elements.into_iter().collect()))
+    }
+}
+
+impl Elements {
+    /// An array of one element, the first.
+    pub(crate) fn first_of(text: String) -> Self {
+        Self::from_iter([(0, text)])
+    }
+
+    /// How many elements are copied when it is changed now.
+    pub(crate) fn shared(&self) -> usize {
+        if Rc::strong_count(&self.0) > 1 { self.len() } else { 0 }
+    }
+}
 
 /// What a variable holds.
 #[derive(Debug, Clone)]
@@ -14,7 +52,7 @@ pub enum Value {
     /// A text.
     Scalar(String),
     /// An array.
-    Indexed(BTreeMap<i64, String>),
+    Indexed(Elements),
     /// A table.
     Assoc(Assoc),
     /// Something that only running would tell.

@@ -85,8 +85,7 @@ impl Evaluator<'_> {
     pub(super) fn subshell<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
         let size = self.variables.len() * 64 + self.functions.len() * 16;
         self.budget.spend(size)?;
-        let elements = self.variables.values().map(|variable| variable.value.count()).sum::<usize>();
-        self.budget.copy(elements + self.positional.len())?;
+        self.budget.copy(self.positional.len())?;
         let kept = self.keep();
         let frames = std::mem::take(&mut self.frames);
         self.frames = frames.iter().map(|frame| Frame { saved: Vec::new(), name: frame.name.clone() }).collect();

@@ -1,12 +1,10 @@
 // converters/src/shell/variables.rs
 //! Assigning and reading variables.
 
-use std::collections::BTreeMap;
-
 use super::assoc::Assoc;
 use super::braces;
 use super::evaluate::{Evaluator, Missing, Need, Stop};
-use super::state::{Value, Variable};
+use super::state::{Elements, Value, Variable};
 use super::syntax::Word;
 use super::words::{assignment, is_name};
 
@@ -204,6 +202,7 @@ impl Evaluator<'_> {
         let variable = self.variables.entry(name).or_insert_with(|| Variable::new(Value::Unset));
         match &mut variable.value {
             Value::Indexed(elements) => {
+                self.budget.copy(elements.shared())?;
                 elements.insert(0, text);
             }
             Value::Assoc(table) => table.insert("0".to_owned(), text),
@@ -257,11 +256,11 @@ impl Evaluator<'_> {
             Some(Value::Indexed(_)) => {
                 match self.variables.get_mut(&name).map(|v| std::mem::replace(&mut v.value, Value::Unset)) {
                     Some(Value::Indexed(elements)) => elements,
-                    _ => BTreeMap::new(),
+                    _ => Elements::default(),
                 }
             }
-            Some(Value::Scalar(text)) => BTreeMap::from([(0, text.clone())]),
-            _ => BTreeMap::new(),
+            Some(Value::Scalar(text)) => Elements::first_of(text.clone()),
+            _ => Elements::default(),
         };
         if index < 0 {
             index += elements.keys().next_back().map_or(0, |last| last + 1);
@@ -270,6 +269,7 @@ impl Evaluator<'_> {
             self.put(&name, Value::Indexed(elements));
             return Err(Stop::Run(self.need(format!("{name}[{subscript}] is before the array's start"))));
         }
+        self.budget.copy(elements.shared())?;
         let old = elements.get(&index).cloned().unwrap_or_default();
         let text = match (append, integer) {
             (true, false) => old + &text,
@@ -333,6 +333,14 @@ impl Evaluator<'_> {
             return self.assign_scalar(found.name, text);
         }
         let name = self.resolve(found.name);
+        self.check_writable(&name)?;
+        if let Some(Variable { value: Value::Scalar(old), integer: false, lower: false, upper: false, .. }) =
+            self.variables.get_mut(&name)
+        {
+            self.budget.spend(text.len())?;
+            old.push_str(&text);
+            return Ok(());
+        }
         let old = self.lookup_for_append(&name)?;
         let integer = self.variables.get(&name).is_some_and(|variable| variable.integer);
         let text = if integer {
@@ -365,18 +373,10 @@ impl Evaluator<'_> {
             items.extend(missing.hold(self.items(element))?.unwrap_or_default());
         }
         missing.end()?;
-        let mut array = BTreeMap::new();
-        if append {
-            let count = self.lookup(&name)?.map_or(0, |variable| variable.value.count());
-            self.budget.copy(count)?;
-            match self.lookup(&name)?.map(|variable| &variable.value) {
-                Some(Value::Indexed(old)) => array.clone_from(old),
-                Some(Value::Scalar(text)) => {
-                    array.insert(0, text.clone());
-                }
-                _ => {}
-            }
-        }
+        // Subscripts and numbers may ask for the elements that are there already.
+        let asked = integer || items.iter().any(|item| matches!(item, Item::Keyed(..)));
+        let mut array = if append { self.elements_to_extend(&name, asked)? } else { Elements::default() };
+        self.budget.copy(array.shared())?;
         let mut index = array.keys().next_back().map_or(0, |last| last + 1);
         for item in items {
             let (text, add) = match item {
@@ -415,6 +415,20 @@ impl Evaluator<'_> {
         }
         self.put(&name, Value::Indexed(array));
         Ok(())
+    }
+
+    /// The elements that an array is given more of; they stay where they are if they are asked for before it has them.
+    fn elements_to_extend(&mut self, name: &str, asked: bool) -> Result<Elements, Stop> {
+        match self.lookup(name)?.map(|variable| &variable.value) {
+            Some(Value::Indexed(old)) if asked => return Ok(old.clone()),
+            Some(Value::Scalar(text)) => return Ok(Elements::first_of(text.clone())),
+            Some(Value::Indexed(_)) => {}
+            _ => return Ok(Elements::default()),
+        }
+        match self.variables.get_mut(name).map(|variable| std::mem::replace(&mut variable.value, Value::Unset)) {
+            Some(Value::Indexed(old)) => Ok(old),
+            _ => Ok(Elements::default()),
+        }
     }
 
     /// What one word between the parentheses of an array becomes.
