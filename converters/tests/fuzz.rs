@@ -17,7 +17,7 @@ use converters::shell::{Budget, Evaluator, Stop, Value, bytes_of};
 use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, or is bash's own doing.
-const UNKNOWN: [&str; 14] = [
+const UNKNOWN: [&str; 15] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
@@ -29,6 +29,7 @@ const UNKNOWN: [&str; 14] = [
     "what `read` makes of it",
     "a list with other separators in a default that is assigned",
     "a list with an operator where IFS is empty",
+    "a list in a substitution where IFS is empty",
     "a part in quotes of which nothing is left beside other text in a case",
     "a number beside a list in quotes where IFS holds digits or a minus",
     "a list beside other text where IFS is empty",
@@ -63,7 +64,7 @@ done
 const ONE: &str = r#"
 __file=$1 __errors=$2 __compared=$3
 set --
-ulimit -t 5
+ulimit -t 60
 source "$__file" >/dev/null 2>"$__errors"
 __status=$?
 IFS_HELD=${IFS-unset}

@@ -195,6 +195,10 @@ impl Evaluator<'_> {
             Got::All { values, .. } if quoted && values.is_empty() => out.push(Bit::Nothing),
             Got::All { values, star, .. } => {
                 let joint = if star { self.joint()? } else { " ".to_owned() };
+                if joint.is_empty() && values.len() > 1 && self.output.is_some() {
+                    // On the right side of an assignment bash joins it even within a substitution.
+                    return Err(Stop::Unknown(self.need("a list in a substitution where IFS is empty")));
+                }
                 for (index, text) in values.into_iter().enumerate() {
                     if index > 0 {
                         out.push(Bit::Border(joint.clone()));

@@ -234,6 +234,10 @@ fn compile(chars: &[char], extended: bool, depth: usize) -> Vec<Node> {
                 nodes.push(Node::Char(chars[at + 1]));
                 at += 1;
             }
+            // Behind a `*`, bash looks for what a last backslash protects, and there is nothing.
+            '\\' if matches!(nodes.last(), Some(Node::Many)) => {
+                nodes.push(Node::Set { negated: false, items: Vec::new() })
+            }
             '?' => match nodes.last() {
                 // Behind a `*`, it is as good before it; so it is where bash looks for what follows.
                 Some(Node::Many) => nodes.insert(nodes.len() - 1, Node::Any),
@@ -355,6 +359,12 @@ mod tests {
             assert_eq!(held(&text, "x"), [expected], "{text}");
         }
         assert_eq!(held("shopt -s extglob; v=1.2.; x=${v/%!(*.*)/foo}", "x"), ["1.2."]);
+    }
+
+    #[test]
+    fn a_star_before_a_last_backslash_matches_nothing() {
+        assert_eq!(held("a='\\'; x=${a/%*$a/k}", "x"), ["\\"]);
+        assert_eq!(held("a=/usr; x=${a/$a/k}", "x"), ["k"]);
     }
 
     #[test]

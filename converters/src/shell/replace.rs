@@ -36,7 +36,9 @@ impl Evaluator<'_> {
         // What is quoted asks for nothing; what an expansion gave does.
         let asks = !text.starts_with(['\'', '"', '\\']);
         let (kind, pattern) = match pattern.chars().next() {
-            Some(c @ ('/' | '#' | '%')) if asks => (c, &pattern[1..]),
+            // That all are replaced is asked for by the text alone.
+            Some('/') if text.starts_with('/') => ('/', &pattern[1..]),
+            Some(c @ ('#' | '%')) if asks => (c, &pattern[1..]),
             _ => (' ', &pattern[..]),
         };
         // Bash first asks whether the text matches with stars around the pattern, and a backslash at the pattern's end makes the star
