@@ -1,9 +1,10 @@
 // converters/src/pkgbuild/lint.rs
 //! What makepkg refuses a PKGBUILD for, in its own words: names, versions, options and functions that are none.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::schema::{BY_ARCHITECTURE, SUMS, is_array};
+use super::schema::{BY_ARCHITECTURE, PACKAGE_ARRAYS, PACKAGE_SCALARS, SUMS, is_array};
 use super::sections::Line;
 use super::{Description, Note, Section};
 use crate::shell::{Evaluator, Value, print_function};
@@ -56,12 +57,24 @@ pub(super) fn variables(shell: &Evaluator<'_>, beside: Option<&Path>) -> Vec<Not
         wrong(name, is_list(&variable.value));
     }
     let packages = shell.variable("pkgname").map(|names| names.value.elements()).unwrap_or_default();
+    // makepkg's own list of what a package may say otherwise has no `checkdepends`.
+    let own =
+        |name: &str| name != "checkdepends" && (PACKAGE_SCALARS.contains(&name) || PACKAGE_ARRAYS.contains(&name));
+    let is_fixed = |name: &str| {
+        let by = |arch: &String| name.strip_suffix(arch.as_str()).and_then(|stem| stem.strip_suffix('_'));
+        let stem = architectures.iter().filter(|arch| *arch != "any").find_map(by).unwrap_or(name);
+        (STRINGS.contains(&stem) || is_array(stem)) && !own(stem)
+    };
+    let mut fixed = BTreeSet::new();
     for package in &packages {
         let Some(function) = shell.function(&format!("package_{package}")).or_else(|| shell.function("package")) else {
             continue;
         };
-        print_function(function).lines().filter_map(Line::of).for_each(|line| wrong(line.name, line.array));
+        let text = print_function(function);
+        text.lines().filter_map(Line::of).for_each(|line| wrong(line.name, line.array));
+        fixed.extend(text.lines().filter_map(Line::of).map(|line| line.name.to_owned()).filter(|name| is_fixed(name)));
     }
+    found.extend(fixed.iter().map(|name| note(&format!("{name} can not be set inside a package function"))));
     if let Some(Value::Indexed(sources)) = shell.variable("source").map(|source| &source.value) {
         let last = sources.keys().next_back().map_or(0, |last| last + 1);
         if usize::try_from(last).is_ok_and(|end| end != sources.len()) {
@@ -272,6 +285,13 @@ mod tests {
         ("pkgname=a url=(b)", "url should not be an array"),
         ("pkgname=a; package() {\n depends=b\n}", "depends should be an array"),
         ("pkgname=a; package() {\n pkgdesc=(b)\n}", "pkgdesc should not be an array"),
+        ("pkgname=a; package() {\n pkgver=2\n}", "pkgver can not be set inside a package function"),
+        ("pkgname=a; package() {\n source+=(b)\n}", "source can not be set inside a package function"),
+        ("pkgname=a; package() {\n checkdepends=(b)\n}", "checkdepends can not be set inside a package function"),
+        (
+            "pkgname=(a b) arch=(x86_64); package_a() { :; }\npackage_b() {\n makedepends_x86_64=(c)\n}",
+            "makedepends_x86_64 can not be set inside a package function",
+        ),
         ("pkgname=a source=([0]=b [2]=c)", "Sparse arrays are not allowed for source"),
     ];
 
