@@ -236,7 +236,7 @@ fn compile(chars: &[char], extended: bool, depth: usize) -> Vec<Node> {
             }
             // Behind a `*`, bash looks for what a last backslash protects, and there is nothing.
             '\\' if matches!(nodes.last(), Some(Node::Many)) => {
-                nodes.push(Node::Set { negated: false, items: Vec::new() })
+                nodes.push(Node::Set { negated: false, items: Vec::new() });
             }
             '?' => match nodes.last() {
                 // Behind a `*`, it is as good before it; so it is where bash looks for what follows.
