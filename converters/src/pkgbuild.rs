@@ -230,6 +230,10 @@ fn read_here(bytes: &[u8], beside: Option<&Path>, options: &Options) -> Result<D
     if shell.status().is_some_and(|status| status != 0) {
         notes.push(Note { line: 0, what: "makepkg refuses it: its last command fails".to_owned() });
     }
+    if shell.is_nounset() {
+        notes.push(lint::nounset());
+        shell.forget_nounset();
+    }
     let mut description = sections::describe(&mut shell, notes, beside, None)?;
     description.notes.extend(lint::notes(&description));
     Ok(description)
@@ -252,7 +256,8 @@ fn from_state(
         let mut answers = sections::Answers { known: known.to_vec(), pending: Vec::new() };
         let mut shell = Evaluator::new(options.budget.clone(), &names);
         shell.run(&text_of(state), 1)?;
-        let mut description = sections::describe(&mut shell, Vec::new(), beside, Some(&mut answers))?;
+        let notes = if state.starts_with(sandboxed::NOUNSET) { vec![lint::nounset()] } else { Vec::new() };
+        let mut description = sections::describe(&mut shell, notes, beside, Some(&mut answers))?;
         description.notes.extend(lint::notes(&description));
         if let Ok(script) = crate::shell::parse(&text_of(text), 1) {
             for function in script.functions() {

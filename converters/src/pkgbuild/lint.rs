@@ -34,6 +34,11 @@ fn note(what: &str) -> Note {
     Note { line: 0, what: format!("makepkg refuses it: {what}") }
 }
 
+/// What becomes of a file that leaves `set -u` on.
+pub(super) fn nounset() -> Note {
+    note("`set -u` stays on behind its end, and makepkg reads variables that are not set")
+}
+
 /// Refusals about what only the shell knows: kinds of variables, gaps in `source`, and files that are not beside.
 pub(super) fn variables(shell: &Evaluator<'_>, beside: Option<&Path>) -> Vec<Note> {
     let is_list = |value: &Value| matches!(value, Value::Indexed(_));
@@ -264,6 +269,7 @@ mod tests {
 
     /// Texts, and what makepkg 6.0.2 says of them.
     const REFUSED: &[(&str, &str)] = &[
+        ("pkgname=a\nset -u", "`set -u` stays on behind its end, and makepkg reads variables that are not set"),
         ("pkgname=a pkgver=1-2", "pkgver is not allowed to contain colons, forward slashes, hyphens or whitespace."),
         ("pkgname=a pkgver=", "pkgver is not allowed to be empty."),
         ("pkgname=-a", "pkgname is not allowed to start with a hyphen."),

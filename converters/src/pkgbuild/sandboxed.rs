@@ -90,9 +90,13 @@ const PRINT: &str = "for __name in msg msg2 plain plainerr warning error ask in_
       [[ $(builtin declare -f $__name) == *' : makepkg'* ]] && builtin unset -f $__name\n\
     done\n\
     builtin unset __name\n\
+    [[ $- = *u* ]] && builtin printf '# nounset\n' >&7\n\
     builtin declare -p >&7\n\
     builtin declare -f >&7\n\
     builtin printf '# the end\\n' >&7\n";
+
+/// What the state begins with where `set -u` was left on.
+pub(super) const NOUNSET: &[u8] = b"# nounset\n";
 
 /// What the state ends with.
 const END: &[u8] = b"# the end\n";
@@ -221,7 +225,7 @@ impl Reading<'_> {
 /// A driver that evaluates lines of packages' functions as makepkg does: each by itself, within a function, on top of what the base says.
 /// Every value is printed with a zero byte behind it, and so is a byte of one where an answer ends.
 fn questions(asked: &[Asked], source: &str) -> String {
-    let mut driver = source.to_owned();
+    let mut driver = format!("{source}set +u\n");
     for Asked { package, attribute, array, lines } in asked {
         let (base, flag) = if *array {
             (format!("outvalue=(\"${{{attribute}[@]}}\")"), 1)

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use super::state::weight;
+
 /// Buckets of a table in bash 5.
 const BUCKETS: u32 = 1024;
 
@@ -27,8 +29,9 @@ impl Assoc {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    /// What a copy costs, or a look at each entry.
+    pub(crate) fn weight(&self) -> usize {
+        self.entries.iter().map(|(key, value)| weight(key) + value.len() / 64).sum()
     }
 
     pub(crate) fn remove(&mut self, key: &str) {

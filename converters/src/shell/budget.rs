@@ -55,7 +55,7 @@ impl Budget {
         }
     }
 
-    /// So many elements are copied or gone through: sixteen of them are a step.
+    /// So many elements are copied or gone through: sixteen of them are a step. Of a long text, 64 bytes count as an element.
     pub(crate) fn copy(&mut self, elements: usize) -> Result<(), Stop> {
         match self.steps.checked_sub(elements as u64 / 16) {
             Some(left) => {

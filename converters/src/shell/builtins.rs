@@ -121,9 +121,10 @@ impl Evaluator<'_> {
             "unset" => Some(self.unset_names(arguments)?),
             "shift" => {
                 let count = arguments.first().map_or(Ok(1), |count| count.parse::<usize>());
-                let known = self.positionals().map_err(Self::must_run)?;
+                let known = self.positionals().map_err(Self::must_run)?.len();
                 match count {
-                    Ok(count) if count <= known.len() => {
+                    Ok(count) if count <= known => {
+                        self.budget.copy(known)?;
                         self.positional.drain(..count);
                         Some(0)
                     }
@@ -280,6 +281,9 @@ impl Evaluator<'_> {
             Some(variable) => variable.value.clone(),
             None => return Ok(true),
         };
+        if let Value::Scalar(_) | Value::Assoc(_) = &value {
+            self.budget.copy(value.weight())?;
+        }
         match value {
             _ if subscript == "@" || subscript == "*" => {
                 self.variables.remove(&array);
@@ -314,11 +318,11 @@ impl Evaluator<'_> {
                 self.positional = rest.to_vec();
                 self.positional_known = true;
             }
-            [first, ..] if first == "-e" || first == "+e" || first == "-eu" || first == "-u" || first == "+u" => {
-                if first.starts_with('-') {
-                    return Err(Stop::Run(self.need("`set -e` and `set -u` end the shell where something fails")));
-                }
+            [first] if first == "-u" || first == "+u" => self.switches.nounset = first == "-u",
+            [first, ..] if first == "-e" || first == "-eu" => {
+                return Err(Stop::Run(self.need("`set -e` ends the shell where something fails")));
             }
+            [first] if first == "+e" => {}
             [first, ..] if !first.starts_with(['-', '+']) => {
                 self.positional = arguments.to_vec();
                 self.positional_known = true;
@@ -337,8 +341,8 @@ impl Evaluator<'_> {
         if flag == "-p" || flag == "-q" || !flag.starts_with('-') {
             if let [name] = if flag.starts_with('-') { names } else { arguments } {
                 let on = match name.as_str() {
-                    "extglob" => self.extglob,
-                    "nullglob" => self.nullglob,
+                    "extglob" => self.switches.extglob,
+                    "nullglob" => self.switches.nullglob,
                     _ => return self.unknown_command("shopt"),
                 };
                 if flag == "-p" {
@@ -356,8 +360,8 @@ impl Evaluator<'_> {
         };
         for name in names {
             match name.as_str() {
-                "extglob" => self.extglob = on,
-                "nullglob" => self.nullglob = on,
+                "extglob" => self.switches.extglob = on,
+                "nullglob" => self.switches.nullglob = on,
                 "globstar" | "expand_aliases" | "checkwinsize" | "progcomp" | "histappend" | "sourcepath"
                 | "cmdhist" | "failglob" | "inherit_errexit" | "lastpipe" | "nocaseglob" | "dotglob"
                 | "nocasematch" | "patsub_replacement"

@@ -145,7 +145,7 @@ impl Evaluator<'_> {
         };
         let Some(variable) = self.lookup(name)? else { return Ok(false) };
         let value = variable.value.clone();
-        self.budget.copy(value.count())?;
+        self.budget.copy(value.weight())?;
         Ok(match (value, subscript) {
             (value, None) => value.first().is_some(),
             (value, Some(all)) if all == "@" || all == "*" => !value.elements().is_empty(),

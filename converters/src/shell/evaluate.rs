@@ -93,6 +93,15 @@ pub(super) struct Frame {
     pub name: String,
 }
 
+/// What `shopt` and `set` switch on, as far as it changes what words mean.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Switches {
+    pub extglob: bool,
+    pub nullglob: bool,
+    /// `set -u`: to read what has no value ends the shell.
+    pub nounset: bool,
+}
+
 /// A shell that only computes.
 pub struct Evaluator<'n> {
     pub(super) variables: HashMap<String, Variable>,
@@ -109,8 +118,7 @@ pub struct Evaluator<'n> {
     pub(super) budget: Budget,
     pub(super) depth: usize,
     pub(super) loops: usize,
-    pub(super) extglob: bool,
-    pub(super) nullglob: bool,
+    pub(super) switches: Switches,
     pub(super) line: usize,
     pub(super) names: Names<'n>,
 }
@@ -132,8 +140,7 @@ impl<'n> Evaluator<'n> {
             budget,
             depth: 0,
             loops: 0,
-            extglob: false,
-            nullglob: false,
+            switches: Switches::default(),
             line: 1,
             names,
         }
@@ -193,7 +200,7 @@ impl<'n> Evaluator<'n> {
 
     /// Whether extended patterns are switched on.
     pub fn set_extended_patterns(&mut self, on: bool) {
-        self.extglob = on;
+        self.switches.extglob = on;
     }
 
     /// Evaluates a text whose first line has this number.
@@ -203,6 +210,17 @@ impl<'n> Evaluator<'n> {
     pub fn run(&mut self, text: &str, first_line: usize) -> Result<(), Stop> {
         let script = parse(text, first_line)?;
         self.list(&script.statements)
+    }
+
+    /// Whether `set -u` is on.
+    #[must_use]
+    pub fn is_nounset(&self) -> bool {
+        self.switches.nounset
+    }
+
+    /// Switches `set -u` off.
+    pub fn forget_nounset(&mut self) {
+        self.switches.nounset = false;
     }
 
     /// Does something as within a function: with variables of its own, which are gone behind it. Whatever else it sets remains.
@@ -558,6 +576,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_set_ends_the_shell_while_that_is_asked_for() {
+        let names = || Some(Vec::new());
+        let run = |text: &str| {
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            shell.run(text, 1).map(|()| shell.is_nounset())
+        };
+        for text in ["x=$y", "x=${#y}", "x=${y%a}", "x=${y[2]}", "x=$((y))", "f() { x=$1; }; f", "x=${y/a/b}"] {
+            let text = format!("set -u; {text}");
+            assert!(matches!(run(&text), Err(Stop::Run(_))), "{text}");
+        }
+        for text in
+            ["x=${y-}", "x=${y:+$y}", "y=; x=$y", "y=(); x=(\"${y[@]}\")", "(set +u; x=$y)", "[[ -v y ]] || x=1"]
+        {
+            let text = format!("set -u; {text}");
+            assert_eq!(run(&text).ok(), Some(true), "{text}");
+        }
+        assert_eq!(run("set -u; set +u; x=$y").ok(), Some(false));
+        assert_eq!(run("(set -u); x=$y").ok(), Some(false));
+    }
+
+    #[test]
     fn what_is_copied_is_counted() {
         let names = || Some(Vec::new());
         let texts = [
@@ -567,6 +606,13 @@ mod tests {
             "x=({1..20000}); for i in {1..20000}; do [[ -v x[1] ]]; done",
             "declare -A m; for i in {1..40000}; do m[$i]=k; done",
             "declare -A m; m=({1..80000})",
+            "printf -v x %020000d 0; for i in {1..20000}; do (:); done",
+            "printf -v x %020000d 0; for i in {1..20000}; do y=${#x}; done",
+            "printf -v x %020000d 0; for i in {1..20000}; do y=${x:5:1}; done",
+            "printf -v x %020000d 0; x=($x); for i in {1..20000}; do y=${#x[0]}; done",
+            "printf -v x %020000d 0; for i in {1..20000}; do [[ -v x ]]; done",
+            "set -- {1..20000}; for i in {1..20000}; do (:); done",
+            "set -- {1..20000}; while (($#)); do shift; done",
         ];
         for text in texts {
             let mut shell = Evaluator::new(Budget { steps: 300_000, ..Budget::default() }, &names);
@@ -583,6 +629,8 @@ mod tests {
             "for i in {1..10000}; do x[i]=k; done",
             "x=({1..20000}); for i in {1..2000}; do y=$(:); done",
             "x=({1..20000}); for i in {1..10000}; do y=${x[i]}; done",
+            "set -- {1..20000}; for i in {1..10000}; do y=$7; done",
+            "printf -v x %020000d 0; for i in {1..10000}; do y=k; done",
         ];
         for text in texts {
             let mut shell = Evaluator::new(Budget { steps: 300_000, ..Budget::default() }, &names);

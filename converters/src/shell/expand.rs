@@ -84,7 +84,7 @@ impl Evaluator<'_> {
     /// A word as a pattern.
     pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Stop> {
         let text = self.pattern_string(text)?;
-        Ok(Pattern::new(&text, self.extglob))
+        Ok(Pattern::new(&text, self.switches.extglob))
     }
 
     /// A word as the text of a pattern.

@@ -135,8 +135,8 @@ impl Evaluator<'_> {
         let mut words = Vec::with_capacity(done.len());
         for field in done {
             self.budget.spend(field.text.len())?;
-            let extended =
-                self.extglob && ["?(", "*(", "+(", "@(", "!("].iter().any(|start| field.pattern.contains(start));
+            let extended = self.switches.extglob
+                && ["?(", "*(", "+(", "@(", "!("].iter().any(|start| field.pattern.contains(start));
             if field.active || extended {
                 self.files(field, &mut words)?;
             } else {
@@ -148,7 +148,7 @@ impl Evaluator<'_> {
 
     /// Adds the files that match a word, or the word if there are none.
     fn files(&mut self, field: Field, words: &mut Vec<String>) -> Result<(), Stop> {
-        let pattern = Pattern::new(&field.pattern, self.extglob);
+        let pattern = Pattern::new(&field.pattern, self.switches.extglob);
         if pattern.literal().is_some() {
             words.push(field.text);
             return Ok(());
@@ -166,7 +166,7 @@ impl Evaluator<'_> {
         if field.pattern.starts_with('/') {
             return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
         }
-        let head = Pattern::new(first, self.extglob);
+        let head = Pattern::new(first, self.switches.extglob);
         let mut found = Vec::new();
         for name in &names {
             let chars: Vec<char> = name.chars().collect();
@@ -179,7 +179,7 @@ impl Evaluator<'_> {
             return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
         }
         if found.is_empty() {
-            if !self.nullglob {
+            if !self.switches.nullglob {
                 words.push(field.text);
             }
             return Ok(());

@@ -48,7 +48,7 @@ impl Evaluator<'_> {
     pub(super) fn for_loop(&mut self, name: &str, words: Option<&[Word]>, body: &[Statement]) -> Result<(), Stop> {
         let values = match words {
             Some(words) => self.fields_of(words).map_err(Self::must_run)?,
-            None => self.positionals().map_err(Self::must_run)?,
+            None => self.positionals().map_err(Self::must_run)?.to_vec(),
         };
         if values.is_empty() {
             self.status = Some(0);

@@ -8,7 +8,7 @@ use super::fields::{Bit, joined};
 use super::parse::Parser;
 use super::pattern::Pattern;
 use super::quoting::{Escapes, single, unescape};
-use super::state::{Value, Variable};
+use super::state::{Value, Variable, weight, weights};
 
 /// What a parameter holds.
 pub(super) enum Got {
@@ -105,7 +105,7 @@ impl Evaluator<'_> {
         {
             return Err(Stop::Run(self.need(format!("{name} has an empty subscript"))));
         }
-        let length = match self.fetch(plain, subscript)? {
+        let length = match self.fetch_set(plain, subscript)? {
             Got::One(text) => text.unwrap_or_default().chars().count(),
             Got::All { values, .. } => values.len(),
         };
@@ -113,17 +113,30 @@ impl Evaluator<'_> {
         Ok(true)
     }
 
+    /// Reads a parameter that is expected to be set.
+    fn fetch_set(&mut self, name: &str, subscript: Option<&str>) -> Result<Got, Stop> {
+        let got = self.fetch(name, subscript)?;
+        if self.switches.nounset && matches!(got, Got::One(None)) {
+            return Err(Stop::Run(self.need(format!("{name} is not set, which ends the shell while `set -u` is on"))));
+        }
+        Ok(got)
+    }
+
     /// Reads a parameter.
     fn fetch(&mut self, name: &str, subscript: Option<&str>) -> Result<Got, Stop> {
         if let "@" | "*" = name {
-            return Ok(Got::All { values: self.positionals()?, indices: Vec::new(), star: name == "*" });
+            let values = self.positionals()?.to_vec();
+            self.budget.copy(weights(&values))?;
+            return Ok(Got::All { values, indices: Vec::new(), star: name == "*" });
         }
         if name.bytes().all(|byte| byte.is_ascii_digit()) {
             let index: usize = name.parse().unwrap_or(usize::MAX);
             if index == 0 {
                 return Err(Stop::Unknown(self.need("$0 is not in the text")));
             }
-            return Ok(Got::One(self.positionals()?.get(index - 1).cloned()));
+            let value = self.positionals()?.get(index - 1).cloned();
+            self.budget.copy(value.as_deref().map_or(0, weight))?;
+            return Ok(Got::One(value));
         }
         match name {
             "#" => return Ok(Got::One(Some(self.positionals()?.len().to_string()))),
@@ -142,11 +155,16 @@ impl Evaluator<'_> {
             _ => {}
         }
         let value = self.lookup(name)?.map(|variable| variable.value.clone());
+        let all = matches!(subscript, Some("@" | "*"));
+        self.budget.copy(match &value {
+            Some(value) if all => value.weight(),
+            Some(value) => value.first().map_or(0, weight),
+            None => 0,
+        })?;
         let Some(subscript) = subscript else {
             return Ok(Got::One(value.and_then(|value| value.first().map(str::to_owned))));
         };
-        if subscript == "@" || subscript == "*" {
-            self.budget.copy(value.as_ref().map_or(0, Value::count))?;
+        if all {
             let (values, indices) = match &value {
                 Some(Value::Indexed(elements)) => {
                     (elements.values().cloned().collect(), elements.keys().copied().collect())
@@ -234,7 +252,7 @@ impl Evaluator<'_> {
         out: &mut Vec<Bit>,
     ) -> Result<(), Stop> {
         let Some(first) = operator.chars().next() else {
-            let got = self.fetch(name, subscript)?;
+            let got = self.fetch_set(name, subscript)?;
             if quoted && subscript.is_some() && matches!(got, Got::One(Some(_))) {
                 out.push(Bit::Solid);
             }
@@ -244,7 +262,7 @@ impl Evaluator<'_> {
         if let ('-' | '=' | '+' | '?', _) | (':', Some('-' | '=' | '+' | '?')) = (first, second) {
             return self.alternative(name, subscript, operator, quoted, out);
         }
-        let got = self.fetch(name, subscript)?;
+        let got = self.fetch_set(name, subscript)?;
         if !quoted && matches!(got, Got::All { .. }) && self.joint()?.is_empty() {
             // bash joins some of them, and may leave its own mark, a byte 1, among their characters.
             return Err(Stop::Unknown(self.need("a list with an operator where IFS is empty")));

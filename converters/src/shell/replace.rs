@@ -47,13 +47,14 @@ impl Evaluator<'_> {
         let first = (backslashes % 2 == 1 && (kind != '%' || pattern.len() == 1)).then(|| {
             let start = if kind == '#' || pattern.starts_with('*') { "" } else { "*" };
             let all = if pattern.len() == 1 { "!(*)".to_owned() } else { format!("{start}{pattern}*") };
-            Pattern::new(&all, self.extglob || pattern.len() == 1)
+            Pattern::new(&all, self.switches.extglob || pattern.len() == 1)
         });
         // So a group that must be there, and is not tried behind a text's end, is not found there.
-        let group = kind == '%' && self.extglob && ["!(", "@(", "+("].iter().any(|group| pattern.starts_with(group));
+        let group =
+            kind == '%' && self.switches.extglob && ["!(", "@(", "+("].iter().any(|group| pattern.starts_with(group));
         let first = if group { Some(Pattern::new(&format!("*{pattern}"), true)) } else { first };
         let at_end = pattern.is_empty() || pattern.starts_with('*');
-        let pattern = Pattern::new(pattern, self.extglob);
+        let pattern = Pattern::new(pattern, self.switches.extglob);
         let replacement = text.get(parser.at + 1..).unwrap_or_default();
         let mut bits = Vec::new();
         self.bits(replacement, Mode::Word, &mut bits)?;

@@ -38,10 +38,20 @@ impl Elements {
         Self::from_iter([(0, text)])
     }
 
-    /// How many elements are copied when it is changed now.
+    /// What is copied when it is changed now, for [`Budget::copy`](super::budget::Budget::copy).
     pub(crate) fn shared(&self) -> usize {
-        if Rc::strong_count(&self.0) > 1 { self.len() } else { 0 }
+        if Rc::strong_count(&self.0) > 1 { self.values().map(|text| weight(text)).sum() } else { 0 }
     }
+}
+
+/// What a copy of a text costs: a long one counts as several elements of an array.
+pub(crate) fn weight(text: &str) -> usize {
+    1 + text.len() / 64
+}
+
+/// What a copy of all these texts costs.
+pub(crate) fn weights(texts: &[String]) -> usize {
+    texts.iter().map(|text| weight(text)).sum()
 }
 
 /// What a variable holds.
@@ -123,12 +133,12 @@ impl Value {
         }
     }
 
-    /// How many elements there are, of which each costs when all are copied.
-    pub(crate) fn count(&self) -> usize {
+    /// What a copy of all elements costs, for [`Budget::copy`](super::budget::Budget::copy).
+    pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Scalar(_) => 1,
-            Self::Indexed(elements) => elements.len(),
-            Self::Assoc(table) => table.len(),
+            Self::Scalar(text) => weight(text),
+            Self::Indexed(elements) => elements.values().map(|text| weight(text)).sum(),
+            Self::Assoc(table) => table.weight(),
             Self::Unset | Self::Unknown(_) => 0,
         }
     }

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use super::evaluate::{Evaluator, Frame, Stop, Substituted};
+use super::evaluate::{Evaluator, Frame, Stop, Substituted, Switches};
 use super::parse::parse;
 use super::redirects::Input;
-use super::state::Variable;
+use super::state::{Value, Variable, weights};
 use super::syntax::{Command, Function, Statement};
 
 /// What a subshell may change without its parent seeing it.
@@ -16,8 +16,7 @@ struct Kept {
     functions: BTreeMap<String, Rc<Function>>,
     positional: Vec<String>,
     positional_known: bool,
-    extglob: bool,
-    nullglob: bool,
+    switches: Switches,
 }
 
 impl Evaluator<'_> {
@@ -27,8 +26,7 @@ impl Evaluator<'_> {
             functions: self.functions.clone(),
             positional: self.positional.clone(),
             positional_known: self.positional_known,
-            extglob: self.extglob,
-            nullglob: self.nullglob,
+            switches: self.switches,
         }
     }
 
@@ -37,8 +35,7 @@ impl Evaluator<'_> {
         self.functions = kept.functions;
         self.positional = kept.positional;
         self.positional_known = kept.positional_known;
-        self.extglob = kept.extglob;
-        self.nullglob = kept.nullglob;
+        self.switches = kept.switches;
     }
 
     /// Commands that read what the one before them prints, each in a shell of its own.
@@ -85,7 +82,12 @@ impl Evaluator<'_> {
     pub(super) fn subshell<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
         let size = self.variables.len() * 64 + self.functions.len() * 16;
         self.budget.spend(size)?;
-        self.budget.copy(self.positional.len())?;
+        let texts = self.variables.values().filter_map(|variable| match &variable.value {
+            Value::Scalar(text) => Some(text.len() / 64),
+            _ => None,
+        });
+        let weight = texts.sum::<usize>() + weights(&self.positional);
+        self.budget.copy(weight)?;
         let kept = self.keep();
         let frames = std::mem::take(&mut self.frames);
         self.frames = frames.iter().map(|frame| Frame { saved: Vec::new(), name: frame.name.clone() }).collect();

@@ -167,9 +167,9 @@ impl Evaluator<'_> {
         }
     }
 
-    pub(super) fn positionals(&self) -> Result<Vec<String>, Stop> {
+    pub(super) fn positionals(&self) -> Result<&[String], Stop> {
         if self.positional_known || !self.positional.is_empty() {
-            return Ok(self.positional.clone());
+            return Ok(&self.positional);
         }
         Err(Stop::Unknown(self.need("the arguments of makepkg are not in the text")))
     }
@@ -243,7 +243,7 @@ impl Evaluator<'_> {
                 return Err(Stop::Run(self.need(format!("{name}[{subscript}] has an empty subscript"))));
             }
             if let Some(Variable { value: Value::Assoc(table), .. }) = self.variables.get_mut(&name) {
-                self.budget.copy(table.len())?;
+                self.budget.copy(table.weight())?;
                 let old = if append { table.get(&key).unwrap_or_default().to_owned() } else { String::new() };
                 table.insert(key, old + &text);
             }
@@ -446,9 +446,9 @@ impl Evaluator<'_> {
             return Ok(found.into_iter().collect());
         }
         // They are words like any other, but none of them is taken away because no file matches it.
-        let nullglob = std::mem::replace(&mut self.nullglob, false);
+        let nullglob = std::mem::replace(&mut self.switches.nullglob, false);
         let fields: Result<Vec<_>, Stop> = words.iter().map(|word| self.fields(word)).collect();
-        self.nullglob = nullglob;
+        self.switches.nullglob = nullglob;
         Ok(fields?.into_iter().flatten().map(Item::Plain).collect())
     }
 
@@ -460,7 +460,7 @@ impl Evaluator<'_> {
         let mut plain = Vec::new();
         for element in elements {
             self.budget.spend(element.text.len() + 16)?;
-            self.budget.copy(table.len())?;
+            self.budget.copy(table.weight())?;
             if let Some((subscript, add, value)) = keyed(&element.text) {
                 let key = self.string(subscript)?;
                 if key.is_empty() {
@@ -475,7 +475,7 @@ impl Evaluator<'_> {
             }
         }
         for pair in plain.chunks(2) {
-            self.budget.copy(table.len())?;
+            self.budget.copy(table.weight())?;
             table.insert(pair[0].clone(), pair.get(1).cloned().unwrap_or_default());
         }
         self.put(name, Value::Assoc(table));
