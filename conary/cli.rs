@@ -144,11 +144,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// Says whether the command often ends without having done more than look, and has signals counted itself when it does more.
-    pub fn may_only_look(&self) -> bool {
-        matches!(self, Self::Cook(_))
-    }
-
     /// Runs it.
     pub fn run(self, context: &Context<'_>) -> Outcome {
         match self {

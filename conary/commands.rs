@@ -53,7 +53,6 @@ use crate::environment::{self, Environment};
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::pkgbuild::{self, ProfileArg};
-use crate::signal::Watch;
 use crate::trust::client_config;
 use crate::ui::Ui;
 
@@ -66,8 +65,6 @@ pub struct Context<'a> {
     pub ui: &'a Ui,
     /// Set by Ctrl-C.
     pub cancel: &'a AtomicBool,
-    /// What else becomes of signals.
-    pub signals: &'a Watch,
 }
 
 impl Context<'_> {

@@ -48,12 +48,8 @@ fn run(cli: cli::Cli, environment: &Environment, ui: &Ui) -> Outcome {
     if let Some(filter) = &environment.log {
         show_debug_messages(filter)?;
     }
-    let failed = |error: std::io::Error| Failure::of(Code::System, &error, None);
-    let signals = signal::Watch::new().map_err(failed)?;
-    if !cli.command.may_only_look() {
-        signals.count().map_err(failed)?;
-    }
-    cli.command.run(&Context { environment, ui, cancel: signals.cancel(), signals: &signals })
+    let cancel = signal::listen().map_err(|error| Failure::of(Code::System, &error, None))?;
+    cli.command.run(&Context { environment, ui, cancel: &cancel })
 }
 
 /// Sends `tracing` messages that `filter` lets through to stderr.

@@ -38,13 +38,9 @@ pub struct Ui {
     reader_gone: AtomicBool,
 }
 
-/// Says that the process cannot go on because the system refused it a page of a file.
-pub fn page_refused() {
-    eprintln!(
-        "error: the system refused a page of a database's index (SIGBUS)\n\
-         hint: the disk is full, a quota is used up, or the disk failed; the next command that may write puts right what was under way"
-    );
-}
+/// What is said when the process cannot go on because the system refused it a page of a file.
+pub const PAGE_REFUSED: &str = "error: the system refused a page of a database's index (SIGBUS)\n\
+hint: the disk is full, a quota is used up, or the disk failed; the next command that may write puts right what was under way\n";
 
 /// How a word is coloured.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use crate::support::checkout;
 /// What each package may use: packages of ours, then packages of others. Tests may use `FOR_TESTS` as well.
 const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("conary-recipes", &[], &["globset", "serde", "spdx", "strsim", "thiserror", "toml"]),
-    ("conary-sandbox", &[], &["libc", "rustix", "thiserror"]),
+    ("conary-sandbox", &[], &["libc", "rustix", "signal-hook", "thiserror"]),
     (
         "conary-store",
         &["conary-recipes"],
@@ -87,7 +87,6 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
             "rustls",
             "serde",
             "serde_json",
-            "signal-hook",
             "similar",
             "tracing-subscriber",
         ],

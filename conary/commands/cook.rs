@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::Args;
 use kitchen::phases::PhaseError;
 use kitchen::wanted::{self, Holder};
-use kitchen::{Artifact, CookError, Event, Package};
+use kitchen::{Artifact, CookError, Package};
 use recipes::Recipe;
 use sandbox::Level;
 use serde::Serialize;
@@ -255,13 +255,7 @@ fn cook(
 ) -> Result<Artifact, Failure> {
     let started = Instant::now();
     let story = Story::new(context);
-    let result = kitchen::cook(recipe, directory, store, options, context.cancel, &|event| {
-        if !matches!(event, Event::Started { .. } | Event::Fresh { .. }) {
-            // Where it cannot be, the first signal is obeyed all the same.
-            let _ = context.signals.count();
-        }
-        story.tell(event);
-    });
+    let result = kitchen::cook(recipe, directory, store, options, context.cancel, &|event| story.tell(event));
     story.end();
     let artifact = result.map_err(|error| failed(recipe, error, store, context))?;
     if !artifact.fresh {

@@ -72,20 +72,20 @@ pub fn run(arguments: &Arguments, context: &Context<'_>) -> Outcome {
         return print(&plan, arguments.json.json, context);
     }
     let mut failed = None;
-    let outcome = ::sandbox::run(
-        &plan,
-        &mut |piece| {
-            if let Err(failure) = context.ui.log(piece) {
-                failed.get_or_insert(failure);
-            }
-        },
-        context.cancel,
-    )?;
+    let mut output = |piece: &[u8]| {
+        if let Err(failure) = context.ui.log(piece) {
+            failed.get_or_insert(failure);
+        }
+    };
+    let ended = ::sandbox::prepare(plan, None)?.run(None, || (), &mut output, context.cancel)?;
+    // Nobody is left to write there, while the sandbox is taken apart.
     drop(scratch);
+    let status = ended.outcome.status;
+    drop(ended);
     if let Some(failure) = failed {
         return Err(failure);
     }
-    match outcome.status {
+    match status {
         Status::Exited(0) => Ok(Code::Success),
         Status::Exited(status) => process::exit(status),
         Status::Signaled(signal) => process::exit(128 + signal),

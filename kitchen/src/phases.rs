@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use recipes::{Name, Phase, Recipe};
-use sandbox::{Bind, Level, Limits, Outcome, Owners, Plan, Ready, RootView, SandboxError, Status};
+use sandbox::{Bind, Ended, Level, Limits, Outcome, Owners, Plan, Ready, RootView, SandboxError, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{OUTPUTS, STRIP};
@@ -221,15 +221,21 @@ pub fn run(
     let mut following = kitchen.steps(with_check).map(|(step, _)| step).peekable();
     let mut ran = Ran::default();
     let mut made = None;
+    let mut before: Option<Ended> = None;
     while let Some(step) = following.next() {
         let ready = made.take().unwrap_or_else(|| kitchen.ready(&step));
-        // A sandbox takes longer to make than many a step: the next one is made while this step is at work.
-        let meanwhile = || made = following.peek().map(|step| kitchen.ready(step));
-        let outcome = one(kitchen, &step, ready, meanwhile, log, cancel, listener);
-        let outcome = outcome.map_err(|error| match error {
+        // A sandbox takes longer to make than many a step: the next one is made while this step is at work, and the one before is
+        // taken apart.
+        let meanwhile = || {
+            made = following.peek().map(|step| kitchen.ready(step));
+            before = None;
+        };
+        let ended = one(kitchen, &step, ready, meanwhile, log, cancel, listener);
+        let ended = ended.map_err(|error| match error {
             PhaseError::Sandbox(error) if ran.steps.is_empty() && error.is_refusal() => PhaseError::Refused(error),
             error => error,
         })?;
+        let outcome = &ended.outcome;
         if ran.steps.is_empty() {
             listener(Event::Isolation { level: kitchen.level.name(), applied: &outcome.applied });
             ran.applied.clone_from(&outcome.applied);
@@ -237,11 +243,12 @@ pub fn run(
         ran.steps.push(Usage {
             phase: step.to_string(),
             wall_ms: millis(outcome.wall),
-            cpu_ms: millis(cpu(&outcome)),
+            cpu_ms: millis(cpu(outcome)),
             peak_memory_bytes: outcome.peak_memory_bytes,
             read_bytes: outcome.read_bytes,
             written_bytes: outcome.written_bytes,
         });
+        before = Some(ended);
     }
     Ok(ran)
 }
@@ -259,7 +266,7 @@ pub(crate) fn alone(
     listener: Listener<'_>,
 ) -> Result<Outcome, PhaseError> {
     kitchen.workspace.write_step(&step.file_name(), script)?;
-    one(kitchen, step, kitchen.ready(step), || (), log, cancel, listener)
+    Ok(one(kitchen, step, kitchen.ready(step), || (), log, cancel, listener)?.outcome)
 }
 
 /// Runs one step in the sandbox that was made for it, and does something `meanwhile`.
@@ -271,7 +278,7 @@ fn one(
     log: &mut Log,
     cancel: &AtomicBool,
     listener: Listener<'_>,
-) -> Result<Outcome, PhaseError> {
+) -> Result<Ended, PhaseError> {
     listener(Event::StepStarted { step });
     log.begin(&step.to_string());
     let mut lint = Lint::default();
@@ -281,7 +288,8 @@ fn one(
         listener(Event::Output { bytes });
     };
     let mut owners = kitchen.owners.lock().unwrap_or_else(PoisonError::into_inner);
-    let outcome = ready?.run(Some(&mut owners), meanwhile, &mut output, cancel)?;
+    let ended = ready?.run(Some(&mut owners), meanwhile, &mut output, cancel)?;
+    let outcome = &ended.outcome;
     for path in owners.take_nodes() {
         let message = format!(
             "{step} wanted the device node {}: a package holds none, and `hooks.tmpfiles` has one made when the system starts",
@@ -300,14 +308,14 @@ fn one(
             log: log.path().to_owned(),
         });
     }
-    listener(Event::StepFinished { step, wall: outcome.wall, cpu: cpu(&outcome) });
+    listener(Event::StepFinished { step, wall: outcome.wall, cpu: cpu(outcome) });
     if let Some(flag) = lint.found() {
         let message = format!(
             "{step} compiled with `{flag}`: what comes out depends on this machine's processor, which the key does not hold"
         );
         listener(Event::Notice { message });
     }
-    Ok(outcome)
+    Ok(ended)
 }
 
 fn cpu(outcome: &Outcome) -> Duration {

@@ -10,14 +10,16 @@
 //!           writes the maps, joins control groups           identity, clocks, names
 //!           writes the byte                                 leaves the host's root
 //!           reads output, waits, kills                      clone ─► command  sheds privileges,
-//!                                                           makes the root    makes the network
+//!                                                           makes the root    makes the network, steps aside
 //!                                                           joins the network, hides itself
-//!                                                           "go" ─►  enters the root, exec
-//!                                                           reaps until the command ends, reports, exits
+//!                                                           the root ─►  enters it, exec
+//!           goes on                                         reaps until nobody is left, reports, exits
+//!           buries pid 1
 //! ```
 //!
-//! Two processors thus share the work. When pid 1 exits, the kernel kills what is left in its namespace
-//! before the caller's wait returns.
+//! Two processors thus share the work. When the command has ended, pid 1 kills what is left in its namespace and waits for
+//! it, so that its report says that nobody is there any more. What remains is its own end, with which the kernel takes the mounts
+//! and the network apart: that takes as long as a small command, and the caller need not wait for it.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
@@ -26,7 +28,7 @@ use libc::sock_filter;
 
 use crate::operation::{Operation, Source, Writable};
 use crate::plan::Level;
-use crate::report::{At, ENDED, Failure, Report, Stage, fail};
+use crate::report::{At, ENDED, Failure, Report, Stage, Used, fail};
 use crate::sys::{self, LandlockRules, PointerArray, Result};
 use crate::{command, loose, root};
 
@@ -89,7 +91,7 @@ pub(crate) struct Descriptors {
 pub(crate) fn first_process(prepared: &mut Prepared<'_>) -> ! {
     let report = prepared.descriptors.report;
     let (command, proc) = match start(prepared) {
-        Ok((0, _)) => command::become_itself(prepared),
+        Ok((0, proc)) => command::become_itself(prepared, proc),
         Ok(started) => started,
         Err(failure) => fail(report, failure),
     };
@@ -133,8 +135,7 @@ fn start(prepared: &mut Prepared<'_>) -> std::result::Result<(libc::pid_t, Optio
 fn let_go(prepared: &Prepared<'_>, proc: Option<RawFd>) -> std::result::Result<(), Failure> {
     let line = prepared.descriptors.first;
     if let Some(proc) = proc {
-        root::make(prepared, proc)?;
-        sys::wait_for_byte(line).at(Stage::Network)?;
+        root::make(prepared, proc, line)?;
         // The command is the second process of its namespace.
         let network = sys::open(c"/proc/2/ns/net", libc::O_RDONLY, 0).at(Stage::Network)?;
         sys::join_namespace(network, libc::CLONE_NEWNET).at(Stage::Network)?;
@@ -142,11 +143,19 @@ fn let_go(prepared: &Prepared<'_>, proc: Option<RawFd>) -> std::result::Result<(
         // Neither the environment nor the memory that we have from the caller may be looked at.
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).at(Stage::Identity)?;
     }
-    let gone = sys::write(line, b"g").at(Stage::Processes);
+    let gone = if proc.is_some() {
+        let root = sys::open(c"/", libc::O_PATH | libc::O_DIRECTORY, 0).at(Stage::Aside)?;
+        let gone = sys::send_descriptor(line, root);
+        sys::close(root);
+        gone
+    } else {
+        sys::write(line, b"g").map(drop)
+    };
+    let gone = gone.at(Stage::Processes);
     sys::close(line);
     match gone {
         // It has failed already, and said why.
-        Ok(_) | Err(Failure { errno: libc::EPIPE, .. }) => Ok(()),
+        Ok(()) | Err(Failure { errno: libc::EPIPE, .. }) => Ok(()),
         Err(failure) => Err(failure),
     }
 }
@@ -189,27 +198,33 @@ fn set_clocks(offsets: &[u8]) -> Result<()> {
     written.map(drop)
 }
 
-/// Waits until the command ends, burying orphans meanwhile, then reports and takes everything down.
+/// Waits until the command ends, burying orphans meanwhile, ends everybody else, reports, and is gone.
 fn reap(command: libc::pid_t, report: RawFd) -> ! {
     let mut largest = 0;
+    let mut ended_as = None;
     loop {
         match sys::wait_any() {
             Ok(waited) => {
                 largest = largest.max(waited.usage.ru_maxrss);
                 if waited.pid == command {
-                    ended(waited.status, largest, report)
+                    ended_as = Some(waited.status);
+                    // Everybody in this namespace but ourselves. Nobody escapes: the kernel makes no process for one that is to die.
+                    let _ = sys::kill(-1, libc::SIGKILL);
                 }
             }
             Err(libc::EINTR) => {}
-            // There is always the command to wait for.
-            Err(_) => sys::exit(127),
+            // Nobody is left; before the command has ended, there is the command.
+            Err(_) => match ended_as {
+                Some(status) => ended(status, largest, report),
+                None => sys::exit(127),
+            },
         }
     }
 }
 
-/// Reports the command's end.
+/// Reports the command's end, and that nobody is left.
 pub(crate) fn ended(status: i32, largest_kib: i64, report: RawFd) -> ! {
     let largest_kib = u32::try_from(largest_kib).unwrap_or(u32::MAX);
-    Report { kind: ENDED, stage: 0, index: 0, errno: 0, status, largest_kib }.send(report);
+    Report { status, largest_kib, used: Used::so_far(), ..Report::of(ENDED) }.send(report);
     sys::exit(0)
 }

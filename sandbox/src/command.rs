@@ -1,8 +1,8 @@
 // sandbox/src/command.rs
 //! The command, from its clone until it becomes itself. Runs between clone and exec: see `child`.
 //!
-//! It makes the network that both will have, while pid 1 makes the root; then it waits, enters the root, gives
-//! up every right, and is gone.
+//! It makes the network that both will have, while pid 1 makes the root; then it steps aside, waits for the root, enters it,
+//! gives up every right, and is gone.
 
 use std::os::fd::RawFd;
 
@@ -12,15 +12,17 @@ use crate::plan::Level;
 use crate::report::{At, Failure, Report, Stage, UNSUPERVISED, fail};
 use crate::sys::{self, Result};
 
-/// Where the report, the supervisor's socket, the line to pid 1 and the caller's word are while the command is not yet itself.
+/// Where the report, the supervisor's socket, the line to pid 1, the caller's word and the sandbox's `/proc` are while the command is
+/// not yet itself.
 const REPORT: RawFd = 3;
 const SUPERVISOR: RawFd = 4;
 const FIRST: RawFd = 5;
 const GO: RawFd = 6;
+const PROC: RawFd = 7;
 
-/// Gives up everything that pid 1 can do, and becomes the command.
-pub(crate) fn become_itself(prepared: &Prepared<'_>) -> ! {
-    if let Err(failure) = move_descriptors(prepared.descriptors).at(Stage::Output) {
+/// Gives up everything that pid 1 can do, and becomes the command. `proc` is the sandbox's own `/proc`, where it has one.
+pub(crate) fn become_itself(prepared: &Prepared<'_>, proc: Option<RawFd>) -> ! {
+    if let Err(failure) = move_descriptors(prepared.descriptors, proc).at(Stage::Output) {
         fail(prepared.descriptors.report, failure)
     }
     let failure = match shed(prepared).and_then(|()| enter(prepared)) {
@@ -64,20 +66,26 @@ fn shed(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
         Err(errno) => return Err(errno).at(Stage::Keyring),
     }
     if prepared.level == Level::Full {
+        // At once: what pid 1 is about to mount is not to be copied.
+        sys::unshare(libc::CLONE_NEWNS).at(Stage::Aside)?;
         sys::unshare(libc::CLONE_NEWNET).at(Stage::Network)?;
         sys::loopback_up().at(Stage::Network)?;
-        // Pid 1 joins it when the root is made.
+        // Pid 1 enters the root and joins the network when both are there.
         sys::write(FIRST, b"n").at(Stage::Network)?;
+        step_aside().at(Stage::Aside)?;
     }
     Ok(())
 }
 
 /// Waits until pid 1 has made the root and hidden itself, enters it, gives up every right, and waits for the caller's word.
 fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
-    sys::wait_for_byte(FIRST).at(Stage::Wait)?;
-    let full = prepared.level == Level::Full;
-    if full {
-        step_aside().at(Stage::Aside)?;
+    if prepared.level == Level::Full {
+        let root = sys::receive_descriptor(FIRST).at(Stage::Wait)?;
+        sys::fchdir(root).at(Stage::Aside)?;
+        sys::chroot_here().at(Stage::Aside)?;
+        sys::close(root);
+    } else {
+        sys::wait_for_byte(FIRST).at(Stage::Wait)?;
     }
     if prepared.has_terminal {
         sys::duplicate(1, 0, 0).at(Stage::Input)?;
@@ -105,26 +113,21 @@ fn enter(prepared: &Prepared<'_>) -> std::result::Result<(), Failure> {
     sys::set_signal_mask(0).map(drop).at(Stage::Signals)
 }
 
-/// Leaves the root's own mount namespace, but not the root, for namespaces that have nothing to tell.
+/// Becomes a user of a namespace of its own, in a mount namespace that has nothing to tell.
 ///
-/// The root stays the one that pid 1 has made. But the mounts that the kernel lists for this process are those of
-/// its own namespace, as far as they can be reached from its root: none of these copies can. So `mountinfo`
-/// says nothing of where things lie on the host, and no mount can ever be changed, for they are another
+/// The root comes from pid 1, as a descriptor. The mounts that the kernel lists for this process are those of its own namespace, as
+/// far as they can be reached from its root: none can, for that namespace has only the empty directory in which pid 1
+/// began. So `mountinfo` says nothing of where things lie on the host, and no mount can ever be changed, for they are another
 /// namespace's. The second user namespace maps 1000 to the 1000 of the first, so that `uid_map` says the same
 /// whoever cooks.
 fn step_aside() -> Result<()> {
-    let root = sys::open(c"/", libc::O_PATH | libc::O_DIRECTORY, 0)?;
-    sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
-    for (file, text) in [
-        (c"/proc/self/setgroups", b"deny".as_slice()),
-        (c"/proc/self/uid_map", b"1000 1000 1"),
-        (c"/proc/self/gid_map", b"1000 1000 1"),
-    ] {
-        sys::write_file(file, text)?;
+    sys::unshare(libc::CLONE_NEWUSER)?;
+    for (file, text) in
+        [(c"self/setgroups", b"deny".as_slice()), (c"self/uid_map", b"1000 1000 1"), (c"self/gid_map", b"1000 1000 1")]
+    {
+        sys::write_file_below(PROC, file, text)?;
     }
-    sys::fchdir(root)?;
-    sys::chroot_here()?;
-    sys::close(root);
+    sys::close(PROC);
     Ok(())
 }
 
@@ -144,14 +147,18 @@ fn filter_calls(prepared: &Prepared<'_>) -> Result<()> {
         sys::close(listener);
         return sent;
     }
-    Report { kind: UNSUPERVISED, stage: 0, index: 0, errno: 0, status: 0, largest_kib: 0 }.send(REPORT);
+    Report::of(UNSUPERVISED).send(REPORT);
     sys::seccomp_filter(prepared.filter, 0).map(drop)
 }
 
-/// Leaves the output twice, and until exec the report, the supervisor's socket, the line to pid 1 and the caller's word.
+/// Leaves the output twice, and until exec the report, the supervisor's socket, the line to pid 1, the caller's word and `/proc`.
 ///
-/// The descriptors that come in are all above these places: see `run`.
-fn move_descriptors(descriptors: Descriptors) -> Result<()> {
+/// All others that come in are above these places: see `ready`.
+fn move_descriptors(descriptors: Descriptors, proc: Option<RawFd>) -> Result<()> {
+    // First: pid 1 has made it where one of the others is going to be.
+    if let Some(proc) = proc.filter(|proc| *proc != PROC) {
+        sys::duplicate(proc, PROC, libc::O_CLOEXEC)?;
+    }
     sys::duplicate(descriptors.output, 1, 0)?;
     sys::duplicate(descriptors.output, 2, 0)?;
     sys::duplicate(descriptors.report, REPORT, libc::O_CLOEXEC)?;
@@ -159,7 +166,7 @@ fn move_descriptors(descriptors: Descriptors) -> Result<()> {
     sys::duplicate(descriptors.command, FIRST, libc::O_CLOEXEC)?;
     sys::duplicate(descriptors.go, GO, libc::O_CLOEXEC)?;
     sys::close(0);
-    sys::close_range(7, u32::MAX)
+    sys::close_range(if proc.is_some() { PROC + 1 } else { PROC }.unsigned_abs(), u32::MAX)
 }
 
 /// Makes stdin the new root's `/dev/null`.

@@ -192,7 +192,7 @@ impl Layout {
     /// Makes `/facts`: everything that is later shown in `/proc`, and an empty directory and file.
     fn facts(&mut self, processors: u32) -> Result<(), SandboxError> {
         self.directory("/facts")?;
-        self.tmpfs("/facts", 0o755, SMALL_BYTES)?;
+        self.again("/facts", "/facts", false)?;
         self.directory("/facts/proc")?;
         for (name, content) in facts::proc_files(processors) {
             self.file(&format!("/facts/proc/{name}"), &content)?;

@@ -18,6 +18,7 @@
 //!      └ hint        refusals
 //! terminal  a command that somebody types to
 //! answers   which calls answer, for the leak test
+//! signals   what signals do to the caller itself
 //! ```
 
 mod answers;
@@ -47,6 +48,7 @@ mod restricted;
 mod root;
 mod run;
 mod show;
+mod signals;
 mod supervisor;
 mod sys;
 mod terminal;
@@ -59,17 +61,10 @@ pub use owners::Owners;
 pub use plan::{Bind, Level, Limits, Outcome, Plan, RootView, Status};
 pub use probe::{Probe, gives_isolation, probe};
 pub use ready::{Ready, prepare};
-pub use run::run;
+pub use run::{Ended, run};
+pub use signals::{ask_to_end, last_words};
 pub use terminal::run_on_terminal;
 
 /// Version of what builds see inside: it stands in every cook key, and changes whenever a build's output
 /// could change with it.
 pub const POLICY_VERSION: &str = "4";
-
-/// Takes away what the standard library does on a signal in this process, so that it has its default action.
-///
-/// # Errors
-/// What the system says, for a number that is no signal.
-pub fn default_signal(signal: i32) -> std::io::Result<()> {
-    sys::default_signal(signal).map_err(std::io::Error::from_raw_os_error)
-}

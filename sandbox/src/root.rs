@@ -26,7 +26,10 @@ pub(crate) fn leave_host(prepared: &mut Prepared<'_>) -> std::result::Result<Raw
     let attributes = Access::Write.attributes() | libc::MOUNT_ATTR_NOEXEC;
     #[allow(clippy::cast_possible_truncation, reason = "these attributes are low bits")]
     let proc = sys::new_filesystem(c"proc", &[(c"hidepid", c"2")], attributes as u32).at(Stage::Proc)?;
-    let root = sys::new_filesystem(c"tmpfs", &[(c"mode", c"0755")], 0).at(Stage::NewRoot)?;
+    // Size and number of files are fixed: their defaults follow the machine's memory.
+    let small = [(c"mode", c"0755"), (c"size", c"16m"), (c"nr_inodes", c"1000000")];
+    #[allow(clippy::cast_possible_truncation, reason = "these attributes are low bits")]
+    let root = sys::new_filesystem(c"tmpfs", &small, Access::Write.attributes() as u32).at(Stage::NewRoot)?;
     sys::move_mount(root, prepared.foothold).at(Stage::NewRoot)?;
     sys::fchdir(root).at(Stage::Pivot)?;
     sys::close(root);
@@ -34,9 +37,13 @@ pub(crate) fn leave_host(prepared: &mut Prepared<'_>) -> std::result::Result<Raw
     Ok(proc)
 }
 
-/// Makes the root.
-pub(crate) fn make(prepared: &Prepared<'_>, proc: RawFd) -> std::result::Result<(), Failure> {
+/// Makes the root. Before it is entered, the command says on `line` that it has left our mount namespace: who copied it between the
+/// steps of that would have the old root above the new one.
+pub(crate) fn make(prepared: &Prepared<'_>, proc: RawFd, line: RawFd) -> std::result::Result<(), Failure> {
     for (index, operation) in prepared.operations.iter().enumerate() {
+        if matches!(operation, Operation::Enter { .. }) {
+            sys::wait_for_byte(line).at(Stage::Network)?;
+        }
         perform(operation, prepared.mounts, proc).at_index(Stage::Operation, index)?;
     }
     sys::close(proc);

@@ -18,7 +18,7 @@ use crate::owners::Owners;
 use crate::plan::{Level, Limits, Outcome, Plan, Status};
 use crate::prepare::error;
 use crate::ready::{self, Processes, Ready};
-use crate::report::{self, Report, STAGES, Stage};
+use crate::report::{self, Report, STAGES, Stage, Used};
 use crate::supervisor::Supervisor;
 use crate::{filter, hint};
 
@@ -37,12 +37,22 @@ const PIECE: usize = 64 << 10;
 /// # Errors
 /// [`SandboxError`] if the command could not be started as planned. One that ran and failed is an outcome.
 pub fn run(plan: &Plan, output: &mut dyn FnMut(&[u8]), cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
-    ready::prepare(plan.clone(), None)?.run(None, || (), output, cancel)
+    Ok(ready::prepare(plan.clone(), None)?.run(None, || (), output, cancel)?.outcome)
 }
 
 /// The same as [`run`], for a command whose input, output and controlling terminal is `terminal`.
 pub(crate) fn run_attached(plan: &Plan, terminal: &OwnedFd, cancel: &AtomicBool) -> Result<Outcome, SandboxError> {
-    ready::attached(plan.clone(), None, Some(terminal))?.run(None, || (), &mut |_| {}, cancel)
+    Ok(ready::attached(plan.clone(), None, Some(terminal))?.run(None, || (), &mut |_| {}, cancel)?.outcome)
+}
+
+/// A command that has ended, with every process that it started. Its sandbox is taken apart meanwhile: dropping this waits until that
+/// is done.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    #[allow(dead_code, reason = "it is held for the sake of its end")]
+    remains: Processes,
 }
 
 impl Ready {
@@ -60,7 +70,7 @@ impl Ready {
         meanwhile: impl FnOnce(),
         output: &mut dyn FnMut(&[u8]),
         cancel: &AtomicBool,
-    ) -> Result<Outcome, SandboxError> {
+    ) -> Result<Ended, SandboxError> {
         let started = Instant::now();
         // Where nobody is left to begin, a report or a signal says why.
         let _ = self.send_byte("start the command");
@@ -69,23 +79,25 @@ impl Ready {
         let owners = owners.filter(|_| recording);
         let supervisor =
             (plan.level == Level::Full).then(|| Supervisor::new(ends.supervisor, host.processors, owners, owner.uid));
-        let mut watch = Watch { pidfd: processes.pidfd.as_fd(), supervisor };
+        let mut watch = Watch { pidfd: processes.pidfd.as_fd(), supervisor, reports: Vec::new() };
         let budget = Budget::default();
-        let ended = thread::scope(|scope| {
+        let stopped = thread::scope(|scope| {
             let looking = budget.keep(&plan, scope);
-            let ended = watch.until_the_end(&plan.limits, started, &ends.output, output, (cancel, &budget));
+            let stopped =
+                watch.until_the_end(&plan.limits, started, (&ends.output, &ends.report), output, (cancel, &budget));
             budget.end(looking);
-            ended
+            stopped
         });
-        drop(watch);
-        let waited = processes.bury();
-        let reports = read_reports(&ends.report);
+        let mut reports = watch.reports;
+        // Who did not say that nobody is left is ended here, and waited for.
+        let waited = if ended(&reports).is_none() { processes.bury() } else { None };
+        reports.extend(read_reports(&ends.report));
         if let Some(report) = reports.iter().find(|report| report.kind == report::FAILED) {
             return Err(failure(&plan, &layout, report));
         }
-        let last = reports.iter().find(|report| report.kind == report::ENDED);
+        let last = ended(&reports);
         let group = processes.group.as_ref();
-        let status = match (ended, last.map(|report| exit_status(report.status))) {
+        let status = match (stopped, last.map(|report| exit_status(report.status))) {
             (Some(status), _) | (None, Some(status @ Status::Exited(0))) => status,
             _ if group.is_some_and(Group::ran_out_of_memory) => Status::OutOfMemory,
             (None, Some(_)) if group.is_some_and(Group::ran_out_of_processes) => Status::ProcessLimit,
@@ -95,35 +107,43 @@ impl Ready {
                 return Err(SandboxError::Killed { signal });
             }
         };
-        let usage = waited.map(|waited| waited.usage);
+        let used = waited.map(|waited| Used::of(&waited.usage)).or(last.map(|report| report.used)).unwrap_or_default();
         let largest_bytes = last.map_or(0, |report| u64::from(report.largest_kib) * 1024);
-        Ok(Outcome {
+        let outcome = Outcome {
             status,
             wall: started.elapsed(),
-            cpu_user: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_utime)),
-            cpu_system: usage.map_or(Duration::ZERO, |usage| duration(usage.ru_stime)),
-            read_bytes: usage.map_or(0, |usage| blocks(usage.ru_inblock)),
-            written_bytes: usage.map_or(0, |usage| blocks(usage.ru_oublock)),
+            cpu_user: Duration::from_micros(used.user_us),
+            cpu_system: Duration::from_micros(used.system_us),
+            read_bytes: used.read_bytes,
+            written_bytes: used.written_bytes,
             peak_memory_bytes: group.and_then(Group::peak_bytes).unwrap_or(largest_bytes),
             applied: applied(&plan, &processes, &host, &layout, &reports),
-        })
+        };
+        Ok(Ended { outcome, remains: processes })
     }
+}
+
+/// The report that nobody is left.
+fn ended(reports: &[Report]) -> Option<&Report> {
+    reports.iter().find(|report| report.kind == report::ENDED)
 }
 
 /// Somebody who follows a command.
 struct Watch<'a, 'o> {
     pidfd: BorrowedFd<'a>,
     supervisor: Option<Supervisor<'o>>,
+    /// What the processes inside have said until now.
+    reports: Vec<Report>,
 }
 
 impl Watch<'_, '_> {
-    /// Hands over output and enforces the limits until the first process has ended. Returns what ended it
-    /// if that was us.
+    /// Hands over output and enforces the limits until nobody but the first process is left, or not even that one. Returns what
+    /// is to end it if that is us.
     fn until_the_end(
         &mut self,
         limits: &Limits,
         started: Instant,
-        pipe: &OwnedFd,
+        (pipe, report): (&OwnedFd, &OwnedFd),
         output: &mut dyn FnMut(&[u8]),
         (cancel, budget): (&AtomicBool, &Budget),
     ) -> Option<Status> {
@@ -145,7 +165,7 @@ impl Watch<'_, '_> {
                 return Some(Status::TimedOut);
             }
             let longest = remaining.map_or(TICK, |left| left.min(TICK));
-            let (readable, ended) = self.wait(pipe.as_fd(), open, longest);
+            let (readable, ended) = self.wait(pipe.as_fd(), open, report, longest);
             if readable {
                 match rustix::io::read(pipe, &mut piece) {
                     Ok(0) => open = false,
@@ -168,26 +188,35 @@ impl Watch<'_, '_> {
         }
     }
 
-    /// Sleeps until there is output, or the first process has ended, or for `longest`, and serves the
-    /// supervisor's callers.
-    fn wait(&mut self, pipe: BorrowedFd<'_>, open: bool, longest: Duration) -> (bool, bool) {
-        let watched =
-            [Some(self.pidfd), open.then_some(pipe), self.supervisor.as_ref().and_then(Supervisor::waits_for)];
+    /// Sleeps until there is output, or somebody has something to report, or the first process has ended, or for `longest`, and
+    /// serves the supervisor's callers. Returns whether there is output, and whether everybody has ended.
+    fn wait(&mut self, pipe: BorrowedFd<'_>, open: bool, report: &OwnedFd, longest: Duration) -> (bool, bool) {
+        let told = ended(&self.reports).is_some();
+        let watched = [
+            (!told).then_some(self.pidfd),
+            (!told).then_some(report.as_fd()),
+            open.then_some(pipe),
+            self.supervisor.as_ref().and_then(Supervisor::waits_for),
+        ];
         let mut events: Vec<PollFd<'_>> =
             watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: longest.subsec_nanos().into() };
+        let timeout = if told { Duration::ZERO } else { longest };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
         if rustix::event::poll(&mut events, Some(&timeout)).is_err() {
             return (false, false);
         }
         let mut ready = events.iter().map(PollFd::revents);
-        let [ended, readable, called] =
+        let [gone, reported, readable, called] =
             watched.map(|watched| watched.and_then(|_| ready.next()).unwrap_or(PollFlags::empty()));
         if !called.is_empty()
             && let Some(supervisor) = &mut self.supervisor
         {
             supervisor.serve(called);
         }
-        (!readable.is_empty(), !ended.is_empty())
+        if !reported.is_empty() {
+            self.reports.extend(read_reports(report));
+        }
+        (!readable.is_empty(), !gone.is_empty() || ended(&self.reports).is_some())
     }
 }
 
@@ -226,16 +255,6 @@ fn applied(
     list.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn duration(time: libc::timeval) -> Duration {
-    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::from_secs(secs) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
-}
-
-/// Bytes of so many blocks as the kernel counts.
-fn blocks(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0) * 512
-}
-
 fn exit_status(status: i32) -> Status {
     if libc::WIFSIGNALED(status) {
         Status::Signaled(libc::WTERMSIG(status))
@@ -244,10 +263,9 @@ fn exit_status(status: i32) -> Status {
     }
 }
 
-/// What the first process and the command before it became itself had to say.
+/// What the first process, and the command before it became itself, have said by now. Each report is written at once.
 pub(crate) fn read_reports(pipe: &OwnedFd) -> Vec<Report> {
     let mut bytes = [0; 8 * Report::BYTES];
-    // Everybody who could write is gone, and what they wrote is in the pipe.
     let count = rustix::io::ioctl_fionbio(pipe, true).and_then(|()| rustix::io::read(pipe, &mut bytes)).unwrap_or(0);
     bytes[..count].chunks_exact(Report::BYTES).filter_map(Report::from_bytes).collect()
 }

@@ -6,10 +6,19 @@
 //! memory's history with a parent of many threads. Errors are bare `errno` numbers.
 #![allow(unsafe_code, reason = "the raw calls of the kernel live here, one per function")]
 
+mod rights;
+mod stat;
+
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use libc::{c_int, c_long, c_uint, c_ulong, c_void};
+
+pub use rights::{
+    LandlockRules, drop_capabilities, effective_capabilities, landlock_allow, landlock_create, landlock_restrict,
+    landlock_version, seccomp_filter,
+};
+pub use stat::{file_mark, raw_stat, raw_statx};
 
 /// An errno.
 pub type Errno = c_int;
@@ -121,6 +130,17 @@ pub struct Waited {
     pub usage: libc::rusage,
 }
 
+/// What this process, and the children that it has waited for, have used so far.
+pub fn usage() -> [libc::rusage; 2] {
+    [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN].map(|who| {
+        // SAFETY: rusage is plain integers, for which zero is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a local that outlives the call, which fails for no valid `who`.
+        unsafe { libc::getrusage(who, &raw mut usage) };
+        usage
+    })
+}
+
 /// Waits for any child.
 pub fn wait_any() -> Result<Waited> {
     wait(-1, 0)
@@ -165,8 +185,13 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> Result<usize> {
 
 /// Opens a path.
 pub fn open(path: &CStr, flags: c_int, mode: libc::mode_t) -> Result<RawFd> {
+    open_below(libc::AT_FDCWD, path, flags, mode)
+}
+
+/// Opens a path below an open directory.
+pub fn open_below(directory: RawFd, path: &CStr, flags: c_int, mode: libc::mode_t) -> Result<RawFd> {
     // SAFETY: the path is a valid C string.
-    descriptor(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.into())
+    descriptor(unsafe { libc::openat(directory, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.into())
 }
 
 /// Closes a descriptor; nothing can be done about an error.
@@ -202,7 +227,12 @@ pub fn hung_up(fd: RawFd) -> bool {
 
 /// Writes all of `bytes` to a file that exists, in one call.
 pub fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
-    let file = open(path, libc::O_WRONLY, 0)?;
+    write_file_below(libc::AT_FDCWD, path, bytes)
+}
+
+/// The same, below an open directory.
+pub fn write_file_below(directory: RawFd, path: &CStr, bytes: &[u8]) -> Result<()> {
+    let file = open_below(directory, path, libc::O_WRONLY, 0)?;
     let written = write(file, bytes);
     close(file);
     written.map(drop)
@@ -506,75 +536,25 @@ pub fn pidfd_kill(pidfd: RawFd, signal: c_int) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, std::ptr::null::<c_void>(), 0) }).map(drop)
 }
 
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: c_int,
+/// Sends a descriptor over a socket.
+pub fn send_descriptor(socket: RawFd, fd: RawFd) -> Result<()> {
+    pass_descriptor(libc::SYS_sendmsg, socket, fd).map(drop)
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CapabilityData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
-
-/// The calling thread's effective capabilities, a bit each.
-pub fn effective_capabilities() -> u64 {
-    let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    let mut data = [CapabilityData::default(); 2];
-    // SAFETY: version 3 writes two data structures.
-    let read = check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) });
-    let [low, high] = data;
-    if read.is_ok() { u64::from(high.effective) << 32 | u64::from(low.effective) } else { 0 }
-}
-
-/// Empties the bounding and ambient sets, locks the secure bits, then drops every capability, but those whose bits are in `kept`: then
-/// root's programs go on having these.
-#[allow(clippy::cast_possible_truncation, reason = "each half is masked")]
-pub fn drop_capabilities(kept: u64) -> Result<()> {
-    const PR_CAP_AMBIENT: c_int = 47;
-    const PR_CAP_AMBIENT_CLEAR_ALL: c_ulong = 4;
-    const PR_SET_SECUREBITS: c_int = 28;
-    // NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP_AMBIENT_RAISE, and the lock of each.
-    const SECURE_BITS: c_ulong = 0b1110_1111;
-    if kept == 0 {
-        prctl(PR_SET_SECUREBITS, SECURE_BITS, 0)?;
-    }
-    for capability in (0..64).filter(|number| kept & (1 << number) == 0) {
-        match prctl(libc::PR_CAPBSET_DROP, capability, 0) {
-            Ok(_) => {}
-            // The first number behind the last capability that this kernel knows.
-            Err(libc::EINVAL) => break,
+/// Waits for a descriptor from the other end of a socket; if that goes away, so does this process.
+pub fn receive_descriptor(socket: RawFd) -> Result<RawFd> {
+    loop {
+        match pass_descriptor(libc::SYS_recvmsg, socket, -1) {
+            Ok((1, fd)) if fd >= 0 => return Ok(fd),
+            Ok(_) | Err(libc::ECONNRESET) => exit(127),
+            Err(libc::EINTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
-    // Who has less already keeps less.
-    let kept = kept & effective_capabilities();
-    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    let mut data = [CapabilityData::default(); 2];
-    for (half, shift) in data.iter_mut().zip([0, 32]) {
-        let bits = (kept >> shift & u64::from(u32::MAX)) as u32;
-        (half.effective, half.permitted) = (bits, bits);
-    }
-    // SAFETY: version 3 reads two data structures.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 
-/// Installs a seccomp filter for this thread.
-pub fn seccomp_filter(program: &[libc::sock_filter], flags: c_uint) -> Result<c_long> {
-    #[allow(clippy::cast_possible_truncation, reason = "the kernel allows 4096 instructions")]
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the program outlives the call, which only reads it.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
-}
-
-/// Sends a descriptor over a socket.
-pub fn send_descriptor(socket: RawFd, fd: RawFd) -> Result<()> {
+/// Sends or receives a byte with a descriptor; returns the count of bytes and the descriptor.
+fn pass_descriptor(call: c_long, socket: RawFd, fd: RawFd) -> Result<(usize, RawFd)> {
     // A control message with one descriptor, as the kernel lays it out: header, then the number.
     #[repr(C)]
     struct Message {
@@ -597,57 +577,8 @@ pub fn send_descriptor(socket: RawFd, fd: RawFd) -> Result<()> {
     header.msg_control = (&raw mut message).cast();
     header.msg_controllen = size_of::<Message>() as _;
     // SAFETY: every pointer in the header is to a local that outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_sendmsg, socket, &raw const header, 0) }).map(drop)
-}
-
-/// What a landlock rule set handles.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LandlockRules {
-    pub files: u64,
-    pub network: u64,
-    pub scoped: u64,
-}
-
-/// The version of landlock that the kernel offers.
-pub fn landlock_version() -> Result<u32> {
-    const VERSION: c_uint = 1;
-    // SAFETY: with this flag no memory is read.
-    let value =
-        check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<c_void>(), 0, VERSION) });
-    value.map(|version| u32::try_from(version).unwrap_or(0))
-}
-
-/// Makes a rule set; `size` is how much of `rules` the kernel's version knows.
-pub fn landlock_create(rules: &LandlockRules, size: usize) -> Result<RawFd> {
-    // SAFETY: `size` is at most the structure's.
-    descriptor(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            std::ptr::from_ref(rules),
-            size.min(size_of::<LandlockRules>()),
-            0,
-        )
-    })
-}
-
-/// Allows `access` at and below an open directory, or on an open file.
-pub fn landlock_allow(ruleset: RawFd, parent: RawFd, access: u64) -> Result<()> {
-    #[repr(C, packed)]
-    struct PathBeneath {
-        access: u64,
-        parent: i32,
-    }
-    const PATH_BENEATH: c_int = 1;
-    let rule = PathBeneath { access, parent };
-    // SAFETY: the kernel reads one rule of this type.
-    check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, PATH_BENEATH, &raw const rule, 0) }).map(drop)
-}
-
-/// Puts this thread under a rule set, for good.
-pub fn landlock_restrict(ruleset: RawFd) -> Result<()> {
-    // SAFETY: takes integers only.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) }).map(drop)
+    let passed = count(unsafe { libc::syscall(call, socket, &raw mut header, libc::MSG_CMSG_CLOEXEC) })?;
+    Ok((passed, message.fd))
 }
 
 /// Becomes another program. Both arrays end with a null pointer and point to C strings.
@@ -691,97 +622,4 @@ pub fn wait_signal(mask: u64) -> Result<c_int> {
     });
     #[allow(clippy::cast_possible_truncation, reason = "signals are small")]
     value.map(|signal| signal as c_int)
-}
-
-/// What the kernel says of a file, in the bytes in which it says it.
-pub struct RawStat([u8; RAW_STAT]);
-
-#[cfg(target_arch = "x86_64")]
-const RAW_STAT: usize = 144;
-#[cfg(not(target_arch = "x86_64"))]
-const RAW_STAT: usize = 128;
-/// Where mode, owner and group stand.
-#[cfg(target_arch = "x86_64")]
-const RAW_PLACES: [usize; 3] = [24, 28, 32];
-#[cfg(not(target_arch = "x86_64"))]
-const RAW_PLACES: [usize; 3] = [16, 24, 28];
-
-impl RawStat {
-    fn bytes_at<const N: usize>(&self, at: usize) -> [u8; N] {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(&self.0[at..at + N]);
-        bytes
-    }
-
-    /// Device and inode.
-    pub fn inode(&self) -> (u64, u64) {
-        (u64::from_ne_bytes(self.bytes_at(0)), u64::from_ne_bytes(self.bytes_at(8)))
-    }
-
-    /// Kind and permission bits.
-    pub fn mode(&self) -> u32 {
-        u32::from_ne_bytes(self.bytes_at(RAW_PLACES[0]))
-    }
-
-    /// The owner.
-    pub fn uid(&self) -> u32 {
-        u32::from_ne_bytes(self.bytes_at(RAW_PLACES[1]))
-    }
-
-    /// Puts in another owner and group.
-    pub fn set_owner(&mut self, uid: u32, gid: u32) {
-        self.0[RAW_PLACES[1]..RAW_PLACES[1] + 4].copy_from_slice(&uid.to_ne_bytes());
-        self.0[RAW_PLACES[2]..RAW_PLACES[2] + 4].copy_from_slice(&gid.to_ne_bytes());
-    }
-
-    /// All of it.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Looks at an open file, which may be open for its path only.
-pub fn raw_stat(fd: RawFd) -> Result<RawStat> {
-    let mut about = RawStat([0; RAW_STAT]);
-    // SAFETY: an empty path is read, and one structure of the kernel's is written, which has this size.
-    check(unsafe { libc::syscall(libc::SYS_newfstatat, fd, c"".as_ptr(), about.0.as_mut_ptr(), libc::AT_EMPTY_PATH) })?;
-    Ok(about)
-}
-
-/// The same in the newer form, which is 256 bytes long.
-pub fn raw_statx(fd: RawFd, flags: c_int, mask: c_uint) -> Result<[u8; 256]> {
-    let mut about = [0_u8; 256];
-    let flags = flags | libc::AT_EMPTY_PATH;
-    // SAFETY: an empty path is read, and one structure of the kernel's is written, which has this size.
-    check(unsafe { libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, mask, about.as_mut_ptr()) })?;
-    Ok(about)
-}
-
-/// Bytes that tell an open file from every other that had or will have its inode number: the handle that the file
-/// system has for it, and where it has none, when it was made.
-pub fn file_mark(fd: RawFd) -> Vec<u8> {
-    #[repr(C)]
-    struct Handle {
-        length: c_uint,
-        kind: c_int,
-        bytes: [u8; 128],
-    }
-    let mut handle = Handle { length: 128, kind: 0, bytes: [0; 128] };
-    let mut mount: c_int = 0;
-    // SAFETY: an empty path is read; the kernel writes at most as many bytes as `length` says there are, and one int.
-    let made = check(unsafe {
-        libc::syscall(
-            libc::SYS_name_to_handle_at,
-            fd,
-            c"".as_ptr(),
-            &raw mut handle,
-            &raw mut mount,
-            libc::AT_EMPTY_PATH,
-        )
-    });
-    match made {
-        Ok(_) => handle.bytes[..(handle.length as usize).min(128)].to_vec(),
-        // Bytes 80 to 96 are the time at which it was made.
-        Err(_) => raw_statx(fd, 0, 0x800).map_or_else(|_| Vec::new(), |about| about[80..96].to_vec()),
-    }
 }

@@ -42,6 +42,7 @@ const NOISE: &[(&str, &str)] = &[
     ("file /proc/self/stat", "it counts time and memory"),
     ("file /proc/self/statm", "it counts memory"),
     ("file /proc/self/sched*", "it counts time"),
+    ("file /proc/self/arch_status", "it counts the time since wide registers were used"),
     ("file /proc/self/io", "it counts bytes"),
     ("file /proc/self/oom_score", "it follows the machine's use of memory"),
     ("file /proc/self/autogroup", "sessions have numbers"),

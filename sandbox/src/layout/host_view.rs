@@ -10,7 +10,7 @@ use crate::error::SandboxError;
 use crate::operation::Access;
 use crate::owners::Owners;
 
-use super::{Layout, Points, ROOT, SMALL_BYTES, inside};
+use super::{Layout, Points, ROOT, inside};
 
 /// Names at the top of a layer that a sandbox makes itself.
 const OURS: [&str; 5] = ["dev", "proc", "sys", "tmp", "run"];
@@ -25,7 +25,8 @@ impl Layout {
         owners: Option<&Owners>,
     ) -> Result<(), SandboxError> {
         let tops = tops(overlays)?;
-        self.tmpfs(ROOT, 0o755, SMALL_BYTES)?;
+        // A mount of its own, in the file system that everything begins with: another one would take as long as all links of it.
+        self.again(ROOT, ROOT, false)?;
         for name in ["usr", "dev", "proc", "tmp", "run", "etc"] {
             self.directory(&inside(&format!("/{name}")))?;
         }

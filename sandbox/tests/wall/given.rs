@@ -23,7 +23,7 @@ fn record(kitchen: &Kitchen, owners: &mut Owners, words: &[&str]) -> String {
     let mut output = Vec::new();
     let ready = sandbox::prepare(plan, Some(owners)).expect("it can be made");
     let outcome = ready.run(Some(owners), || (), &mut |bytes| output.extend(bytes), &AtomicBool::new(false));
-    let outcome = outcome.expect("it starts");
+    let outcome = outcome.expect("it starts").outcome;
     let output = String::from_utf8_lossy(&output).into_owned();
     assert_eq!(outcome.status, Status::Exited(0), "{output}");
     output

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sandbox::{Level, Plan, Status};
@@ -20,7 +21,7 @@ fn script(kitchen: &Kitchen, script: &str) -> Plan {
 /// Lets a sandbox run and returns what it printed.
 fn output(ready: sandbox::Ready) -> String {
     let mut output = Vec::new();
-    let outcome = ready.run(None, || (), &mut |bytes| output.extend(bytes), &GO_ON).expect("it starts");
+    let outcome = ready.run(None, || (), &mut |bytes| output.extend(bytes), &GO_ON).expect("it starts").outcome;
     assert_eq!(outcome.status, Status::Exited(0));
     String::from_utf8_lossy(&output).into_owned()
 }
@@ -83,4 +84,24 @@ fn the_limit_of_time_begins_with_the_command() {
     let ready = sandbox::prepare(script(&kitchen, "echo done"), None).expect("it can be made");
     std::thread::sleep(Duration::from_millis(2200));
     assert_eq!(output(ready), "done\n");
+}
+
+#[test]
+fn who_has_ended_writes_no_more_while_the_sandbox_is_taken_apart() {
+    let Some(mut kitchen) = Kitchen::new() else { return };
+    for level in [Level::Full, Level::None] {
+        kitchen.plan.level = level;
+        let file = kitchen.build().join("written");
+        kitchen.plan.directory =
+            if level == Level::Full { "/build".to_owned() } else { kitchen.build().to_str().expect("text").to_owned() };
+        let writers = "for i in 1 2 3; do (trap '' TERM HUP; while :; do echo x >> written; done) & done; sleep 0.2";
+        let ready = sandbox::prepare(script(&kitchen, writers), None).expect("it can be made");
+        let ended = ready.run(None, || (), &mut |_| (), &GO_ON).expect("it starts");
+        assert_eq!(ended.outcome.status, Status::Exited(0));
+        assert!(ended.outcome.cpu_user + ended.outcome.cpu_system > Duration::from_millis(20), "{ended:?}");
+        let size = || fs::metadata(&file).expect("it was written").len();
+        let before = size();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(size(), before, "{level:?}");
+    }
 }
