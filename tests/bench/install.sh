@@ -8,7 +8,7 @@
 # Needs a release build ($CONARY, default target/release/conary), dpkg, pacman, bsdtar and zstd. The packages are made of
 # the files of 150 packages that this machine has installed, in three formats with the same compression. Everything is
 # written below one temporary directory on the file system of $TMPDIR, which is best a fresh one. Conary and dpkg sync;
-# behind pacman and cp comes `sync -f` where the row says so.
+# behind pacman and cp comes `sync -f` where the row says so. Where each side writes is places.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 conary=$(realpath "${CONARY:-target/release/conary}")
@@ -19,14 +19,18 @@ if [ -n "${WORK:-}" ]; then
   # The packages are made once and found again; everything else is made anew.
   work=$(mkdir -p "$WORK" && realpath "$WORK")
   [ -e "$work/made" ] || rm -rf "$work"/{trees,recipes,kitchen,ccs,deb,pacman,plain}
-  rm -rf "$work"/{old,first,shared,many,small,ten,two,empty,c,d,p,l}
+  rm -rf "$work"/{many,small,story}
+  keep=yes
 else
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
 fi
-# Moved away and deleted at the end: ext4 is slow to make files while others were deleted within the last seconds.
-mkdir "$work/old"
-aside() { echo "f() { ! test -e \$1 || mv \$1 $work/old/\$(date +%s%N); }; f $1"; }
+. tests/bench/places.sh
+leave() {
+  leave_places
+  [ -n "${keep:-}" ] || rm -rf "$work"
+}
+trap leave EXIT
+make_places
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -122,13 +126,13 @@ packages() {
   : >"$work/made"
 }
 
-into_dpkg="dpkg --root=$work/d --force-all --no-triggers --log=/dev/null -i $work/deb/*.deb"
-fresh_dpkg="$(aside "$work/d"); mkdir -p $work/d/var/lib/dpkg/info $work/d/var/lib/dpkg/updates; : >$work/d/var/lib/dpkg/status; : >$work/d/var/lib/dpkg/available; sync"
-of_pacman="pacman --root $work/p --dbpath $work/p/var/lib/pacman --config $work/pacman.conf --hookdir $work/none --noconfirm --noscriptlet"
+into_dpkg="dpkg --root=$theirs/d --force-all --no-triggers --log=/dev/null -i $work/deb/*.deb"
+fresh_dpkg="$(aside "$theirs/d"); mkdir -p $theirs/d/var/lib/dpkg/info $theirs/d/var/lib/dpkg/updates; : >$theirs/d/var/lib/dpkg/status; : >$theirs/d/var/lib/dpkg/available; sync"
+of_pacman="pacman --root $theirs/p --dbpath $theirs/p/var/lib/pacman --config $work/pacman.conf --hookdir $work/none --noconfirm --noscriptlet"
 into_pacman="$of_pacman -Udd $work/pacman/*.zst"
-fresh_pacman="$(aside "$work/p"); mkdir -p $work/p/var/lib/pacman $work/p/var/cache/pacman/pkg $work/p/var/log; sync"
-into_conary="$conary install --yes --quiet --root $work/c $work/ccs/*.ccs"
-fresh_conary="$(aside "$work/c"); mkdir $work/c; sync"
+fresh_pacman="$(aside "$theirs/p"); mkdir -p $theirs/p/var/lib/pacman $theirs/p/var/cache/pacman/pkg $theirs/p/var/log; sync"
+into_conary="$conary install --yes --quiet --root $mine/c $work/ccs/*.ccs"
+fresh_conary="$(aside "$mine/c"); mkdir $mine/c; sync"
 
 # --- what is timed --------------------------------------------------------------------------------------------
 
@@ -142,23 +146,24 @@ files() {
 
 store() {
   packages
-  $conary install --yes --quiet --root "$work/first" --store "$work/shared" "$work"/ccs/*.ccs 2>"$work/story" || { tail -5 "$work/story"; return 1; }
-  local into="$conary install --yes --quiet --root $work/c --store $work/shared $work/ccs/*.ccs"
+  $conary install --yes --quiet --root "$mine/first" --store "$mine/shared" "$work"/ccs/*.ccs 2>"$work/story" || { tail -5 "$work/story"; return 1; }
+  cp -a "$work/plain" "$theirs/"
+  local into="$conary install --yes --quiet --root $mine/c --store $mine/shared $work/ccs/*.ccs"
   say "150 packages whose objects the store has, against pacman from files, which does not sync"
   "$pairs" -n "$count" --prepare-a "$fresh_conary" --prepare-b "$fresh_pacman" "$into" "$into_pacman"
   say "the same against cp -al of the same tree and sync -f"
-  "$pairs" -n "$count" --prepare-a "$fresh_conary" --prepare-b "$(aside "$work/l"); mkdir $work/l; sync" \
-    "$into" "cp -al $work/plain/usr $work/l/ && sync -f $work/l"
+  "$pairs" -n "$count" --prepare-a "$fresh_conary" --prepare-b "$(aside "$theirs/l"); mkdir $theirs/l; sync" \
+    "$into" "cp -al $theirs/plain/usr $theirs/l/ && sync -f $theirs/l"
 }
 
 remove() {
   packages
   say "150 packages removed, against dpkg"
   "$pairs" -n "$count" --prepare-a "$fresh_conary; $into_conary" --prepare-b "$fresh_dpkg; $into_dpkg" \
-    "$conary remove --yes --quiet --root $work/c $names" "dpkg --root=$work/d --force-all --log=/dev/null --purge $names"
+    "$conary remove --yes --quiet --root $mine/c $names" "dpkg --root=$theirs/d --force-all --log=/dev/null --purge $names"
   say "the same against pacman, which does not sync"
   "$pairs" -n "$count" --prepare-a "$fresh_conary; $into_conary" --prepare-b "$fresh_pacman; $into_pacman" \
-    "$conary remove --yes --quiet --root $work/c $names" "$of_pacman -Rdd $names"
+    "$conary remove --yes --quiet --root $mine/c $names" "$of_pacman -Rdd $names"
 }
 
 # One small package updated in roots of growing size, and planning alone.
@@ -182,7 +187,7 @@ P
     for page in $(seq 20); do echo "$i $page" >"$work/small/$i/usr/share/doc/small/$page"; done
     cook small $i "$work/small/$i"
   done
-  local ten="$work/ten" two="$work/two"
+  local ten="$mine/ten" two="$mine/two"
   $conary install --yes --quiet --root "$ten" "$work"/ccs/many1-1-*.ccs "$work"/ccs/small-1-*.ccs
   $conary install --yes --quiet --root "$two" "$work"/ccs/many*.ccs "$work"/ccs/small-1-*.ccs
   # To the second version and back: each run changes the root.
@@ -191,10 +196,10 @@ P
   "$pairs" -n "$count" --prepare-a "$update $two $work/ccs/small-1-*.ccs" --prepare-b "$update $ten $work/ccs/small-1-*.ccs" \
     "$update $two $work/ccs/small-2-*.ccs" "$update $ten $work/ccs/small-2-*.ccs"
   say "a plan for 200,000 files in an empty root, their objects in the store; the same where they are installed"
-  mkdir -p "$work/empty"
-  "$pairs" -n "$count" "$conary install --dry-run --quiet --root $work/empty --store $two/var/lib/conary $work/ccs/many*.ccs" \
+  mkdir -p "$mine/empty"
+  "$pairs" -n "$count" "$conary install --dry-run --quiet --root $mine/empty --store $two/var/lib/conary $work/ccs/many*.ccs" \
     "$conary install --dry-run --quiet --root $two $work/ccs/small-2-*.ccs"
-  command time -f 'peak %M KiB' $conary install --dry-run --quiet --root "$work/empty" --store "$two/var/lib/conary" "$work"/ccs/many*.ccs >/dev/null
+  command time -f 'peak %M KiB' $conary install --dry-run --quiet --root "$mine/empty" --store "$two/var/lib/conary" "$work"/ccs/many*.ccs >/dev/null
 }
 
 [ $# -gt 0 ] || set -- files store remove grow

@@ -22,10 +22,9 @@ conary=$(realpath "${CONARY:-target/release/conary}")
 count=${PAIRS:-11}
 level=${LEVEL:-6}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-# Moved away and deleted at the end: ext4 is slow to make files while others were deleted within the last five seconds.
-mkdir "$work/old"
-aside="f() { ! test -e \$1 || mv \$1 $work/old/\$(date +%s%N); }; f"
+. tests/bench/places.sh
+trap 'leave_places; rm -rf "$work"' EXIT
+make_places
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -69,59 +68,59 @@ for path in picked:
 print(f"{len(picked)} files and links, {len(directories)} directories, {total} bytes")
 P
 
-into_ostree() { ostree --repo="$work/bare" init --mode=bare; }
+into_ostree() { ostree --repo="$theirs/bare" init --mode=bare; }
 
 import() {
   say "import, synced: A = into an empty store; B = cp -a, then sync -f"
-  "$pairs" -n "$count" --prepare-a "$aside $work/store; sync" --prepare-b "$aside $work/plain; sync" \
-    "$STORE ingest $work/store $tree" "cp -a $tree $work/plain && sync -f $work/plain"
+  "$pairs" -n "$count" --prepare-a "$(aside $mine/store); sync" --prepare-b "$(aside $theirs/plain); sync" \
+    "$STORE ingest $mine/store $tree" "cp -a $tree $theirs/plain && sync -f $theirs/plain"
   say "import again (B is nothing)"
-  "$STORE" ingest "$work/store" "$tree" >/dev/null
-  "$pairs" -n "$count" "$STORE ingest $work/store $tree" true
+  "$STORE" ingest "$mine/store" "$tree" >/dev/null
+  "$pairs" -n "$count" "$STORE ingest $mine/store $tree" true
   if command -v nix-store >/dev/null; then
     export NIX_CONFIG=$'build-users-group =\nsubstituters =\nsandbox = false'
-    export NIX_STORE_DIR=$work/nix/store NIX_STATE_DIR=$work/nix/var NIX_LOG_DIR=$work/nix/log
+    export NIX_STORE_DIR=$theirs/nix/store NIX_STATE_DIR=$theirs/nix/var NIX_LOG_DIR=$theirs/nix/log
     say "import: A = into an empty store; B = nix-store --add, then sync -f"
-    "$pairs" -n "${SLOW_PAIRS:-5}" --prepare-a "$aside $work/store; sync" \
-      --prepare-b "chmod -R u+w $work/nix 2>/dev/null; $aside $work/nix; sync" \
-      "$STORE ingest $work/store $tree" "nix-store --add $tree && sync -f $work/nix"
-    chmod -R u+w "$work/nix" "$work/old"
+    "$pairs" -n "${SLOW_PAIRS:-5}" --prepare-a "$(aside $mine/store); sync" \
+      --prepare-b "chmod -R u+w $theirs/nix 2>/dev/null; $(aside $theirs/nix); sync" \
+      "$STORE ingest $mine/store $tree" "nix-store --add $tree && sync -f $theirs/nix"
+    chmod -R u+w "$theirs/nix" "$theirs/old"
   fi
   if command -v ostree >/dev/null; then
     say "import: A = into an empty store; B = ostree commit to a bare repository"
-    "$pairs" -n "${SLOW_PAIRS:-5}" --prepare-a "$aside $work/store; sync" \
-      --prepare-b "$aside $work/bare; ostree --repo=$work/bare init --mode=bare; sync" \
-      "$STORE ingest $work/store $tree" "ostree --repo=$work/bare commit -b one $tree"
+    "$pairs" -n "${SLOW_PAIRS:-5}" --prepare-a "$(aside $mine/store); sync" \
+      --prepare-b "$(aside $theirs/bare); ostree --repo=$theirs/bare init --mode=bare; sync" \
+      "$STORE ingest $mine/store $tree" "ostree --repo=$theirs/bare commit -b one $tree"
   fi
 }
 
 checkout() {
   local id
-  id=$("$STORE" ingest "$work/store" "$tree" | cut -d' ' -f1)
-  "$STORE" checkout "$work/store" "$id" "$work/links" link >/dev/null
+  id=$("$STORE" ingest "$mine/store" "$tree" | cut -d' ' -f1)
+  "$STORE" checkout "$mine/store" "$id" "$mine/links" link >/dev/null
   if command -v ostree >/dev/null; then
-    [ -d "$work/bare" ] || { into_ostree && ostree --repo="$work/bare" commit -b one "$tree" >/dev/null; }
+    [ -d "$theirs/bare" ] || { into_ostree && ostree --repo="$theirs/bare" commit -b one "$tree" >/dev/null; }
     say "checkout by links: A = Conary; B = ostree checkout -H"
-    "$pairs" -n "$count" --prepare-a "$aside $work/links" --prepare-b "$aside $work/checked" \
-      "$STORE checkout $work/store $id $work/links link" "ostree --repo=$work/bare checkout -H one $work/checked"
+    "$pairs" -n "$count" --prepare-a "$(aside $mine/links)" --prepare-b "$(aside $theirs/checked)" \
+      "$STORE checkout $mine/store $id $mine/links link" "ostree --repo=$theirs/bare checkout -H one $theirs/checked"
   fi
   say "checkout by copies: A = Conary; B = cp -a"
-  "$pairs" -n "$count" --prepare-a "$aside $work/copies; sync" --prepare-b "$aside $work/plain; sync" \
-    "$STORE checkout $work/store $id $work/copies copy" "cp -a $tree $work/plain"
+  "$pairs" -n "$count" --prepare-a "$(aside $mine/copies); sync" --prepare-b "$(aside $theirs/plain); sync" \
+    "$STORE checkout $mine/store $id $mine/copies copy" "cp -a $tree $theirs/plain"
 }
 
 packages() {
   local id threads
-  id=$("$STORE" ingest "$work/store" "$tree" | cut -d' ' -f1)
+  id=$("$STORE" ingest "$mine/store" "$tree" | cut -d' ' -f1)
   say "write at level $level: A = package; B = tar | zstd -T0"
-  "$pairs" -n "${SLOW_PAIRS:-5}" "$STORE write $work/store $id $work/p.ccs $level" \
+  "$pairs" -n "${SLOW_PAIRS:-5}" "$STORE write $mine/store $id $work/p.ccs $level" \
     "tar -C $tree --sort=name -cf - . | zstd -q -f -T0 -$level -o $work/p.tar.zst"
   stat -c '%n: %s bytes' "$work/p.ccs" "$work/p.tar.zst"
   for threads in 2 1; do
     say "read, $threads threads: A = into an empty store, verified and synced; B = tar -I zstd -x, then sync -f"
-    "$pairs" -n "$count" --prepare-a "$aside $work/into; sync" --prepare-b "$aside $work/plain; mkdir $work/plain; sync" \
-      "env RAYON_NUM_THREADS=$threads $STORE import $work/into $work/p.ccs" \
-      "tar -C $work/plain -I zstd -xf $work/p.tar.zst && sync -f $work/plain"
+    "$pairs" -n "$count" --prepare-a "$(aside $mine/into); sync" --prepare-b "$(aside $theirs/plain); mkdir $theirs/plain; sync" \
+      "env RAYON_NUM_THREADS=$threads $STORE import $mine/into $work/p.ccs" \
+      "tar -C $theirs/plain -I zstd -xf $work/p.tar.zst && sync -f $theirs/plain"
   done
 }
 
@@ -155,30 +154,30 @@ measured() {
 
 million() {
   say "1,000,000 objects, as rows: neither asks for files; nobody syncs"
-  rows "$work/million" 0 rows
-  measured "$work/million" store stats
-  measured "$work/million" gc --dry-run
+  rows "$mine/million" 0 rows
+  measured "$mine/million" store stats
+  measured "$mine/million" gc --dry-run
 }
 
 collect() {
   say "1,000,000 objects with files of one byte, which take 4 GB where a block has 4 KiB; gc syncs what it must"
-  rows "$work/collect" 900000 files
-  sync -f "$work/collect"
-  measured "$work/collect" store stats
+  rows "$mine/collect" 900000 files
+  sync -f "$mine/collect"
+  measured "$mine/collect" store stats
   echo "nothing but 100,000 objects is garbage:"
-  measured "$work/collect" gc
+  measured "$mine/collect" gc
   echo "nothing is garbage:"
-  measured "$work/collect" gc
-  python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("DELETE FROM sources"); d.commit()' "$work/collect/store.db"
+  measured "$mine/collect" gc
+  python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("DELETE FROM sources"); d.commit()' "$mine/collect/store.db"
   echo "all 900,000 are:"
-  measured "$work/collect" gc
-  [ "$(find "$work/collect/objects" -type f | wc -l)" = 0 ] || { echo "files are left"; return 1; }
+  measured "$mine/collect" gc
+  [ "$(find "$mine/collect/objects" -type f | wc -l)" = 0 ] || { echo "files are left"; return 1; }
 }
 
 verify() {
-  "$STORE" ingest "$work/store" "$tree" >/dev/null
+  "$STORE" ingest "$mine/store" "$tree" >/dev/null
   say "verify, warm: A = Conary; B = b3sum's work alone, the same bytes hashed by the same library on all cores"
-  "$pairs" -n "$count" "$STORE verify $work/store" "$STORE hash $work/store/objects"
+  "$pairs" -n "$count" "$STORE verify $mine/store" "$STORE hash $mine/store/objects"
 }
 
 sizes() {

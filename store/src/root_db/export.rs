@@ -14,10 +14,10 @@ use rusqlite::params;
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
+use super::write::{insert_beside, insert_changeset, insert_displaced, insert_files, insert_trove};
 use super::{
     Applied, Beside, ChangesetRow, Displaced, FileRow, Hold, HookRow, Reason, RootDb, RootDbError, ScriptRow,
-    TriggerDone, TriggerRule, TroveRow, hooks, insert_beside, insert_changeset, insert_displaced, insert_files,
-    insert_trove, list_text, scripts, triggers,
+    TriggerDone, TriggerRule, TroveRow, hooks, list_text, scripts, triggers,
 };
 use crate::durable;
 
