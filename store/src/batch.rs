@@ -20,8 +20,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use recipes::Digest;
 use rusqlite::params;
@@ -47,6 +49,9 @@ use crate::tree::Tree;
 use crate::troves::{self, Prepared};
 use crate::trust;
 use crate::work::Work;
+
+/// How long the kernel is left alone with what a batch adds while more comes: [`Batch::flush_during`].
+const BETWEEN_FLUSHES: Duration = Duration::from_millis(60);
 
 /// What a batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -317,6 +322,32 @@ impl<'s> Batch<'s> {
             return Ok(());
         }
         durable::sync_file_system(self.work.directory()).map_err(self.failed("sync"))
+    }
+
+    /// Does what adds much, and has the kernel write meanwhile what was added so far: the disk works while the processors do.
+    ///
+    /// # Errors
+    /// Those of `work`, and of [`Batch::flush`].
+    pub fn flush_during<T, E: From<StoreError>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let flusher = scope.spawn(|| {
+                loop {
+                    thread::park_timeout(BETWEEN_FLUSHES);
+                    if done.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    self.flush()?;
+                }
+            });
+            let made = work();
+            done.store(true, Ordering::Relaxed);
+            flusher.thread().unpark();
+            let flushed: Result<(), StoreError> = flusher.join().expect("because flushing does not panic");
+            let made = made?;
+            flushed?;
+            Ok(made)
+        })
     }
 
     /// Makes everything added so far durable and part of the store.

@@ -40,8 +40,8 @@ pub(super) fn ingest(
     if let Some((first, others)) = coming.split_first() {
         events(Event::Importing { spec: first.spec.clone(), others: others.len() });
     }
-    coming.par_iter().try_for_each(|import| bring(batch, import, sources, cancel))?;
     if !coming.is_empty() {
+        batch.flush_during(|| coming.par_iter().try_for_each(|import| bring(batch, import, sources, cancel)))?;
         events(Event::Ingested { troves: coming.len() });
     }
     Ok(coming.len())
