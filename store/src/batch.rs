@@ -343,7 +343,8 @@ impl<'s> Batch<'s> {
             let made = work();
             done.store(true, Ordering::Relaxed);
             flusher.thread().unpark();
-            let flushed: Result<(), StoreError> = flusher.join().expect("because flushing does not panic");
+            let flushed: Result<(), StoreError> =
+                flusher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let made = made?;
             flushed?;
             Ok(made)

@@ -119,6 +119,8 @@ pub struct Evaluator<'n> {
     pub(super) depth: usize,
     pub(super) loops: usize,
     pub(super) switches: Switches,
+    /// Whether a list that is not joined has been seen in the quotes that are read.
+    pub(super) has_spread: bool,
     pub(super) line: usize,
     pub(super) names: Names<'n>,
 }
@@ -141,6 +143,7 @@ impl<'n> Evaluator<'n> {
             depth: 0,
             loops: 0,
             switches: Switches::default(),
+            has_spread: false,
             line: 1,
             names,
         }

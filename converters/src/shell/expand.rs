@@ -199,7 +199,28 @@ impl Evaluator<'_> {
             }
         }
         let start = out.len();
+        let before = std::mem::take(&mut self.has_spread);
         self.bits(inner, Mode::Double, out)?;
+        let spreads = self.has_spread;
+        self.has_spread |= before;
+        for bit in out.split_off(start) {
+            match bit {
+                // Beside a list that is not joined, bash joins it and splits it again.
+                Bit::Star(values, _) if spreads => {
+                    let joint = self.joint()?;
+                    for (index, value) in values.into_iter().enumerate() {
+                        if index > 0 {
+                            out.push(Bit::Border(joint.clone()));
+                        }
+                        if !value.is_empty() {
+                            out.push(Bit::Quoted(value));
+                        }
+                    }
+                }
+                Bit::Star(_, text) => out.push(Bit::Quoted(text)),
+                bit => out.push(bit),
+            }
+        }
         let empty =
             out[start..].iter().all(|bit| matches!(bit, Bit::Nothing | Bit::Quoted(_)) && bit.text().is_empty());
         if empty && out[start..].contains(&Bit::Nothing) {
@@ -315,4 +336,34 @@ pub(super) fn leading_name(text: &str) -> &str {
     };
     debug_assert!(length < 2 || words::is_name(&text[..length]) || bytes[0].is_ascii_digit());
     &text[..length]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::evaluate::held;
+
+    #[test]
+    fn a_star_with_an_operator_is_split_again_beside_a_list() {
+        let cases: [(&str, &[&str]); 14] = [
+            ("\"${x[*]#-}${x[@]}\"", &["a z", "b", "ca z", "-b", "c"]),
+            ("\"${x[*]#-}${!r}\"", &["a z", "b", "ca z", "-b", "c"]),
+            ("\"${x[@]:0:1}${x[*]^}\"", &["a zA z", "-b", "C"]),
+            ("\"${n-${x[*]#-}}${x[@]}\"", &["a z", "b", "ca z", "-b", "c"]),
+            ("\"${x[*]#-}\"\"${x[@]}\"", &["a z b ca z", "-b", "c"]),
+            ("\"${x[*]#-}${e[@]}\"", &["a z", "b", "c"]),
+            ("\"${!x[*]}${x[@]}\"", &["0", "1", "2a z", "-b", "c"]),
+            ("\"${x[*]}${x[@]}\"", &["a z -b ca z", "-b", "c"]),
+            ("\"${n:-\"${x[@]}\"}${x[*]#-}\"", &["a z", "-b", "ca z", "b", "c"]),
+            ("\"${e[@]-d}${x[*]#-}\"", &["da z b c"]),
+            ("\"${e[@]+d}${x[*]#-}\"", &["a z", "b", "c"]),
+            ("\"${x[@]+d}${x[*]#-}\"", &["da z b c"]),
+            ("\"${g[*]#-}${x[@]}\"", &["ba z", "-b", "c"]),
+            ("\"${g[*]#b}${e[@]}\"", &[]),
+        ];
+        for (word, expected) in cases {
+            let text = format!("x=('a z' -b c) g=('' b) r='x[@]'; y=({word})");
+            assert_eq!(held(&text, "y"), expected, "{word}");
+        }
+        assert_eq!(held("x=(a b); IFS=:; z=\"${x[*]#-}${x[@]}\"", "z"), ["a:ba b"]);
+    }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Bit {
     Open(String),
     /// A border between the elements of a list, with what joins them where nothing is split.
     Border(String),
+    /// A list with a star and an operator, in quotes: its elements, and what they are when joined.
+    Star(Vec<String>, String),
     /// A list without elements, in quotes.
     Nothing,
     /// An empty text that is a word of its own even beside such a list.
@@ -25,7 +27,7 @@ impl Bit {
     /// Its text, if it has one.
     pub fn text(&self) -> &str {
         match self {
-            Self::Quoted(text) | Self::Bare(text) | Self::Open(text) | Self::Border(text) => text,
+            Self::Quoted(text) | Self::Bare(text) | Self::Open(text) | Self::Border(text) | Self::Star(_, text) => text,
             Self::Nothing | Self::Solid => "",
         }
     }
@@ -41,7 +43,7 @@ pub(crate) fn pattern_text(bits: &[Bit]) -> String {
     let mut out = String::new();
     for bit in bits {
         match bit {
-            Bit::Quoted(text) => escape(text, &mut out),
+            Bit::Quoted(text) | Bit::Star(_, text) => escape(text, &mut out),
             bit => out.push_str(bit.text()),
         }
     }
@@ -103,7 +105,7 @@ impl Evaluator<'_> {
         let mut bits = bits.into_iter().peekable();
         while let Some(bit) = bits.next() {
             match bit {
-                Bit::Quoted(text) => field.quoted(&text),
+                Bit::Quoted(text) | Bit::Star(_, text) => field.quoted(&text),
                 Bit::Bare(text) => field.open(&text),
                 Bit::Border(_) => {
                     if field.exists {

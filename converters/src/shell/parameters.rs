@@ -56,13 +56,13 @@ impl Evaluator<'_> {
                 let mut values: Vec<String> =
                     self.variables.keys().filter(|variable| variable.starts_with(name)).cloned().collect();
                 values.sort();
-                return self.emit(Got::All { values, indices: Vec::new(), star: rest == "*" }, quoted, out);
+                return self.emit_changed(Got::All { values, indices: Vec::new(), star: rest == "*" }, quoted, out);
             }
             if let Some(all) = subscript.as_deref().filter(|all| *all == "@" || *all == "*")
                 && rest.is_empty()
             {
                 let values = self.lookup(name)?.map(|variable| variable.value.keys()).unwrap_or_default();
-                return self.emit(Got::All { values, indices: Vec::new(), star: all == "*" }, quoted, out);
+                return self.emit_changed(Got::All { values, indices: Vec::new(), star: all == "*" }, quoted, out);
             }
             if let Some(Variable { reference: true, value: Value::Scalar(target), .. }) = self.variables.get(name)
                 && rest.is_empty()
@@ -195,7 +195,25 @@ impl Evaluator<'_> {
         }
     }
 
+    /// The same for what an operator made.
+    fn emit_changed(&mut self, got: Got, quoted: bool, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        match got {
+            Got::All { values, star: true, .. } if quoted && !values.is_empty() => {
+                let joint = self.joint()?;
+                let text = values.join(&joint);
+                self.budget.spend(text.len())?;
+                if joint.is_empty() && text.is_empty() {
+                    out.push(Bit::Solid);
+                }
+                out.push(if joint.is_empty() { Bit::Quoted(text) } else { Bit::Star(values, text) });
+                Ok(())
+            }
+            got => self.emit(got, quoted, out),
+        }
+    }
+
     fn emit(&mut self, got: Got, quoted: bool, out: &mut Vec<Bit>) -> Result<(), Stop> {
+        self.has_spread |= quoted && matches!(got, Got::All { star: false, .. });
         match got {
             Got::One(text) => {
                 let text = text.unwrap_or_default();
@@ -233,7 +251,7 @@ impl Evaluator<'_> {
     }
 
     /// What joins the elements of a list with a star.
-    fn joint(&self) -> Result<String, Stop> {
+    pub(super) fn joint(&self) -> Result<String, Stop> {
         Ok(match self.lookup("IFS")? {
             Some(variable) => {
                 variable.value.first().unwrap_or_default().chars().next().map(String::from).unwrap_or_default()
@@ -301,7 +319,7 @@ impl Evaluator<'_> {
         if solid && matches!(got, Got::One(Some(_))) {
             out.push(Bit::Solid);
         }
-        self.emit(got, quoted, out)
+        self.emit_changed(got, quoted, out)
     }
 
     fn alternative(
@@ -326,6 +344,7 @@ impl Evaluator<'_> {
             (b'+', false) => {
                 if quoted {
                     let list = matches!(got, Got::All { star: false, .. });
+                    self.has_spread |= list;
                     out.push(if list { Bit::Nothing } else { Bit::Quoted(String::new()) });
                 }
                 Ok(())
