@@ -17,7 +17,7 @@ use converters::shell::{Budget, Evaluator, Stop, Value, bytes_of};
 use grammar::{COMPARED, NAMES, case};
 
 /// Beginnings and ends of the reasons for which a case may be called not static: what is in no text, or is bash's own doing.
-const UNKNOWN: [&str; 15] = [
+const UNKNOWN: [&str; 16] = [
     "$0 is not in the text",
     "$$ is not in the text",
     "$! is not in the text",
@@ -25,7 +25,8 @@ const UNKNOWN: [&str; 15] = [
     "the files that match `",
     "a condition that depends on a command's success",
     "it makes more text than a PKGBUILD may",
-    "a list beside separators in a condition",
+    "a list beside separators where nothing is split",
+    "a list with other separators in a default",
     "what `read` makes of it",
     "a list with other separators in a default that is assigned",
     "a list with an operator where IFS is empty",

@@ -93,8 +93,8 @@ impl Evaluator<'_> {
         let separators = self.lookup("IFS")?.map_or(" \t\n", |variable| variable.value.first().unwrap_or_default());
         let splits = has_list(text) && (text.contains('"') || !separators.starts_with(' '));
         let is_split = |text: &str| text.contains(|c| separators.contains(c) || " \t\n".contains(c));
-        if splits && bits.iter().any(|bit| matches!(bit, Bit::Open(text) if is_split(text))) {
-            return Err(Stop::Unknown(self.need("a list beside separators in a condition")));
+        if splits && bits.iter().any(|bit| matches!(bit, Bit::Open(text) | Bit::Bare(text) if is_split(text))) {
+            return Err(Stop::Unknown(self.need("a list beside separators where nothing is split")));
         }
         Ok(bits)
     }

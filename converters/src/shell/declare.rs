@@ -117,8 +117,10 @@ impl Evaluator<'_> {
         if local && let Some(frame) = self.frames.last_mut() {
             let old = self.variables.get(&name).cloned();
             if !frame.saved.iter().any(|(saved, _)| *saved == name) {
+                // What is exported stays so within the function.
+                let exported = old.as_ref().is_some_and(|old| old.exported);
                 frame.saved.push((name.clone(), old));
-                self.variables.insert(name.clone(), Variable::new(Value::Unset));
+                self.variables.insert(name.clone(), Variable { exported, ..Variable::new(Value::Unset) });
             }
         }
         let entry = self.variables.entry(name.clone()).or_insert_with(|| Variable::new(Value::Unset));

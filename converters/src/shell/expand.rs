@@ -364,6 +364,8 @@ mod tests {
             let text = format!("x=('a z' -b c) g=('' b) r='x[@]'; y=({word})");
             assert_eq!(held(&text, "y"), expected, "{word}");
         }
+        assert_eq!(held("z=(''); y=(\"${z[@]:+d}\")", "y"), [""]);
+        assert_eq!(held("z=(''); e=(); y=(\"${e[@]}${z[@]:+d}\")", "y"), [""]);
         assert_eq!(held("x=(a b); IFS=:; z=\"${x[*]#-}${x[@]}\"", "z"), ["a:ba b"]);
     }
 }

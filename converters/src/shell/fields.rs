@@ -165,7 +165,7 @@ impl Evaluator<'_> {
         };
         let first = field.pattern.split('/').next().unwrap_or_default();
         let below = field.pattern.contains('/');
-        if field.pattern.starts_with('/') {
+        if field.pattern.starts_with('/') || first == "." || first == ".." {
             return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
         }
         let head = Pattern::new(first, self.switches.extglob);

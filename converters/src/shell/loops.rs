@@ -4,6 +4,7 @@
 use super::evaluate::{Evaluator, Stop};
 use super::expand::Mode;
 use super::fields::{Bit, joined};
+use super::parameters::has_list;
 use super::syntax::{Arm, ArmEnd, Statement, Word};
 
 impl Evaluator<'_> {
@@ -89,6 +90,16 @@ impl Evaluator<'_> {
     fn chosen(&mut self, word: &str) -> Result<String, Stop> {
         let mut bits = Vec::new();
         self.bits(word, Mode::Word, &mut bits)?;
+        // Beside a quoted list bash splits the rest and joins it anew with single blanks.
+        let is_rough = |text: &str| {
+            text.starts_with(' ') || text.ends_with(' ') || text.contains("  ") || text.contains(['\t', '\n'])
+        };
+        if has_list(word)
+            && word.contains('"')
+            && bits.iter().any(|bit| matches!(bit, Bit::Open(text) if is_rough(text)))
+        {
+            return Err(Stop::Unknown(self.need("a list beside separators where nothing is split")));
+        }
         let text = joined(&bits);
         let is_empty = |pair: &&[Bit]| pair[0] == Bit::Solid && pair[1].text().is_empty();
         let emptied = bits.windows(2).filter(is_empty).count();

@@ -343,9 +343,14 @@ impl Evaluator<'_> {
         match (kind, there) {
             (b'+', false) => {
                 if quoted {
-                    let list = matches!(got, Got::All { star: false, .. });
-                    self.has_spread |= list;
-                    out.push(if list { Bit::Nothing } else { Bit::Quoted(String::new()) });
+                    match got {
+                        Got::All { star: false, values, .. } => {
+                            self.has_spread = true;
+                            // One empty element is a word.
+                            out.push(if values.is_empty() { Bit::Nothing } else { Bit::Solid });
+                        }
+                        _ => out.push(Bit::Quoted(String::new())),
+                    }
                 }
                 Ok(())
             }
@@ -388,6 +393,9 @@ impl Evaluator<'_> {
                 out.push(Bit::Solid);
             }
             return Ok(());
+        }
+        if has_list(word) && self.joint()? != " " {
+            return Err(Stop::Unknown(self.need("a list with other separators in a default")));
         }
         let mut bits = Vec::new();
         self.bits(word, Mode::Word, &mut bits)?;

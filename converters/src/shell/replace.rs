@@ -53,6 +53,13 @@ impl Evaluator<'_> {
         let group =
             kind == '%' && self.switches.extglob && ["!(", "@(", "+("].iter().any(|group| pattern.starts_with(group));
         let first = if group { Some(Pattern::new(&format!("*{pattern}"), true)) } else { first };
+        // It puts none around a pattern that has them, and takes a last one that is quoted for such.
+        let stars = pattern.strip_suffix('*').is_some_and(|before| {
+            let grouped = self.switches.extglob && pattern.starts_with("*(");
+            let backslashes = before.len() - before.trim_end_matches('\\').len();
+            pattern.starts_with('*') && !grouped && backslashes % 2 == 1
+        });
+        let first = if stars { Some(Pattern::new(pattern, self.switches.extglob)) } else { first };
         let at_end = pattern.is_empty() || pattern.starts_with('*');
         let pattern = Pattern::new(pattern, self.switches.extglob);
         let replacement = text.get(parser.at + 1..).unwrap_or_default();
@@ -170,6 +177,9 @@ mod tests {
             ("a=abc; x=${a/'b'/\"&\"}", "a&c"),
             ("a=/usr/lib; x=${a//\\//:}", ":usr:lib"),
             ("a=; x=${a/#/p}", "p"),
+            ("a='fix-*F'; x=${a/*'*'/p}", "fix-*F"),
+            ("a='fix-*'; x=${a/*'*'/p}", "p"),
+            ("a='ab*c'; x=${a/b'*'/p}", "apc"),
             ("shopt -s extglob; a=; x=[${a/#!(b)/p}]", "[]"),
             // A backslash alone, from a variable, is found nowhere; one that is quoted is.
             ("b='\\'; a='c\\d'; x=${a/$b/_}", "c\\d"),
