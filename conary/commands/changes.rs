@@ -111,7 +111,7 @@ pub fn change_with(
     context: &Context<'_>,
 ) -> Outcome {
     let options = PlanOptions { no_scripts: arguments.no_scripts, ..options };
-    let plan = root.plan(requests, sources, &options)?;
+    let mut plan = root.plan(requests, sources, &options)?;
     let story = Story::new(context.ui);
     let (unmet, others): (Vec<_>, Vec<_>) =
         plan.warnings.iter().partition(|warning| matches!(warning, Warning::Unmet { .. }));
@@ -143,7 +143,7 @@ pub fn change_with(
     if let Some(content) = content {
         (content.bring)()?;
     }
-    let changeset = root.commit(&plan, sources, context.cancel, &|event| story.tell(&event))?;
+    let changeset = root.commit(&mut plan, sources, context.cancel, &|event| story.tell(&event))?;
     story.end();
     for change in &plan.troves {
         let (verb, what) = sentence(change);

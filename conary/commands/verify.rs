@@ -85,8 +85,8 @@ fn repair(root: &Root, specs: &[TroveSpec], context: &Context<'_>) -> Result<(),
     if requests.is_empty() {
         return Ok(());
     }
-    let plan = root.plan(&requests, &[], &PlanOptions::default())?;
-    let changeset = root.commit(&plan, &[], context.cancel, &|_| {})?;
+    let mut plan = root.plan(&requests, &[], &PlanOptions::default())?;
+    let changeset = root.commit(&mut plan, &[], context.cancel, &|_| {})?;
     let paths = text::count(plan.paths.len() as u64, "path", "paths");
     context.ui.story("Repaired", &format!("{paths} of {}", names.into_iter().collect::<Vec<_>>().join(", ")));
     changes::degraded(&changeset.failed).map(drop)

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use store::root_db::{ChangesetRow, RootDb, ScriptDone, State, TriggerDone};
 use store::{Batch, Reference, Store};
 
-use self::incoming::{ingest, keep_displaced, with_accounts};
+use self::incoming::{add_accounts, ingest, keep_displaced};
 use self::staging::{prepare, stage_all};
 use crate::apply::Apply;
 use crate::beneath::Beneath;
@@ -44,7 +44,8 @@ struct Settles {
 }
 
 impl Root {
-    /// Carries out a plan that was made by this root, with the same sources.
+    /// Carries out a plan that was made by this root, with the same sources; once. What accounts become is only known with the
+    /// contents at hand, and is added to the plan.
     ///
     /// Before the commit point an error leaves the root as it was; after it, the next start of any command goes on.
     ///
@@ -52,7 +53,7 @@ impl Root {
     /// Every [`CommitError`].
     pub fn commit(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
         sources: &[&Store],
         cancel: &AtomicBool,
         events: &dyn Fn(Event),
@@ -66,15 +67,14 @@ impl Root {
         let (Some(db), Some(own), true) = (db.as_mut(), self.store.as_ref(), self.options.write) else {
             return Err(CommitError::ReadOnly);
         };
-        let work = &plan.work;
+        let work = &mut plan.work;
         self.check_space(own, work, sources)?;
         self.run_before(db, own, work.number, &work.scripts.before, cancel, events)?;
         // What comes into the store is in this batch until everything is staged: one barrier serves both.
         let batch = own.batch()?;
         ingest(own, &batch, work, sources, cancel, events)?;
         keep_displaced(&self.beneath, &batch, work)?;
-        let work = with_accounts(&batch, work)?;
-        let work = work.as_ref();
+        add_accounts(&batch, work)?;
         let set_off = trigger::set_off(db, work)?;
         let settles = Settles { row: row.clone(), set_off, trigger: None, script: None };
         self.carry_out(db, own, batch, work, &settles, cancel, events)?;

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Gid, Mode, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::EPOCH_SECS;
 
@@ -23,6 +23,12 @@ pub(crate) const EPOCH: Timestamps = Timestamps {
 
 /// How much of a file must be zero, from a multiple of this on, to become a hole.
 const HOLE_BYTES: usize = 64 << 10;
+
+/// Pieces of a large content that go to the disk at once and do not stay in the page cache.
+const STREAMED_BYTES: usize = 1 << 20;
+
+/// `RWF_DONTCACHE` of Linux 6.14, which the libraries do not name yet.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 /// How a copy may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +82,7 @@ pub(crate) fn write_at(to: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = bytes.len().min(at + HOLE_BYTES - inside);
         if is_zero(&bytes[at..end]) {
             if let Some(begin) = begin.take() {
-                to.write_all_at(&bytes[begin..at], offset + begin as u64)?;
+                write_run(to, &bytes[begin..at], offset + begin as u64)?;
             }
         } else {
             begin = begin.or(Some(at));
@@ -84,9 +90,28 @@ pub(crate) fn write_at(to: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         at = end;
     }
     match begin {
-        Some(begin) => to.write_all_at(&bytes[begin..], offset + begin as u64),
+        Some(begin) => write_run(to, &bytes[begin..], offset + begin as u64),
         None => Ok(()),
     }
+}
+
+/// Writes bytes between holes, those of a large content as a stream: the disk begins at once, and the same few pages of memory are used
+/// again and again, where a large package would otherwise push what the machine works with out of them.
+fn write_run(to: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while let Some(piece) = bytes.get(..STREAMED_BYTES) {
+        match rustix::io::pwritev2(to, &[IoSlice::new(piece)], offset, DONTCACHE) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            // The kernel or the file system does not know how.
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    to.write_all_at(bytes, offset)
 }
 
 /// Writes a whole content to a new file, with holes where it has long runs of zeros.
@@ -188,6 +213,30 @@ mod tests {
             assert!(std::fs::read(&path).unwrap() == content, "{name}");
             assert!(file.metadata().unwrap().blocks() * 512 <= 4 * PIECE as u64, "{name}");
         }
+    }
+
+    /// Where the kernel knows streams and where it does not: a disk, and memory.
+    #[test]
+    fn a_large_content_comes_out_as_it_went_in() {
+        let content: Vec<u8> =
+            (0..120_000_u32).flat_map(|number| *blake3::hash(&number.to_le_bytes()).as_bytes()).collect();
+        for place in ["/var/tmp", "/dev/shm"] {
+            let directory = tempfile::tempdir_in(place).unwrap();
+            for (name, pieces) in [("whole", content.len()), ("even", STREAMED_BYTES), ("odd", STREAMED_BYTES + 4097)] {
+                let path = directory.path().join(name);
+                let file = File::create_new(&path).unwrap();
+                for (number, piece) in content.chunks(pieces).enumerate() {
+                    write_at(&file, piece, (number * pieces) as u64).unwrap();
+                }
+                assert!(std::fs::read(&path).unwrap() == content, "{place}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_content_has_its_length_whatever_is_at_its_end() {
+        const PIECE: usize = HOLE_BYTES;
+        let directory = tempfile::tempdir().unwrap();
         for size in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
             for last in [0, 1] {
                 let mut content = vec![0; size];

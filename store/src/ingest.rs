@@ -37,6 +37,9 @@ const CHUNK: usize = 64;
 /// Files from this size on are a piece of work each.
 const LARGE_BYTES: u64 = 1 << 20;
 
+/// From how much on the disk works while files are still read.
+const FLUSHED_BYTES: u64 = 16 << 20;
+
 /// Something found on the way, for whoever decides about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'a> {
@@ -242,11 +245,12 @@ impl Batch<'_> {
             cancel,
             clones: AtomicBool::new(true),
         };
-        let taken = jobs
-            .par_iter()
-            .with_max_len(1)
-            .map_init(Bench::default, |bench, files| reader.files(files, bench))
-            .collect::<Result<Vec<_>, IngestError>>()?;
+        let take = || {
+            let jobs = jobs.par_iter().with_max_len(1);
+            jobs.map_init(Bench::default, |bench, files| reader.files(files, bench))
+                .collect::<Result<Vec<_>, IngestError>>()
+        };
+        let taken = if files.iter().map(size).sum::<u64>() < FLUSHED_BYTES { take() } else { self.flush_during(take) }?;
         for (index, node, xattrs) in taken.into_iter().flatten() {
             entries[index].node = node;
             entries[index].xattrs = xattrs;

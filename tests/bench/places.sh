@@ -3,7 +3,8 @@
 #
 # ext4 makes files slowly on a disk where others were deleted in the last minutes: it looks at each of those inodes again and again. dpkg and nix
 # delete while they work. So that each side pays for what it does itself alone, root gives each an ext4 of its own, in a file below
-# $work; what is in the way is moved aside, and goes with the whole.
+# $work; what is in the way is moved aside, and goes with the whole. The file is read and written past the page cache, which has
+# the blocks once already, as it has those of a disk.
 
 mine=$work/mine theirs=$work/theirs
 
@@ -20,6 +21,7 @@ make_places() {
       truncate -s 40G "$place.ext4"
       mkfs.ext4 -q -N 1500000 -E lazy_itable_init=0,lazy_journal_init=0 "$place.ext4"
       mount -o loop "$place.ext4" "$place"
+      losetup --direct-io=on "$(findmnt -n -o SOURCE "$place")"
     done
   fi
   mkdir "$mine/old" "$theirs/old"

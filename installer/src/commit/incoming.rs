@@ -1,7 +1,6 @@
 // installer/src/commit/incoming.rs
 //! What comes into the root's store before anything is staged: troves, what hooks write, and what the changeset displaces.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
@@ -122,11 +121,7 @@ pub(super) fn keep_displaced(root: &Beneath, batch: &Batch<'_>, work: &Work) -> 
 }
 
 /// Takes what hooks wrote into the store, and writes their lines into account files that packages bring.
-pub(super) fn with_accounts<'w>(batch: &Batch<'_>, work: &'w Work) -> Result<Cow<'w, Work>, CommitError> {
-    if work.accounts.is_none() && work.contents.is_empty() {
-        return Ok(Cow::Borrowed(work));
-    }
-    let mut work = work.clone();
+pub(super) fn add_accounts(batch: &Batch<'_>, work: &mut Work) -> Result<(), CommitError> {
     if let Some(mut accounts) = work.accounts.take() {
         let mut at = [None; 4];
         for (number, put) in work.puts.iter().enumerate() {
@@ -155,7 +150,7 @@ pub(super) fn with_accounts<'w>(batch: &Batch<'_>, work: &'w Work) -> Result<Cow
     for content in &work.contents {
         batch.add_bytes(content, 0o444)?;
     }
-    Ok(Cow::Owned(work))
+    Ok(())
 }
 
 /// Tells the store what the root will refer to; history keeps it for rollbacks.

@@ -563,8 +563,8 @@ fn several_roots_share_one_store() {
         let path = lab.top.path().join(name);
         let options = installer::RootOptions { store: Some(lab.top.path().join("store")), ..options(true) };
         let root = Root::open(&path, &options).unwrap();
-        let plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
-        root.commit(&plan, &[], &AtomicBool::new(false), &|_| {}).unwrap();
+        let mut plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
+        root.commit(&mut plan, &[], &AtomicBool::new(false), &|_| {}).unwrap();
         assert!(!path.join("var/lib/conary/store.db").exists());
     }
     let inode = |name: &str| fs::metadata(lab.top.path().join(name).join("usr/bin/hello")).unwrap().ino();

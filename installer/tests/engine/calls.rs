@@ -9,8 +9,8 @@ use std::path::Path;
 
 /// System calls that change something on the disk.
 pub const MUTATING: &str = "mkdir,mkdirat,link,linkat,symlink,symlinkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,\
-    fchmod,fchmodat,chmod,fchown,fchownat,utimensat,fsetxattr,fremovexattr,ftruncate,write,pwrite64,copy_file_range,\
-    fsync,fdatasync,syncfs";
+    fchmod,fchmodat,chmod,fchown,fchownat,utimensat,fsetxattr,fremovexattr,ftruncate,write,pwrite64,pwritev2,\
+    copy_file_range,fsync,fdatasync,syncfs";
 
 /// Counts the calls of each kind that a log of `strace -f` shows, in the thread that makes most of them.
 pub fn count(log: &Path) -> BTreeMap<String, usize> {

@@ -33,14 +33,14 @@ fn interruption_before_the_commit_point_changes_nothing() {
     let file = lab.cook(&package("p", "1-1").file("usr/a", "a").file("etc/b", "b"));
     let before = lab.listing();
     let root = lab.open();
-    let plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
+    let mut plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
     let cancel = AtomicBool::new(false);
     let stop = |event: Event| {
         if matches!(event, Event::Staging { .. }) {
             cancel.store(true, Ordering::Relaxed);
         }
     };
-    let error = root.commit(&plan, &[], &cancel, &stop).unwrap_err();
+    let error = root.commit(&mut plan, &[], &cancel, &stop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert_eq!(lab.listing(), before);
     drop(root);
@@ -55,10 +55,10 @@ fn a_change_between_plan_and_commit_is_noticed() {
     let two = lab.cook(&package("p", "2-1").file("usr/a", "two").file("usr/new", "new"));
     for (path, content) in [("usr/a", "edited"), ("usr/new", "suddenly")] {
         let root = lab.open();
-        let plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
+        let mut plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
         lab.write(path, content);
         let before = lab.listing();
-        let error = root.commit(&plan, &[], &AtomicBool::new(false), &|_| {}).unwrap_err();
+        let error = root.commit(&mut plan, &[], &AtomicBool::new(false), &|_| {}).unwrap_err();
         assert!(matches!(error, CommitError::Changed { .. }), "{error:?}");
         assert_eq!(lab.listing(), before);
         fs::remove_file(lab.root().join("usr/new")).unwrap_or_default();
@@ -71,7 +71,7 @@ fn an_edit_after_the_commit_point_is_moved_aside() {
     lab.install(&lab.cook(&package("p", "1-1").file("usr/a", "one")));
     let two = lab.cook(&package("p", "2-1").file("usr/a", "two").file("usr/new", "new"));
     let root = lab.open();
-    let plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
+    let mut plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
     let warnings = std::sync::Mutex::new(Vec::new());
     let meddle = |event: Event| match event {
         Event::Committed { .. } => {
@@ -81,7 +81,7 @@ fn an_edit_after_the_commit_point_is_moved_aside() {
         Event::Warning(warning) => warnings.lock().unwrap().push(warning),
         _ => {}
     };
-    root.commit(&plan, &[], &AtomicBool::new(false), &meddle).unwrap();
+    root.commit(&mut plan, &[], &AtomicBool::new(false), &meddle).unwrap();
     drop(root);
     assert_eq!((lab.read("usr/a"), lab.read("usr/new")), ("two".into(), "new".into()));
     assert_eq!(lab.read("usr/a.conary-save"), "at the last moment");
@@ -103,7 +103,7 @@ fn a_parent_that_is_swapped_for_a_link_is_never_followed() {
     // At chosen moments: before staging, and after the commit point.
     for moment in ["staging", "committed"] {
         let root = lab.open();
-        let plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
+        let mut plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
         let swap = |event: Event| {
             let now = match event {
                 Event::Importing { .. } => "staging",
@@ -116,7 +116,7 @@ fn a_parent_that_is_swapped_for_a_link_is_never_followed() {
                 symlink("../../outside", &real).unwrap();
             }
         };
-        let done = root.commit(&plan, &[], &AtomicBool::new(false), &swap);
+        let done = root.commit(&mut plan, &[], &AtomicBool::new(false), &swap);
         drop(root);
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{moment}");
         assert!(done.is_err(), "{moment}");
@@ -185,10 +185,10 @@ fn a_damaged_package_changes_nothing() {
     fs::write(&file, &whole).unwrap();
     // Exchanged after it was planned with.
     let root = lab.open();
-    let plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
+    let mut plan = root.plan(&[install(&file)], &[], &PlanOptions::default()).unwrap();
     let other = lab.cook(&package("p", "2-1").file("usr/a", "other"));
     fs::rename(other, &file).unwrap();
-    let done = root.commit(&plan, &[], &AtomicBool::new(false), &|_| {});
+    let done = root.commit(&mut plan, &[], &AtomicBool::new(false), &|_| {});
     assert!(matches!(done, Err(CommitError::PackageChanged { .. })), "{done:?}");
 }
 
@@ -281,7 +281,7 @@ fn a_full_disk_leaves_the_old_state() {
         small.resize("64m");
         // Somebody fills it after the check that there is room.
         let root = open(&path).unwrap();
-        let plan = root.plan(&[install(&big)], &[], &PlanOptions::default()).unwrap();
+        let mut plan = root.plan(&[install(&big)], &[], &PlanOptions::default()).unwrap();
         let fill = |event: Event| {
             if matches!(event, Event::Importing { .. }) {
                 let found = rustix::fs::statvfs(&path).unwrap();
@@ -289,7 +289,7 @@ fn a_full_disk_leaves_the_old_state() {
                 small.resize(&format!("{}k", used / 1024 + spare_kib));
             }
         };
-        let failed = root.commit(&plan, &[], &AtomicBool::new(false), &fill);
+        let failed = root.commit(&mut plan, &[], &AtomicBool::new(false), &fill);
         assert!(!matches!(failed, Ok(_) | Err(CommitError::NoSpace { .. })), "{spare_kib}: {failed:?}");
         drop(root);
         small.resize("64m");
@@ -391,9 +391,9 @@ fn a_file_that_became_a_link_to_a_secret_is_not_followed() {
         std::os::unix::fs::symlink(&secret, lab.root().join(path)).unwrap();
     };
     let root = lab.open();
-    let plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
+    let mut plan = root.plan(&[install(&two)], &[], &PlanOptions::default()).unwrap();
     link("usr/a");
-    let error = root.commit(&plan, &[], &AtomicBool::new(false), &|_| {}).unwrap_err();
+    let error = root.commit(&mut plan, &[], &AtomicBool::new(false), &|_| {}).unwrap_err();
     assert!(matches!(error, CommitError::Changed { .. }), "{error:?}");
     drop(root);
     link("etc/conf");

@@ -11,7 +11,7 @@ fn errors(call: &str) -> &'static [&'static str] {
     match call {
         "link" | "linkat" | "rename" | "renameat" | "renameat2" => &["EIO", "ENOSPC", "EINTR", "EMLINK"],
         "mkdirat" => &["EIO", "ENOSPC", "EINTR", "EMLINK", "EDQUOT"],
-        "symlinkat" | "write" | "pwrite64" | "copy_file_range" => &["EIO", "ENOSPC", "EINTR", "EDQUOT"],
+        "symlinkat" | "write" | "pwrite64" | "pwritev2" | "copy_file_range" => &["EIO", "ENOSPC", "EINTR", "EDQUOT"],
         "unlinkat" | "fchmod" | "fchown" => &["EIO", "EPERM", "EROFS"],
         _ => &["EIO", "ENOSPC", "EINTR"],
     }

@@ -147,7 +147,7 @@ fn a_directory_of_a_lower_layer_is_moved_aside_piece_by_piece() {
     let path = scene.fresh();
     let root = open(&path).unwrap();
     let requests = requests("upgrade", scene.lab.top.path());
-    let plan = root.plan(&requests, &[], &installer::PlanOptions::default()).unwrap();
+    let mut plan = root.plan(&requests, &[], &installer::PlanOptions::default()).unwrap();
     let told = std::sync::Mutex::new(Vec::new());
     let note = |event: installer::Event| match event {
         installer::Event::Committed { .. } => {
@@ -157,7 +157,7 @@ fn a_directory_of_a_lower_layer_is_moved_aside_piece_by_piece() {
         installer::Event::Warning(warning) => told.lock().unwrap().push(format!("{warning:?}")),
         _ => {}
     };
-    root.commit(&plan, &[], &AtomicBool::new(false), &note).unwrap();
+    root.commit(&mut plan, &[], &AtomicBool::new(false), &note).unwrap();
     drop(root);
     let told = told.into_inner().unwrap();
     assert!(told.iter().any(|warning| warning.starts_with("NoExchange")), "{told:?}");

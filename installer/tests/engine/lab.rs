@@ -324,10 +324,10 @@ pub fn change(
     plan_options: PlanOptions,
 ) -> Result<(Changeset, Vec<Event>), Failure> {
     let root = open(root).map_err(Failure::Open)?;
-    let plan = root.plan(requests, sources, &plan_options).map_err(Failure::Plan)?;
+    let mut plan = root.plan(requests, sources, &plan_options).map_err(Failure::Plan)?;
     let events = std::sync::Mutex::new(Vec::new());
     let note = |event| events.lock().unwrap().push(event);
-    let changeset = root.commit(&plan, sources, &AtomicBool::new(false), &note).map_err(Failure::Commit)?;
+    let changeset = root.commit(&mut plan, sources, &AtomicBool::new(false), &note).map_err(Failure::Commit)?;
     let mut events = events.into_inner().unwrap();
     events.extend(plan.warnings.into_iter().map(Event::Warning));
     Ok((changeset, events))

@@ -116,8 +116,8 @@ fn victim() {
     };
     let requests = requests(&scenario, Path::new(&packages));
     let root = Root::open(Path::new(&root), &options(true)).unwrap();
-    let plan = root.plan(&requests, &[], &PlanOptions::default()).unwrap();
-    let done = root.commit(&plan, &[], &AtomicBool::new(false), &|_| {}).unwrap();
+    let mut plan = root.plan(&requests, &[], &PlanOptions::default()).unwrap();
+    let done = root.commit(&mut plan, &[], &AtomicBool::new(false), &|_| {}).unwrap();
     assert!(done.failed.is_empty(), "{:?}", done.failed);
 }
 
@@ -303,13 +303,13 @@ impl<'d> Scene<'d> {
         let path = self.fresh();
         let stages = Mutex::new(vec![listing(&path)]);
         let root = open(&path).unwrap();
-        let plan = root.plan(&requests(self.scenario, self.lab.top.path()), &[], &PlanOptions::default()).unwrap();
+        let mut plan = root.plan(&requests(self.scenario, self.lab.top.path()), &[], &PlanOptions::default()).unwrap();
         let note = |event: Event| {
             if matches!(event, Event::Settled { .. }) {
                 stages.lock().unwrap().push(listing(&path));
             }
         };
-        let done = root.commit(&plan, &[], &AtomicBool::new(false), &note).unwrap();
+        let done = root.commit(&mut plan, &[], &AtomicBool::new(false), &note).unwrap();
         assert_eq!(done.failed, []);
         drop(root);
         self.stages = stages.into_inner().unwrap();

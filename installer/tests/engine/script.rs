@@ -153,7 +153,7 @@ fn one_that_hangs_or_leaves_something_running_is_ended() {
     assert!(!lab.exists("late"));
     let package = lab.cook(&tool("2-1", &[(Scriptlet::PostUpgrade, "echo half > /half; sleep 600")]));
     let root = lab.open();
-    let plan = root.plan(&[install(&package)], &[&lab.store], &PlanOptions::default()).unwrap();
+    let mut plan = root.plan(&[install(&package)], &[&lab.store], &PlanOptions::default()).unwrap();
     let cancel = AtomicBool::new(false);
     let changeset = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -163,7 +163,7 @@ fn one_that_hangs_or_leaves_something_running_is_ended() {
             std::thread::sleep(Duration::from_millis(500));
             cancel.store(true, Ordering::Relaxed);
         });
-        root.commit(&plan, &[&lab.store], &cancel, &|_| {}).unwrap()
+        root.commit(&mut plan, &[&lab.store], &cancel, &|_| {}).unwrap()
     });
     drop(root);
     assert!(changeset.failed[0].1.contains("was interrupted"), "{:?}", changeset.failed);

@@ -28,8 +28,8 @@ fn shell(command: &str) {
 fn install_into(root: &Path, store: Option<&Path>, file: &Path) {
     let options = RootOptions { store: store.map(Path::to_owned), ..options(true) };
     let root = Root::open(root, &options).unwrap();
-    let plan = root.plan(&[install(file)], &[], &PlanOptions::default()).unwrap();
-    root.commit(&plan, &[], &AtomicBool::new(false), &|_| {}).unwrap();
+    let mut plan = root.plan(&[install(file)], &[], &PlanOptions::default()).unwrap();
+    root.commit(&mut plan, &[], &AtomicBool::new(false), &|_| {}).unwrap();
 }
 
 fn median(mut ratios: Vec<f64>) -> f64 {

@@ -33,7 +33,7 @@ const CLONE_BYTES: u64 = 64 << 10;
 const GATHER_BYTES: usize = 256 << 10;
 
 /// How much of a large file is read at once.
-const PIECE_BYTES: usize = 128 << 10;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Extended attributes by name.
 pub(super) type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -209,6 +209,8 @@ fn configure(connection: &Connection) -> Result<(), RootDbError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Room for what a large changeset writes: what does not fit is written into the log twice.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // What a statement of many rows would take back if it failed needs no file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
 const JOURNAL_LEVEL: i32 = 1;
 
 /// How many rows of files one statement writes.
-const ROWS_TOGETHER: usize = 32;
+const ROWS_TOGETHER: usize = 512;
 
 impl RootDb {
     /// Records that a transaction makes temporary names in `directories`. Durable on return.

@@ -24,7 +24,7 @@ use crate::{
 
 /// System calls that change something on the disk.
 const MUTATING: &str = "mkdir,mkdirat,linkat,renameat,renameat2,rename,unlink,unlinkat,rmdir,fchmod,fchown,utimensat,\
-    fsetxattr,ftruncate,fallocate,write,pwrite64,copy_file_range,fsync,fdatasync,syncfs,flock";
+    fsetxattr,ftruncate,fallocate,write,pwrite64,pwritev2,copy_file_range,fsync,fdatasync,syncfs,flock";
 
 /// What each scenario does to the store below `place`.
 fn work(scenario: &str, place: &Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -125,6 +125,10 @@ impl Scene {
                 fs::write(base.join(name).join(format!("file-{number}")), content).unwrap();
             }
         }
+        // One that is written as a stream, and no shorter than it when it is packed.
+        let large: Vec<u8> =
+            (0..80_000).flat_map(|number: u32| *blake3::hash(&number.to_le_bytes()).as_bytes()).collect();
+        fs::write(base.join("new/large"), large).unwrap();
         let other = open(&top.path().join("other"));
         let manifest = keep(&other, &base.join("new"), "new").unwrap();
         let mut package = File::create(base.join("new.ccs")).unwrap();
@@ -322,7 +326,7 @@ fn writes_that_come_short_lose_nothing() {
     let mut failed = 0;
     for scenario in ["import", "ingest", "bundle", "export", "move-across", "repair"] {
         // Kilobytes that a file may have: a write across that line comes short, the next one fails.
-        for limit in ["1", "7", "33", "129", "200", "300"] {
+        for limit in ["1", "7", "33", "129", "200", "300", "1500"] {
             let place = scene.prepared(scenario);
             let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$@\"");
             let done = Scene::run(scenario, &place, &["bash", "-c", &script, "bash"]);
