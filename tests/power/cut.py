@@ -89,8 +89,8 @@ def write(path, text):
 def prepare(work, conary):
     """Writes the recipes and cooks the packages that all recordings install."""
     for version, turn, large, letter in [
-        ("1", 'mkdir "$d/usr/share/one/turns"; echo x > "$d/usr/share/one/turns/x"', 300000, "a"),
-        ("2", 'echo file > "$d/usr/share/one/turns"', 200000, "b"),
+        ("1", 'mkdir "$d/usr/share/one/turns"; echo x > "$d/usr/share/one/turns/x"', 3300000, "a"),
+        ("2", 'echo file > "$d/usr/share/one/turns"', 2200000, "b"),
     ]:
         write(f"{work}/one-{version}/recipe.toml", ONE.format(version=version, turn=turn, large=large, letter=letter))
         write(f"{work}/many-{version}/recipe.toml", MANY.format(version=version))

@@ -14,7 +14,6 @@ impl Evaluator<'_> {
         let mut flags = String::new();
         let mut off = String::new();
         let mut rest = words;
-        let mut expanded = Vec::new();
         while let Some((word, behind)) = rest.split_first() {
             let text = word.text.as_str();
             if text == "--" {
@@ -35,33 +34,16 @@ impl Evaluator<'_> {
             return self.show(name, &flags, &names);
         }
         self.substituted = Substituted::No;
+        // In the order of the words, arrays get their values and texts are expanded; all are before a text is assigned.
+        let mut prepared = Vec::with_capacity(rest.len());
         for word in rest {
-            if assignment(&word.text).is_some() {
+            for word in self.declared_words(&flags, word)? {
                 if word.elements.is_some() {
-                    expanded.push(word.clone());
-                    continue;
-                }
-                let parts = super::braces::expand(&word.text, &mut self.budget)?;
-                if let [text] = &parts[..] {
-                    expanded.push(Word { text: text.clone(), ..word.clone() });
+                    self.declare(name, &flags, &off, &word, None)?;
                 } else {
-                    // Where braces were expanded, it is a word like any other.
-                    for text in parts {
-                        self.declared_words(&flags, &Word { text, ..word.clone() }, &mut expanded)?;
-                    }
+                    let value = self.prepared(&word, false)?;
+                    prepared.push((word, value));
                 }
-                continue;
-            }
-            self.declared_words(&flags, word, &mut expanded)?;
-        }
-        // Arrays get their values first; all texts are expanded before one of them is assigned.
-        let mut prepared = Vec::with_capacity(expanded.len());
-        for word in expanded {
-            if word.elements.is_some() {
-                self.declare(name, &flags, &off, &word, None)?;
-            } else {
-                let value = self.prepared(&word, false)?;
-                prepared.push((word, value));
             }
         }
         for (word, value) in prepared {
@@ -71,15 +53,36 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// The assignments that a word becomes which is none as it is written.
-    fn declared_words(&mut self, flags: &str, word: &Word, expanded: &mut Vec<Word>) -> Result<(), Stop> {
+    /// What one word of a declaration becomes: itself, where it is an assignment without braces, else its fields.
+    fn declared_words(&mut self, flags: &str, word: &Word) -> Result<Vec<Word>, Stop> {
+        if assignment(&word.text).is_none() {
+            return self.declared_fields(flags, word);
+        }
+        if word.elements.is_some() {
+            return Ok(vec![word.clone()]);
+        }
+        let parts = super::braces::expand(&word.text, &mut self.budget)?;
+        if let [text] = &parts[..] {
+            return Ok(vec![Word { text: text.clone(), ..word.clone() }]);
+        }
+        // Where braces were expanded, it is a word like any other.
+        let mut words = Vec::new();
+        for text in parts {
+            words.extend(self.declared_fields(flags, &Word { text, ..word.clone() })?);
+        }
+        Ok(words)
+    }
+
+    /// What the fields of a word of a declaration declare.
+    fn declared_fields(&mut self, flags: &str, word: &Word) -> Result<Vec<Word>, Stop> {
+        let mut words = Vec::new();
         for text in self.fields(&word.text).map_err(Self::must_run)? {
             // A list in parentheses is one even if it was quoted.
             if flags.contains(['a', 'A'])
                 && assignment(&text).is_some_and(|found| found.value.starts_with('(') && found.value.ends_with(')'))
                 && let Some(list) = super::parse::assignment_word(&text, word.line)
             {
-                expanded.push(list);
+                words.push(list);
                 continue;
             }
             // What an expansion gave is not expanded again.
@@ -90,9 +93,9 @@ impl Evaluator<'_> {
                 }
                 _ => text,
             };
-            expanded.push(Word { text, ..word.clone() });
+            words.push(Word { text, ..word.clone() });
         }
-        Ok(())
+        Ok(words)
     }
 
     fn declare(&mut self, builtin: &str, flags: &str, off: &str, word: &Word, value: Option<Word>) -> Result<(), Stop> {

@@ -100,9 +100,17 @@ impl Evaluator<'_> {
         {
             return Err(Stop::Unknown(self.need("a list beside separators where nothing is split")));
         }
+        let separators = self.lookup("IFS")?.map_or(" \t\n", |variable| variable.value.first().unwrap_or_default());
+        let is_split =
+            |bit: &Bit| matches!(bit, Bit::Open(text) | Bit::Bare(text) if text.contains(|c| separators.contains(c)));
+        if has_list(word) && !separators.starts_with(' ') && bits.iter().any(is_split) {
+            return Err(Stop::Unknown(self.need("a list beside separators where nothing is split")));
+        }
         let text = joined(&bits);
-        let is_empty = |pair: &&[Bit]| pair[0] == Bit::Solid && pair[1].text().is_empty();
-        let emptied = bits.windows(2).filter(is_empty).count();
+        let is_empty = |(place, bit): &(usize, &Bit)| {
+            **bit == Bit::Solid && !matches!(bits.get(place + 1), Some(Bit::Quoted(text)) if !text.is_empty())
+        };
+        let emptied = bits.iter().enumerate().filter(is_empty).count();
         if emptied > usize::from(text.is_empty()) {
             // Bash 5.2 may leave its own mark for an empty text in quotes, a DEL, in the word.
             return Err(Stop::Unknown(

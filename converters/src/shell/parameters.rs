@@ -369,6 +369,10 @@ impl Evaluator<'_> {
                     Some(subscript) => self.assign_element(name, subscript, text.clone(), false)?,
                     None => self.assign_scalar(name, text.clone())?,
                 }
+                if self.lookup(name)?.is_some_and(|variable| variable.lower || variable.upper || variable.integer) {
+                    // What comes out is the text or what the variable made of it, by the version of bash.
+                    return Err(Stop::Unknown(self.need("a default assigned to a variable with a kind")));
+                }
                 if quoted {
                     out.push(Bit::Solid);
                 }
@@ -399,7 +403,13 @@ impl Evaluator<'_> {
         }
         let mut bits = Vec::new();
         self.bits(word, Mode::Word, &mut bits)?;
-        out.extend(bits.into_iter().map(|bit| if let Bit::Bare(text) = bit { Bit::Open(text) } else { bit }));
+        for bit in bits {
+            match bit {
+                Bit::Bare(text) => out.push(Bit::Open(text)),
+                Bit::Quoted(text) if text.is_empty() => out.extend([Bit::Solid, Bit::Quoted(text)]),
+                bit => out.push(bit),
+            }
+        }
         Ok(())
     }
 
