@@ -279,8 +279,9 @@ mod tests {
     use crate::shell::evaluate::held;
 
     #[test]
-    fn the_texts_of_a_declared_array_are_expanded_once_and_in_order() {
-        let cases: [(&str, &[&str]); 4] = [
+    fn what_is_declared_is_expanded_once_and_in_order() {
+        let cases: [(&str, &[&str]); 5] = [
+            ("n=0; declare a=$((n++)) z={1,2}$((n++))", &["22"]),
             ("n=0; declare -a z=([2]+=$[n++]: $((n=7)){1,2})", &["0:", "71", "72"]),
             ("n=0; declare -a z=([2]=$[n++]: $((n++)))", &["0:", "1"]),
             ("i=3; declare -a z=([i]=a [i+1]=b)", &["a", "b"]),
