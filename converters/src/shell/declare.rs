@@ -1,11 +1,11 @@
 // converters/src/shell/declare.rs
 //! `declare`, `local`, `export`, `readonly` and `typeset`.
 
-use super::evaluate::{Evaluator, Stop, Substituted};
+use super::evaluate::{Evaluator, Need, Stop, Substituted};
 use super::quoting::single;
 use super::state::{Elements, Value, Variable};
 use super::syntax::Word;
-use super::variables::keyed;
+use super::variables::{has_effects, keyed};
 use super::words::{assignment, is_name};
 
 impl Evaluator<'_> {
@@ -41,7 +41,11 @@ impl Evaluator<'_> {
                 if word.elements.is_some() {
                     self.declare(name, &flags, &off, &word, None)?;
                 } else {
-                    let value = self.prepared(&word, false)?;
+                    let value = match self.prepared(&word, false) {
+                        Ok(value) => value.map(Ok),
+                        Err(Stop::Unknown(need)) if !has_effects(&word.text) => Some(Err(need)),
+                        Err(stop) => return Err(Self::must_run(stop)),
+                    };
                     prepared.push((word, value));
                 }
             }
@@ -98,7 +102,15 @@ impl Evaluator<'_> {
         Ok(words)
     }
 
-    fn declare(&mut self, builtin: &str, flags: &str, off: &str, word: &Word, value: Option<Word>) -> Result<(), Stop> {
+    /// Declares one name; `value` is its text, expanded already, or why that is not known.
+    fn declare(
+        &mut self,
+        builtin: &str,
+        flags: &str,
+        off: &str,
+        word: &Word,
+        value: Option<Result<Word, Need>>,
+    ) -> Result<(), Stop> {
         let found = assignment(&word.text);
         let (name, subscript) = match &found {
             Some(found) => (found.name.to_owned(), found.subscript.is_some()),
@@ -116,7 +128,7 @@ impl Evaluator<'_> {
             return Ok(());
         }
         // The value is expanded before the new variable hides the old one.
-        let prepared = if word.elements.is_some() { self.prepared(word, flags.contains('A'))? } else { value };
+        let prepared = if word.elements.is_some() { self.prepared(word, flags.contains('A'))?.map(Ok) } else { value };
         if local && let Some(frame) = self.frames.last_mut() {
             let old = self.variables.get(&name).cloned();
             if !frame.saved.iter().any(|(saved, _)| *saved == name) {
@@ -151,16 +163,17 @@ impl Evaluator<'_> {
             entry.exported = !flags.contains('n');
         }
         let reference = entry.reference;
-        if let Some(prepared) = prepared {
-            if reference {
+        match prepared {
+            None => {}
+            Some(Err(need)) => self.assign_unknown(&name, need),
+            Some(Ok(prepared)) if reference => {
                 let target = assignment(&prepared.text).map(|found| found.value.to_owned()).unwrap_or_default();
                 let target = self.string(&target)?;
                 if let Some(variable) = self.variables.get_mut(&name) {
                     variable.value = Value::Scalar(target);
                 }
-            } else {
-                self.assign_word(&prepared)?;
             }
+            Some(Ok(prepared)) => self.assign_word(&prepared)?,
         }
         if (builtin == "readonly" || flags.contains('r'))
             && let Some(variable) = self.variables.get_mut(&name)
@@ -195,14 +208,9 @@ impl Evaluator<'_> {
             }
             return Ok(Some(Word { text: word.text.clone(), line: word.line, elements: Some(elements) }));
         }
-        match self.assigned_string(found.value) {
-            Ok(value) => {
-                let start = &word.text[..word.text.len() - found.value.len()];
-                Ok(Some(Word { text: format!("{start}{}", quoted(&value)), line: word.line, elements: None }))
-            }
-            Err(Stop::Unknown(_)) => Ok(Some(word.clone())),
-            Err(stop) => Err(stop),
-        }
+        let value = self.declared_string(found.value)?;
+        let start = &word.text[..word.text.len() - found.value.len()];
+        Ok(Some(Word { text: format!("{start}{}", quoted(&value)), line: word.line, elements: None }))
     }
 
     /// An array's element with its text expanded already; those of a table wait until they are assigned.
@@ -276,7 +284,20 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::held;
+    use crate::shell::budget::Budget;
+    use crate::shell::evaluate::{Evaluator, held};
+    use crate::shell::state::Value;
+
+    #[test]
+    fn a_list_that_is_declared_where_nothing_separates_is_not_known() {
+        for text in ["$*", "x${*}", "${y[*]}", "${z:-$*}"] {
+            let names = || Some(Vec::new());
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            shell.run(&format!("set -- '' 0; y=(1 2); IFS=; declare a={text}"), 1).unwrap();
+            assert!(matches!(shell.variable("a").unwrap().value, Value::Unknown(_)), "{text}");
+        }
+        assert_eq!(held("set -- u v; IFS=; declare a=$1 z=\"$*\"", "z"), ["uv"]);
+    }
 
     #[test]
     fn what_is_declared_is_expanded_once_and_in_order() {

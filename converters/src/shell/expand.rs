@@ -2,7 +2,7 @@
 //! Expansion of words: quotes, parameters, substitutions, arithmetic, and then fields.
 
 use super::evaluate::{Evaluator, Missing, Stop};
-use super::fields::{Bit, joined, pattern_text};
+use super::fields::{Bit, is_blank_border, joined, pattern_text};
 use super::parse::Parser;
 use super::pattern::Pattern;
 use super::quoting::{Escapes, unescape};
@@ -70,6 +70,19 @@ impl Evaluator<'_> {
         self.string(text)
     }
 
+    /// The value of `declare name=value`: without separators, bash joins some lists with blanks and others with nothing.
+    pub(super) fn declared_string(&mut self, text: &str) -> Result<String, Stop> {
+        if text.starts_with('~') || text.contains(":~") || is_plain(text) {
+            return self.assigned_string(text);
+        }
+        let mut bits = Vec::new();
+        self.bits(text, Mode::Word, &mut bits)?;
+        if bits.iter().any(is_blank_border) {
+            return Err(Stop::Unknown(self.need("a list in a declaration where IFS is empty")));
+        }
+        Ok(joined(&bits))
+    }
+
     /// The value of `[index]=value` in an array: without separators, blanks join a list that has no quotes.
     pub(super) fn element_string(&mut self, text: &str) -> Result<String, Stop> {
         if text.starts_with('~') || text.contains(":~") {
@@ -77,8 +90,7 @@ impl Evaluator<'_> {
         }
         let mut bits = Vec::new();
         self.bits(text, Mode::Word, &mut bits)?;
-        let blank = |bit: &Bit| matches!(bit, Bit::Border(joint) if joint.is_empty());
-        Ok(bits.iter().map(|bit| if blank(bit) { " " } else { bit.text() }).collect())
+        Ok(bits.iter().map(|bit| if is_blank_border(bit) { " " } else { bit.text() }).collect())
     }
 
     /// A word as a pattern.

@@ -87,6 +87,11 @@ impl Field {
     }
 }
 
+/// Says whether a piece is the border between elements that nothing separates, as `IFS` is empty.
+pub(super) fn is_blank_border(bit: &Bit) -> bool {
+    matches!(bit, Bit::Border(joint) if joint.is_empty())
+}
+
 impl Evaluator<'_> {
     /// Splits pieces into words and looks for files that match.
     pub(super) fn split(&mut self, bits: Vec<Bit>) -> Result<Vec<String>, Stop> {
@@ -95,8 +100,9 @@ impl Evaluator<'_> {
             None => " \t\n".to_owned(),
         };
         let first = separators.chars().next();
-        let is_star = |bit: &Bit| matches!(bit, Bit::Border(joint) if joint.is_empty());
-        if bits.iter().any(is_star) && bits.iter().any(|bit| !is_star(bit) && !matches!(bit, Bit::Open(_))) {
+        if bits.iter().any(is_blank_border)
+            && bits.iter().any(|bit| !is_blank_border(bit) && !matches!(bit, Bit::Open(_)))
+        {
             // Bash makes words of its elements, or one of all, by what the text around a substitution is.
             return Err(Stop::Unknown(self.need("a list beside other text where IFS is empty")));
         }
@@ -163,9 +169,12 @@ impl Evaluator<'_> {
         let Some(names) = (self.names)() else {
             return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
         };
-        let first = field.pattern.split('/').next().unwrap_or_default();
-        let below = field.pattern.contains('/');
-        if field.pattern.starts_with('/') || first == "." || first == ".." {
+        // A backslash before a border between names says nothing, nor before a point.
+        let bare = without_backslashes(&field.pattern);
+        let first = field.pattern.replace("\\/", "/");
+        let first = first.split('/').next().unwrap_or_default();
+        let below = bare.contains('/');
+        if matches!(bare.split('/').next(), Some("" | "." | "..")) {
             return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
         }
         let head = Pattern::new(first, self.switches.extglob);
@@ -190,6 +199,16 @@ impl Evaluator<'_> {
         words.extend(found);
         Ok(())
     }
+}
+
+/// A pattern without what escapes its characters.
+fn without_backslashes(pattern: &str) -> String {
+    let mut chars = pattern.chars();
+    let next = || match chars.next() {
+        Some('\\') => Some(chars.next().unwrap_or('\\')),
+        next => next,
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// Splits the result of an expansion at the separators.
@@ -238,7 +257,24 @@ fn split_open(text: &str, separators: &str, field: &mut Field, done: &mut Vec<Fi
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::held;
+    use crate::shell::budget::Budget;
+    use crate::shell::evaluate::{Evaluator, held};
+    use crate::shell::state::Value;
+
+    #[test]
+    fn a_pattern_from_the_root_is_not_looked_for_whatever_escapes_it() {
+        let names = || Some(vec!["etc".to_owned(), r"\".to_owned()]);
+        for pattern in [r"\/", r"\.\/", r"./", r"\.\./", "/"] {
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            shell.run(&format!("z='{pattern}'; x=(${{z}}*)"), 1).unwrap();
+            assert!(matches!(shell.variable("x").unwrap().value, Value::Unknown(_)), "{pattern}");
+        }
+        for (pattern, found) in [(r"\", r"\"), (r"\e*", "etc"), (r"e\t*", "etc"), (r"\x/*", r"\x/*")] {
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            shell.run(&format!("z='{pattern}'; x=($z)"), 1).unwrap();
+            assert_eq!(shell.variable("x").unwrap().value.elements(), [found], "{pattern}");
+        }
+    }
 
     #[test]
     fn what_stands_side_by_side_is_split_as_one() {

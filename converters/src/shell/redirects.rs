@@ -5,6 +5,7 @@ use super::bytes::is_byte;
 use super::evaluate::{Evaluator, Need, Stop};
 use super::state::{Elements, Value};
 use super::syntax::Command;
+use super::variables::has_effects;
 
 /// What a command may read.
 #[derive(Debug, Clone)]
@@ -21,6 +22,16 @@ impl Input {
 
     pub fn unknown(need: Need) -> Self {
         Self { text: String::new(), at: 0, unknown: Some(need) }
+    }
+
+    /// What a text was expanded to. One that is not known must not have been about to set something.
+    fn of(expanded: Result<String, Stop>, text: &str) -> Result<Self, Stop> {
+        match expanded {
+            Ok(text) => Ok(Self::new(text)),
+            Err(Stop::Unknown(need)) if has_effects(text) => Err(Stop::Run(need)),
+            Err(Stop::Unknown(need)) => Ok(Self::unknown(need)),
+            Err(stop) => Err(stop),
+        }
     }
 
     /// All that is left.
@@ -57,34 +68,27 @@ impl Evaluator<'_> {
         let (mut sink, mut into_file) = (false, false);
         for redirect in &command.redirects {
             let target = redirect.target.text.as_str();
+            if !redirect.operator.starts_with("<<") && !target.starts_with("<(") && has_effects(target) {
+                return Err(Stop::Run(self.need(format!("what naming a file `{target}` sets"))));
+            }
             match redirect.operator.as_str() {
                 "<<<" => {
-                    input = Some(match self.string(target) {
-                        Ok(text) => Input::new(text + "\n"),
-                        Err(Stop::Unknown(need)) => Input::unknown(need),
-                        Err(stop) => return Err(stop),
-                    });
+                    let text = self.string(target).map(|text| text + "\n");
+                    input = Some(Input::of(text, target)?);
                 }
                 "<<" | "<<-" => {
                     if let Some(document) = &redirect.document {
                         input = Some(if document.quoted {
                             Input::new(document.body.clone())
                         } else {
-                            match self.document(&document.body) {
-                                Ok(text) => Input::new(text),
-                                Err(Stop::Unknown(need)) => Input::unknown(need),
-                                Err(stop) => return Err(stop),
-                            }
+                            Input::of(self.document(&document.body), &document.body)?
                         });
                     }
                 }
                 "<" if redirect.left.is_empty() || redirect.left == "0" => {
                     input = Some(match target.strip_prefix("<(").and_then(|text| text.strip_suffix(')')) {
-                        Some(inner) => match self.process(inner) {
-                            Ok(text) => Input::new(text),
-                            Err(Stop::Unknown(need)) => Input::unknown(need),
-                            Err(stop) => return Err(stop),
-                        },
+                        // It runs in a process of its own, which sets nothing here.
+                        Some(inner) => Input::of(self.process(inner), "")?,
                         None => Input::unknown(self.need(format!("the content of {target}"))),
                     });
                 }
@@ -327,6 +331,25 @@ fn cut(line: &Line, separators: &str, most: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{cut, without_backslashes};
+    use crate::shell::budget::Budget;
+    use crate::shell::evaluate::{Evaluator, Stop};
+
+    #[test]
+    fn what_is_not_known_and_would_set_something_has_to_be_run() {
+        for text in [
+            "IFS=:; read x <<< ${s:=\"$*\"}",
+            "read x <<< \"$(git describe)$((n++))\"",
+            "read x <<E\n${s:=$(git describe)}\nE",
+            "read x < ${s:=file}",
+            "true > ${s:=file}",
+        ] {
+            let names = || Some(Vec::new());
+            let ended = Evaluator::new(Budget::default(), &names).run(text, 1);
+            assert!(matches!(ended, Err(Stop::Run(_))), "{text}: {ended:?}");
+        }
+        let names = || Some(Vec::new());
+        assert!(Evaluator::new(Budget::default(), &names).run("read x <<< $(git describe)", 1).is_ok());
+    }
 
     #[test]
     fn read_cuts_lines_as_bash_does() {
