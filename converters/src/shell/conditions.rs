@@ -3,7 +3,7 @@
 
 use super::evaluate::{Evaluator, Need, Stop};
 use super::expand::Mode;
-use super::fields::{Bit, joined, pattern_text};
+use super::fields::{Bit, joined};
 use super::parameters::has_list;
 use super::pattern::Pattern;
 use super::regex::Regex;
@@ -61,7 +61,8 @@ impl Evaluator<'_> {
         let text = self.operand(&left.text)?;
         match operator {
             "=" | "==" | "!=" => {
-                let pattern = pattern_text(&self.operand_bits(&right.text)?);
+                let bits = self.operand_bits(&right.text)?;
+                let pattern = self.pattern_of(&bits)?;
                 let pattern = Pattern::new(&pattern, true);
                 let chars: Vec<char> = text.chars().collect();
                 Ok(self.matches(&pattern, &chars)? == (operator != "!="))

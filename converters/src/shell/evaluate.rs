@@ -121,6 +121,8 @@ pub struct Evaluator<'n> {
     pub(super) switches: Switches,
     /// Whether a list that is not joined has been seen in the quotes that are read.
     pub(super) has_spread: bool,
+    /// Whether a here-document or arithmetic is being expanded.
+    pub(super) in_document: bool,
     pub(super) line: usize,
     pub(super) names: Names<'n>,
 }
@@ -144,6 +146,7 @@ impl<'n> Evaluator<'n> {
             loops: 0,
             switches: Switches::default(),
             has_spread: false,
+            in_document: false,
             line: 1,
             names,
         }

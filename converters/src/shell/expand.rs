@@ -103,7 +103,13 @@ impl Evaluator<'_> {
     pub(super) fn pattern_string(&mut self, text: &str) -> Result<String, Stop> {
         let mut bits = Vec::new();
         self.bits(text, Mode::Word, &mut bits)?;
-        Ok(pattern_text(&bits))
+        self.pattern_of(&bits)
+    }
+
+    /// Pieces as the text of a pattern.
+    pub(super) fn pattern_of(&self, bits: &[Bit]) -> Result<String, Stop> {
+        pattern_text(bits)
+            .ok_or_else(|| Stop::Unknown(self.need("a backslash in a value before what a pattern quotes")))
     }
 
     /// A text as in a here-document or in arithmetic.
@@ -112,7 +118,10 @@ impl Evaluator<'_> {
             return Ok(text.to_owned());
         }
         let mut bits = Vec::new();
-        self.bits(text, Mode::Document, &mut bits)?;
+        let outside = std::mem::replace(&mut self.in_document, true);
+        let expanded = self.bits(text, Mode::Document, &mut bits);
+        self.in_document = outside;
+        expanded?;
         Ok(joined(&bits))
     }
 

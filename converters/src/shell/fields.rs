@@ -38,21 +38,35 @@ pub(crate) fn joined(bits: &[Bit]) -> String {
     bits.iter().map(Bit::text).collect()
 }
 
-/// Joins pieces to a pattern, in which what was quoted stands for itself.
-pub(crate) fn pattern_text(bits: &[Bit]) -> String {
+/// Joins pieces to a pattern, in which what was quoted stands for itself. There is none where a backslash that comes from an
+/// expansion stands before a quoted star or its like: bash has such a pattern match now one thing and now another.
+pub(crate) fn pattern_text(bits: &[Bit]) -> Option<String> {
     let mut out = String::new();
     for bit in bits {
         match bit {
-            Bit::Quoted(text) | Bit::Star(_, text) => escape(text, &mut out),
+            Bit::Quoted(text) | Bit::Star(_, text) => {
+                if text.starts_with(SPECIAL) && ends_in_backslash(&out) {
+                    return None;
+                }
+                escape(text, &mut out);
+            }
             bit => out.push_str(bit.text()),
         }
     }
-    out
+    Some(out)
+}
+
+/// What means something in a pattern.
+const SPECIAL: [char; 12] = ['\\', '*', '?', '[', ']', '(', ')', '|', '+', '@', '!', '^'];
+
+/// Says whether a text ends in a backslash that no other one stands before.
+pub(super) fn ends_in_backslash(text: &str) -> bool {
+    (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
 
 /// Adds a text that was quoted to a pattern. A backslash before it that comes from an expansion stands for itself then.
 fn escape(text: &str, out: &mut String) {
-    if !text.is_empty() && (out.len() - out.trim_end_matches('\\').len()) % 2 == 1 {
+    if !text.is_empty() && ends_in_backslash(out) {
         out.push('\\');
     }
     for c in text.chars() {

@@ -200,6 +200,10 @@ impl Evaluator<'_> {
         match got {
             Got::All { values, star: true, .. } if quoted && !values.is_empty() => {
                 let joint = self.joint()?;
+                if self.in_document && joint != " " && values.len() > 1 {
+                    // Bash joins what some operators make with blanks there.
+                    return Err(Stop::Unknown(self.need("a list with an operator and other separators in a document")));
+                }
                 let text = values.join(&joint);
                 self.budget.spend(text.len())?;
                 if joint.is_empty() && text.is_empty() {

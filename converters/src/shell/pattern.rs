@@ -359,6 +359,8 @@ mod tests {
             assert_eq!(held(&text, "x"), [expected], "{text}");
         }
         assert_eq!(held("shopt -s extglob; v=1.2.; x=${v/%!(*.*)/foo}", "x"), ["1.2."]);
+        assert_eq!(held("a='\\'; case '\\xz' in $a'xz') x=y ;; esac", "x"), ["y"]);
+        assert_eq!(held("a='\\'; v='\\xz'; x=y; x=${v#$a'*'}", "x"), [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::bytes::is_byte;
 use super::evaluate::{Evaluator, Need, Stop};
+use super::fields::ends_in_backslash;
 use super::state::{Elements, Value};
 use super::syntax::Command;
 use super::variables::has_effects;
@@ -182,12 +183,7 @@ impl Evaluator<'_> {
         } else {
             names.clone()
         };
-        let record = self.take_record(delimiter).and_then(|(text, found)| {
-            // In both bash counts otherwise: it joins such a byte to the end of its line, or leaves a mark of its own.
-            let odd = text.chars().any(is_byte) || (!raw && !found && ends_in_backslash(&text));
-            if odd { Err(Stop::Unknown(self.need("what `read` makes of it"))) } else { Ok((text, found)) }
-        });
-        let (mut text, mut found) = match record {
+        let (text, found) = match self.take_line(delimiter, raw) {
             Ok(record) => record,
             Err(Stop::Unknown(need)) => {
                 for target in &targets {
@@ -198,12 +194,6 @@ impl Evaluator<'_> {
             }
             Err(stop) => return Err(stop),
         };
-        while !raw && found && ends_in_backslash(&text) {
-            text.pop();
-            let (more, ended) = self.take_record(delimiter)?;
-            text.push_str(&more);
-            found = ended;
-        }
         let line = if raw { text.chars().map(|c| (c, false)).collect() } else { without_backslashes(&text) };
         let separators = match self.lookup("IFS")? {
             Some(variable) => variable.value.first().unwrap_or_default().to_owned(),
@@ -223,6 +213,20 @@ impl Evaluator<'_> {
             self.assign_scalar(&name, fields.next().unwrap_or_default())?;
         }
         Ok(())
+    }
+
+    /// Takes what one `read` reads: up to the first delimiter without a backslash before it. Says whether there was one.
+    fn take_line(&mut self, delimiter: Option<char>, raw: bool) -> Result<(String, bool), Stop> {
+        let (mut text, mut found) = self.take_record(delimiter)?;
+        while !raw && found && ends_in_backslash(&text) {
+            text.extend(delimiter);
+            let (more, ended) = self.take_record(delimiter)?;
+            text.push_str(&more);
+            found = ended;
+        }
+        // In both bash counts otherwise: it joins such a byte to the end of its line, or leaves a mark of its own.
+        let odd = text.chars().any(is_byte) || (!raw && !found && ends_in_backslash(&text));
+        if odd { Err(Stop::Unknown(self.need("what `read` makes of it"))) } else { Ok((text, found)) }
     }
 
     /// `mapfile`.
@@ -276,19 +280,19 @@ impl Evaluator<'_> {
 }
 
 /// Whether the last backslash of a line protects its end.
-fn ends_in_backslash(text: &str) -> bool {
-    text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
-}
-
 /// A line that `read` cuts: characters, each with whether a backslash stood before it.
 type Line = [(char, bool)];
 
-/// The characters of a line, each with whether a backslash stood before it.
+/// The characters of a line, each with whether a backslash stood before it; the end of a line behind one is nothing.
 fn without_backslashes(text: &str) -> Vec<(char, bool)> {
     let mut chars = text.chars();
     let mut out = Vec::new();
     while let Some(c) = chars.next() {
-        if c == '\\' { out.extend(chars.next().map(|c| (c, true))) } else { out.push((c, false)) }
+        if c == '\\' {
+            out.extend(chars.next().filter(|c| *c != '\n').map(|c| (c, true)));
+        } else {
+            out.push((c, false));
+        }
     }
     out
 }
@@ -332,7 +336,32 @@ fn cut(line: &Line, separators: &str, most: usize) -> Vec<String> {
 mod tests {
     use super::{cut, without_backslashes};
     use crate::shell::budget::Budget;
-    use crate::shell::evaluate::{Evaluator, Stop};
+    use crate::shell::evaluate::{Evaluator, Stop, held};
+    use crate::shell::state::Value;
+
+    #[test]
+    fn a_backslash_before_a_delimiter_or_the_end_of_a_line_is_taken_away() {
+        let cases = [
+            ("read -d : x <<< 'a\\:b:c'", "a:b"),
+            ("read -d '' x <<< 'a\\\nb'", "ab"),
+            ("read -d : x <<< 'a\\\nb:c'", "ab"),
+            ("read -d : x <<< 'a\\\\\nb:c'", "a\\\nb"),
+            ("read x y <<< 'a\\\nb c'", "ab"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(held(text, "x"), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_makes_of_a_list_in_a_document_is_not_known_with_other_separators() {
+        for (text, known) in [("${y[*]#z}", false), ("${y[*]:0}", false), ("${y[*]}", true), ("${y[*]:1}", true)] {
+            let names = || Some(Vec::new());
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            shell.run(&format!("IFS=-; y=(a b); read x <<E\n{text}\nE\n"), 1).unwrap();
+            assert_eq!(!matches!(shell.variable("x").unwrap().value, Value::Unknown(_)), known, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_not_known_and_would_set_something_has_to_be_run() {
