@@ -11,10 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use store::root_db::{EXPORT_NAME, FILE_NAME, RootDb, RootDbError};
-use store::{OpenOptions, Store};
+use store::{Flock, OpenOptions, Store};
 
 use crate::beneath::Beneath;
 use crate::commit;
@@ -54,7 +54,7 @@ pub struct Root {
     pub(crate) options: RootOptions,
     notes: Vec<Event>,
     /// Held while it is open.
-    lock: Option<OwnedFd>,
+    lock: Option<Flock>,
 }
 
 impl Root {
@@ -209,24 +209,20 @@ impl Root {
         done.map_err(|source| RootError::Recovery { path: self.path.clone(), source: Box::new(source) })
     }
 
-    fn take_lock(&self, state: &OwnedFd) -> Result<OwnedFd, RootError> {
+    fn take_lock(&self, state: &OwnedFd) -> Result<Flock, RootError> {
         let path = || self.path.join(String::from_utf8_lossy(STATE_DIRECTORY).as_ref()).join(LOCK);
-        let io = |action| move |error: Errno| RootError::Io { action, path: path(), source: error.into() };
+        let failed = |action| move |source: io::Error| RootError::Io { action, path: path(), source };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = rustix::fs::openat(state, LOCK, flags, Mode::from_raw_mode(0o644)).map_err(io("open"))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(self.busy(File::from(lock))),
-            Err(error) => return Err(io("lock")(error)),
-        }
-        let file = File::from(lock);
+        let opened = rustix::fs::openat(state, LOCK, flags, Mode::from_raw_mode(0o644));
+        let lock = opened.map_err(|error| failed("open")(error.into()))?;
+        // The file names its holder: for writing, and for reading by those that find it held.
+        let file = lock.try_clone().map(File::from).map_err(failed("open"))?;
+        let Some(held) = Flock::try_alone(lock).map_err(failed("lock"))? else {
+            return Err(self.busy(file));
+        };
         let holder = format!("{}\n{}\n", std::process::id(), self.options.command_line);
-        file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0)).map_err(|source| RootError::Io {
-            action: "write",
-            path: path(),
-            source,
-        })?;
-        Ok(file.into())
+        file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0)).map_err(failed("write"))?;
+        Ok(held)
     }
 
     /// Reads who holds the lock.

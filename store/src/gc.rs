@@ -27,10 +27,9 @@ use crate::Store;
 use crate::actions::Input;
 use crate::condemned;
 use crate::database;
-use crate::durable;
 use crate::error::StoreError;
 use crate::event::{Event, Listener, nobody};
-use crate::lock::{self, Hold, Patience};
+use crate::lock::{self, Patience};
 use crate::logs::LogOutcome;
 use crate::refs::Reference;
 use crate::work;
@@ -312,7 +311,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes checked-out troves that are garbage and that no process holds.
+    /// Removes checked-out troves that are garbage.
     fn sweep_roots(&self, live: &Live, options: &GcOptions<'_>, report: &mut GcReport) -> Result<(), StoreError> {
         let parent = self.subdirectory("roots")?;
         // The build root of a command under way may be made of troves that are garbage by now.
@@ -320,7 +319,7 @@ impl Store {
         for name in self.names(&parent, "roots")? {
             let text = format!("blake3:{}", String::from_utf8_lossy(&name));
             let stays = |id: Digest| live.troves.contains(&key(&id)) || condemned.contains(&id);
-            if text.parse::<Digest>().is_ok_and(stays) || !lock::is_free(&parent, &name) {
+            if text.parse::<Digest>().is_ok_and(stays) {
                 continue;
             }
             report.roots += 1;
@@ -391,27 +390,6 @@ impl Store {
             }
         }
         Ok(names)
-    }
-
-    /// Opens the checked-out files of a trove and holds them, so that gc leaves them alone.
-    ///
-    /// `None` when the trove is not checked out.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn hold_root(&self, trove: &Digest) -> Result<Option<OwnedFd>, StoreError> {
-        let failed = |error| StoreError::io("open", self.directory().join("roots").join(trove.hex()))(error);
-        let parent = self.subdirectory("roots")?;
-        match durable::open_directory(&parent, trove.hex()) {
-            Ok(root) => {
-                let held = lock::try_acquire(&root, Hold::Shared).map_err(failed)?;
-                // Held alone means that gc is removing it.
-                let there = rustix::fs::fstat(&root).is_ok_and(|stat| stat.st_nlink > 0);
-                Ok((held && there).then_some(root))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
     }
 }
 

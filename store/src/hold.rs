@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use crate::Store;
 use crate::durable;
 use crate::error::StoreError;
-use crate::lock::{self, Lease};
+use crate::lock::{self, Flock, Lease};
 
 /// Directory of the files that stand for epochs.
 pub(crate) const HOLDS: &str = "holds";
@@ -40,7 +40,7 @@ pub struct Hold {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) epoch: i64,
-    _file: OwnedFd,
+    _lock: Flock,
 }
 
 impl Store {
@@ -65,10 +65,9 @@ impl Store {
         match self.open_epoch(epoch) {
             Ok(file) => {
                 // Only gc takes one alone, and it has the lease then.
-                if !lock::try_acquire(&file, lock::Hold::Shared).map_err(failed())? {
-                    return Err(failed()(ErrorKind::ResourceBusy.into()));
-                }
-                let held = Arc::new(Held { epoch, _file: file });
+                let taken = Flock::try_take(file, lock::Hold::Shared).map_err(failed())?;
+                let lock = taken.ok_or_else(|| failed()(ErrorKind::ResourceBusy.into()))?;
+                let held = Arc::new(Held { epoch, _lock: lock });
                 *current = Arc::downgrade(&held);
                 Ok(Hold { _held: Some(held), _lease: None })
             }

@@ -58,7 +58,7 @@ pub use event::{Event, Listener};
 pub use gc::{GcOptions, GcReport};
 pub use hold::Hold;
 pub use ingest::{Decide, Decision, Found, IngestError, IngestOptions};
-pub use lock::ActionLock;
+pub use lock::{ActionLock, Flock};
 pub use logs::{LogOutcome, LogRow};
 pub use manifest::{Component, Config, Hooks, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 pub use object_writer::ObjectWriter;

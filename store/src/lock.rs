@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -29,10 +29,48 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Name of the lease in the store's directory.
 pub(crate) const LEASE: &str = "lock";
 
+/// A `flock` on an open file or directory, until it is dropped.
+///
+/// It is given back by a call of its own, not by closing the file: what another thread is just starting has a copy of every
+/// descriptor until its `execve`, and would keep the lock as long.
+#[derive(Debug)]
+pub struct Flock(OwnedFd);
+
+impl Flock {
+    /// Takes a lock that nobody else may have meanwhile, if nobody has it.
+    ///
+    /// # Errors
+    /// [`io::Error`]: the file system knows no locks.
+    pub fn try_alone(file: OwnedFd) -> io::Result<Option<Self>> {
+        Self::try_take(file, Hold::Alone)
+    }
+
+    pub(crate) fn try_take(file: OwnedFd, hold: Hold) -> io::Result<Option<Self>> {
+        match rustix::fs::flock(&file, hold.operation()) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Flock {
+    fn drop(&mut self) {
+        // Where this fails, closing the file does it.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+impl AsFd for Flock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Keeps gc away while it lives.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    _file: Option<OwnedFd>,
+    _held: Option<Flock>,
 }
 
 /// Keeps others from the same action while it lives.
@@ -40,7 +78,7 @@ pub(crate) struct Lease {
 pub struct ActionLock {
     directory: OwnedFd,
     name: String,
-    _file: OwnedFd,
+    _held: Flock,
 }
 
 impl Drop for ActionLock {
@@ -55,6 +93,15 @@ impl Drop for ActionLock {
 pub(crate) enum Hold {
     Shared,
     Alone,
+}
+
+impl Hold {
+    fn operation(self) -> FlockOperation {
+        match self {
+            Self::Shared => FlockOperation::NonBlockingLockShared,
+            Self::Alone => FlockOperation::NonBlockingLockExclusive,
+        }
+    }
 }
 
 /// What to do while another process has a lock.
@@ -77,15 +124,15 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = match rustix::fs::openat(self.top(), LEASE, flags, Mode::empty()) {
             Ok(file) => file,
-            Err(Errno::NOENT) if self.is_read_only() => return Ok(Lease { _file: None }),
+            Err(Errno::NOENT) if self.is_read_only() => return Ok(Lease { _held: None }),
             Err(error) => return Err(StoreError::io("open", path)(error.into())),
         };
         let mut waiting = |holder: &str| self.tell_waiting("garbage collection", holder);
         let cancel = AtomicBool::new(false);
         let mut patience =
             Patience { waiting: &mut waiting, cancel: &cancel, timeout_secs: Some(self.lock_timeout_secs()) };
-        acquire(&file, Hold::Shared, "the store", self.directory(), &mut patience)?;
-        Ok(Lease { _file: Some(file) })
+        let held = acquire(file, Hold::Shared, "the store", self.directory(), &mut patience)?;
+        Ok(Lease { _held: Some(held) })
     }
 
     /// Takes the lease alone, for gc.
@@ -93,15 +140,15 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(self.top(), LEASE, flags, Mode::empty())
             .map_err(|error| StoreError::io("open", self.directory().join(LEASE))(error.into()))?;
-        acquire(&file, Hold::Alone, "the store", self.directory(), patience)?;
-        Ok(Lease { _file: Some(file) })
+        let held = acquire(file, Hold::Alone, "the store", self.directory(), patience)?;
+        Ok(Lease { _held: Some(held) })
     }
 
     /// Takes the lease alone if nobody has it.
     pub(crate) fn try_lease_alone(&self) -> io::Result<Option<Lease>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(self.top(), LEASE, flags, Mode::empty())?;
-        Ok(try_acquire(&file, Hold::Alone)?.then_some(Lease { _file: Some(file) }))
+        Ok(Flock::try_alone(file)?.map(|held| Lease { _held: Some(held) }))
     }
 
     /// Takes the lock of an action, so that the same thing is not made twice at once.
@@ -125,11 +172,11 @@ impl Store {
         let mut patience = Patience { waiting, cancel, timeout_secs: None };
         loop {
             let file = rustix::fs::openat(&directory, &name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-            acquire(&file, Hold::Alone, "the action", self.directory(), &mut patience)?;
-            let ours = rustix::fs::fstat(&file).map_err(failed)?;
+            let held = acquire(file, Hold::Alone, "the action", self.directory(), &mut patience)?;
+            let ours = rustix::fs::fstat(&held).map_err(failed)?;
             match rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(named) if named.st_ino == ours.st_ino => {
-                    return Ok(ActionLock { directory, name, _file: file });
+                    return Ok(ActionLock { directory, name, _held: held });
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(failed(error)),
@@ -146,7 +193,7 @@ impl Store {
         let opened =
             self.subdirectory("locks").map(|directory| rustix::fs::openat(directory, key.hex(), flags, Mode::empty()));
         match opened {
-            Ok(Ok(file)) => !try_acquire(&file, Hold::Shared).unwrap_or(false),
+            Ok(Ok(file)) => !matches!(Flock::try_take(file, Hold::Shared), Ok(Some(_))),
             Ok(Err(Errno::NOENT)) => false,
             _ => true,
         }
@@ -155,21 +202,17 @@ impl Store {
 
 /// Takes a `flock`, waiting as `patience` says.
 pub(crate) fn acquire(
-    file: &OwnedFd,
+    file: OwnedFd,
     hold: Hold,
     what: &str,
     directory: &Path,
     patience: &mut Patience<'_>,
-) -> Result<(), StoreError> {
-    let operation = match hold {
-        Hold::Shared => FlockOperation::NonBlockingLockShared,
-        Hold::Alone => FlockOperation::NonBlockingLockExclusive,
-    };
+) -> Result<Flock, StoreError> {
     let looks = patience.timeout_secs.map(|secs| u128::from(secs) * 1000 / LOOK_AGAIN.as_millis());
     let mut looked = 0_u128;
     loop {
-        match rustix::fs::flock(file, operation) {
-            Ok(()) => return Ok(()),
+        match rustix::fs::flock(&file, hold.operation()) {
+            Ok(()) => return Ok(Flock(file)),
             Err(Errno::WOULDBLOCK) => {}
             Err(Errno::INTR) => continue,
             Err(error) => return Err(StoreError::io("lock", directory)(error.into())),
@@ -177,12 +220,12 @@ pub(crate) fn acquire(
         if looks.is_some_and(|looks| looked >= looks) {
             return Err(StoreError::Busy {
                 what: what.to_owned(),
-                holder: holder(file),
+                holder: holder(&file),
                 directory: directory.to_owned(),
             });
         }
         if looked == 0 {
-            (patience.waiting)(&holder(file));
+            (patience.waiting)(&holder(&file));
         }
         if patience.cancel.load(Ordering::Relaxed) {
             return Err(StoreError::Interrupted);
@@ -192,24 +235,11 @@ pub(crate) fn acquire(
     }
 }
 
-/// Takes a `flock` if nobody has it.
-pub(crate) fn try_acquire(file: impl AsFd, hold: Hold) -> io::Result<bool> {
-    let operation = match hold {
-        Hold::Shared => FlockOperation::NonBlockingLockShared,
-        Hold::Alone => FlockOperation::NonBlockingLockExclusive,
-    };
-    match rustix::fs::flock(file, operation) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Says whether nobody holds a lock on a directory or file.
 pub(crate) fn is_free(parent: &OwnedFd, name: &[u8]) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(parent, name, flags, Mode::empty());
-    opened.is_ok_and(|file| try_acquire(&file, Hold::Alone).unwrap_or(false))
+    opened.is_ok_and(|file| matches!(Flock::try_alone(file), Ok(Some(_))))
 }
 
 /// How often the list of locks is looked through for a holder before it is called unknown.
@@ -256,4 +286,23 @@ fn holders(locks: &str, inode: &str) -> Vec<String> {
     holders.sort_unstable();
     holders.dedup();
     holders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flock, Hold, is_free};
+
+    #[test]
+    fn a_lock_ends_with_its_holder_even_while_a_process_is_being_started() {
+        let top = tempfile::tempdir().unwrap();
+        let parent = std::fs::File::open(top.path()).unwrap().into();
+        let file = std::fs::File::create(top.path().join("lock")).unwrap();
+        // What a new process has until its execve.
+        let copy = file.try_clone().unwrap();
+        let held = Flock::try_take(file.into(), Hold::Shared).unwrap().unwrap();
+        assert!(!is_free(&parent, b"lock"));
+        drop(held);
+        assert!(is_free(&parent, b"lock"));
+        drop(copy);
+    }
 }

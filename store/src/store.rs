@@ -21,14 +21,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, Weak};
 
-use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::database::Database;
 use crate::durable;
 use crate::error::{OpenError, StoreError};
 use crate::hold::{HOLDS, Held};
-use crate::lock::{self, Hold, Patience};
+use crate::lock::{self, Flock, Hold, Patience};
 use crate::place::clones;
 
 /// Hears what a waiting store waits for: the lock, and who holds it.
@@ -115,26 +115,25 @@ impl Store {
         }
         let objects = ensure_directory(&top, directory, "objects", 0o755)?;
         let temporary = ensure_directory(&top, directory, "tmp", 0o700)?;
-        let alone = |needed: &dyn Fn() -> Result<bool, OpenError>| -> Result<OwnedFd, OpenError> {
+        let alone = |needed: &dyn Fn() -> Result<bool, OpenError>| -> Result<Flock, OpenError> {
             for name in ["roots", "logs", "locks", HOLDS] {
                 ensure_directory(&top, directory, name, 0o755)?;
             }
             let path = directory.join(lock::LEASE);
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let mode = Mode::from_raw_mode(0o644);
-            let file = rustix::fs::openat(&top, lock::LEASE, flags, mode).map_err(io("make", &path))?;
             let mut looks = 0;
             loop {
-                wait_alone(&file, &path, options)?;
+                let file = rustix::fs::openat(&top, lock::LEASE, flags, mode).map_err(io("make", &path))?;
+                let held = wait_alone(file, &path, options)?;
                 // A command under way must be able to commit, so it is waited for without the lease.
                 if !needed()? || !any_hold(&top, directory)? {
-                    break;
+                    durable::sync_directory(&top).map_err(|source| OpenError::Io { action: "sync", path, source })?;
+                    return Ok(held);
                 }
-                rustix::fs::flock(&file, FlockOperation::Unlock).map_err(io("unlock", &path))?;
+                drop(held);
                 wait_a_little(&mut looks, directory, options)?;
             }
-            durable::sync_directory(&top).map_err(|source| OpenError::Io { action: "sync", path, source })?;
-            Ok(file)
         };
         let database = Database::open(directory, alone)?;
         Ok(Self {
@@ -340,7 +339,7 @@ fn wait_a_little(looks: &mut u32, directory: &Path, options: &OpenOptions) -> Re
 }
 
 /// Takes the lease alone before the schema is made or changed.
-fn wait_alone(file: &OwnedFd, path: &Path, options: &OpenOptions) -> Result<(), OpenError> {
+fn wait_alone(file: OwnedFd, path: &Path, options: &OpenOptions) -> Result<Flock, OpenError> {
     let mut waiting = |holder: &str| {
         if let Some(waiting) = &options.waiting {
             waiting("the store", holder);

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::Store;
 use crate::durable;
 use crate::error::StoreError;
-use crate::lock::{self, Hold};
+use crate::lock::Flock;
 
 /// What work directories are called, before the process id.
 const PREFIX: &str = "work-";
@@ -23,7 +23,7 @@ const PREFIX: &str = "work-";
 #[derive(Debug)]
 pub struct Work {
     parent: OwnedFd,
-    directory: OwnedFd,
+    directory: Flock,
     name: String,
     path: PathBuf,
     give_to: Option<(u32, u32)>,
@@ -50,9 +50,8 @@ impl Work {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 other => other.map_err(StoreError::io("open", &path))?,
             };
-            if !lock::try_acquire(&directory, Hold::Alone).map_err(StoreError::io("lock", &path))? {
-                continue;
-            }
+            let taken = Flock::try_alone(directory).map_err(StoreError::io("lock", &path))?;
+            let Some(directory) = taken else { continue };
             let stat = rustix::fs::fstat(&directory).map_err(failed)?;
             if stat.st_nlink == 0 {
                 continue;
@@ -150,10 +149,10 @@ pub(crate) fn sweep(store: &Store) -> Result<u64, StoreError> {
         if !name.to_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
-        let Ok(held) = durable::open_directory(store.temporary(), name) else {
+        let Ok(directory) = durable::open_directory(store.temporary(), name) else {
             continue;
         };
-        if lock::try_acquire(&held, Hold::Alone).unwrap_or(false) {
+        if let Ok(Some(_held)) = Flock::try_alone(directory) {
             // The same name may not come back: its number is taken as long as the directory is there.
             let _ = remove_all(store.temporary(), name.to_bytes());
             removed += 1;
