@@ -3,7 +3,7 @@
 
 use super::evaluate::{Evaluator, Need, Stop, Substituted};
 use super::quoting::single;
-use super::state::{Elements, Value, Variable};
+use super::state::{Value, Variable};
 use super::syntax::Word;
 use super::variables::{has_effects, keyed};
 use super::words::{assignment, is_name};
@@ -146,18 +146,17 @@ impl Evaluator<'_> {
                 'u' => (entry.upper, entry.lower) = (on, entry.lower && !on),
                 'x' => entry.exported = on,
                 'n' if builtin != "export" => entry.reference = on,
-                'a' if on => {
-                    entry.value = match std::mem::replace(&mut entry.value, Value::Unset) {
-                        Value::Unset if word.elements.is_none() => Value::Indexed(Elements::default()),
-                        Value::Scalar(text) => Value::Indexed(Elements::first_of(text)),
-                        value => value,
-                    };
-                }
+                // One that is nothing yet becomes what it is assigned.
+                'a' if on && !(word.elements.is_some() && matches!(entry.value, Value::Unset)) => entry.become_array(),
                 'A' if on && !matches!(entry.value, Value::Assoc(_)) => {
                     entry.value = Value::Assoc(super::assoc::Assoc::default());
                 }
                 _ => {}
             }
+        }
+        if subscript && found.is_none() {
+            // A subscript alone declares an array, and no element of it.
+            entry.become_array();
         }
         if builtin == "export" {
             entry.exported = !flags.contains('n');
@@ -297,6 +296,20 @@ mod tests {
             assert!(matches!(shell.variable("a").unwrap().value, Value::Unknown(_)), "{text}");
         }
         assert_eq!(held("set -- u v; IFS=; declare a=$1 z=\"$*\"", "z"), ["uv"]);
+    }
+
+    #[test]
+    fn a_subscript_alone_declares_an_array() {
+        for (text, expected) in
+            [("z=x; declare 'z[3]'", &["x"][..]), ("declare 'z[3]' z=x z[1]", &["x"]), ("declare z[3]", &[])]
+        {
+            let names = || Some(Vec::new());
+            let mut shell = Evaluator::new(Budget::default(), &names);
+            shell.run(text, 1).unwrap();
+            assert!(matches!(shell.variable("z").unwrap().value, Value::Indexed(_)), "{text}");
+            assert_eq!(held(text, "z"), expected, "{text}");
+        }
+        assert_eq!(held("declare -A z=([a]=1); declare z[b]", "z"), ["1"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The match is the leftmost and, among those, the longest one; the groups are those of the first way to it.
 
 use super::budget::{Budget, Spent};
+use super::bytes::is_byte;
 use super::pattern::in_class;
 
 /// A compiled expression.
@@ -90,6 +91,8 @@ fn fits(node: &Node, c: Option<&char>) -> Option<bool> {
     Some(match (node, c) {
         (Node::Char(_) | Node::Any | Node::Set { .. }, None) => false,
         (Node::Char(wanted), Some(c)) => wanted == c,
+        // A byte that is no character is none of any set either.
+        (Node::Any | Node::Set { .. }, Some(c)) if is_byte(*c) => false,
         (Node::Any, Some(_)) => true,
         (Node::Set { negated, ranges, classes }, Some(c)) => {
             let inside = ranges.iter().any(|(low, high)| (low..=high).contains(&c))
@@ -319,6 +322,9 @@ impl Compiler {
                 return Some(Node::Set { negated, ranges, classes });
             }
             self.at += 1;
+            if is_byte(c) {
+                return None;
+            }
             if c == '[' && matches!(self.peek(), Some(':' | '.' | '=')) {
                 if self.peek() != Some(':') {
                     return None;
@@ -331,11 +337,33 @@ impl Compiler {
             }
             if self.peek() == Some('-') && self.chars.get(self.at + 1).is_some_and(|end| *end != ']') {
                 let high = self.chars[self.at + 1];
+                if is_byte(high) {
+                    return None;
+                }
                 self.at += 2;
                 ranges.push((c, high));
             } else {
                 ranges.push((c, c));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Regex;
+    use crate::shell::budget::Budget;
+    use crate::shell::bytes::text_of;
+
+    #[test]
+    fn a_byte_that_is_no_character_is_in_no_set() {
+        let text: Vec<char> = text_of(b"\xc3l").chars().collect();
+        for (expression, expected) in [(".", Some((1, 2))), ("[^a-z]", None), ("[^a]", Some((1, 2))), ("^.", None)] {
+            let found = Regex::new(expression).unwrap().find(&text, &mut Budget::default()).unwrap();
+            assert_eq!(found.and_then(|groups| groups[0]), expected, "{expression}");
+        }
+        for expression in [&b"[\xc3]"[..], b"[a-\xc3]"] {
+            assert!(Regex::new(&text_of(expression)).is_none());
         }
     }
 }

@@ -88,6 +88,15 @@ impl Variable {
         Self { value, readonly: false, integer: false, lower: false, upper: false, exported: false, reference: false }
     }
 
+    /// Makes an array of what is none yet: its text becomes the first element.
+    pub(crate) fn become_array(&mut self) {
+        self.value = match std::mem::replace(&mut self.value, Value::Unset) {
+            Value::Unset => Value::Indexed(Elements::default()),
+            Value::Scalar(text) => Value::Indexed(Elements::first_of(text)),
+            value => value,
+        };
+    }
+
     /// What `${name@a}` prints.
     #[must_use]
     pub fn attributes(&self) -> String {
