@@ -63,7 +63,7 @@ impl Evaluator<'_> {
             "=" | "==" | "!=" => {
                 let bits = self.operand_bits(&right.text)?;
                 let pattern = self.pattern_of(&bits)?;
-                let pattern = Pattern::new(&pattern, true);
+                let pattern = Pattern::new(&pattern, true, &mut self.budget)?;
                 let chars: Vec<char> = text.chars().collect();
                 Ok(self.matches(&pattern, &chars)? == (operator != "!="))
             }

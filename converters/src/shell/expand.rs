@@ -96,7 +96,7 @@ impl Evaluator<'_> {
     /// A word as a pattern.
     pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Stop> {
         let text = self.pattern_string(text)?;
-        Ok(Pattern::new(&text, self.switches.extglob))
+        Pattern::new(&text, self.switches.extglob, &mut self.budget)
     }
 
     /// A word as the text of a pattern.

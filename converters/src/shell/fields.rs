@@ -57,7 +57,7 @@ pub(crate) fn pattern_text(bits: &[Bit]) -> Option<String> {
 }
 
 /// What means something in a pattern.
-const SPECIAL: [char; 12] = ['\\', '*', '?', '[', ']', '(', ')', '|', '+', '@', '!', '^'];
+const SPECIAL: [char; 13] = ['\\', '*', '?', '[', ']', '(', ')', '|', '+', '@', '!', '^', '-'];
 
 /// Says whether a text ends in a backslash that no other one stands before.
 pub(super) fn ends_in_backslash(text: &str) -> bool {
@@ -70,7 +70,7 @@ fn escape(text: &str, out: &mut String) {
         out.push('\\');
     }
     for c in text.chars() {
-        if "\\*?[]()|+@!^-".contains(c) {
+        if SPECIAL.contains(&c) {
             out.push('\\');
         }
         out.push(c);
@@ -170,7 +170,7 @@ impl Evaluator<'_> {
 
     /// Adds the files that match a word, or the word if there are none.
     fn files(&mut self, field: Field, words: &mut Vec<String>) -> Result<(), Stop> {
-        let pattern = Pattern::new(&field.pattern, self.switches.extglob);
+        let pattern = Pattern::new(&field.pattern, self.switches.extglob, &mut self.budget)?;
         if pattern.literal().is_some() {
             words.push(field.text);
             return Ok(());
@@ -191,7 +191,7 @@ impl Evaluator<'_> {
         if matches!(bare.split('/').next(), Some("" | "." | "..")) {
             return Err(Stop::Unknown(self.need(format!("the files that match `{}`", field.text))));
         }
-        let head = Pattern::new(first, self.switches.extglob);
+        let head = Pattern::new(first, self.switches.extglob, &mut self.budget)?;
         let mut found = Vec::new();
         for name in &names {
             let chars: Vec<char> = name.chars().collect();

@@ -441,11 +441,13 @@ impl Substitution {
             out.extend(&chars[at..from]);
             // An empty match right behind a match is none.
             if !(from == to && after_match && from == at) {
+                budget.spend(self.replacement.len()).ok()?;
                 for piece in &self.replacement {
                     match piece {
                         Piece::Text(c) => out.push(*c),
                         Piece::Group(number) => {
                             if let Some((from, to)) = groups.get(*number).copied().flatten() {
+                                budget.spend(to - from).ok()?;
                                 out.extend(&chars[from..to]);
                             }
                         }

@@ -2,11 +2,14 @@
 //! Patterns: `*`, `?`, brackets and, where asked for, the extended ones such as `+([0-9])`.
 
 use super::budget::{Budget, Spent};
+use super::evaluate::Stop;
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     nodes: Vec<Node>,
+    /// The plain text, if it is no more than that.
+    plain: Option<Vec<char>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,9 +29,14 @@ enum Item {
 
 impl Pattern {
     /// Compiles a pattern, in which a backslash makes the next character ordinary.
-    pub fn new(text: &str, extended: bool) -> Self {
+    ///
+    /// # Errors
+    /// [`Stop::Budget`]: brackets and groups that do not end make it look too far too often.
+    pub fn new(text: &str, extended: bool, budget: &mut Budget) -> Result<Self, Stop> {
         let chars: Vec<char> = text.chars().collect();
-        Self { nodes: compile(&chars, extended, 0) }
+        let nodes = Compiler { extended, budget }.compile(&chars, 0)?;
+        let plain = nodes.iter().map(|node| if let Node::Char(c) = node { Some(*c) } else { None }).collect();
+        Ok(Self { nodes, plain })
     }
 
     /// Whether it matches all of the text. `None` when that takes more steps than the budget has.
@@ -37,15 +45,15 @@ impl Pattern {
     }
 
     /// The plain text, if it is no more than that.
-    pub fn literal(&self) -> Option<String> {
-        self.nodes.iter().map(|node| if let Node::Char(c) = node { Some(*c) } else { None }).collect()
+    pub fn literal(&self) -> Option<&[char]> {
+        self.plain.as_deref()
     }
 
     /// Length of the longest or shortest match at the start.
     pub fn prefix(&self, text: &[char], longest: bool, budget: &mut Budget) -> Result<Option<usize>, Spent> {
         if let Some(plain) = self.literal() {
-            let length = plain.chars().count();
-            return Ok((length <= text.len() && plain.chars().eq(text[..length].iter().copied())).then_some(length));
+            budget.copy(plain.len()).map_err(|_| Spent)?;
+            return Ok(text.starts_with(plain).then_some(plain.len()));
         }
         for count in 0..=text.len() {
             let length = if longest { text.len() - count } else { count };
@@ -80,7 +88,9 @@ fn run(nodes: &[Node], text: &[char], budget: &mut Budget, next: Next<'_>) -> Op
 
 fn run_inner(mut nodes: &[Node], mut text: &[char], budget: &mut Budget, next: Next<'_>) -> Option<bool> {
     // What matches exactly one character needs no way back.
+    let mut looks = 0;
     while let Some((first, rest)) = nodes.split_first() {
+        looks += if let Node::Set { items, .. } = first { items.len() } else { 1 };
         let fits = match (first, text.first()) {
             (Node::Many | Node::Group { .. }, _) => break,
             (_, None) => false,
@@ -89,10 +99,12 @@ fn run_inner(mut nodes: &[Node], mut text: &[char], budget: &mut Budget, next: N
             (Node::Set { negated, items }, Some(head)) => holds(items, *head) != *negated,
         };
         if !fits {
+            budget.copy(looks).ok()?;
             return Some(false);
         }
         (nodes, text) = (rest, &text[1..]);
     }
+    budget.copy(looks).ok()?;
     let Some((first, rest)) = nodes.split_first() else {
         return next(text, budget);
     };
@@ -170,8 +182,10 @@ fn group(
         let length = text.len();
         let found = run(alternative, text, budget, &mut |left, budget| {
             if matches!(kind, '*' | '+') && left.len() < length {
-                let again = [Node::Group { kind: '*', alternatives: alternatives.to_vec() }];
-                run(&again, left, budget, &mut |left, budget| run(rest, left, budget, next))
+                budget.deeper()?;
+                let found = group('*', alternatives, rest, left, budget, next);
+                budget.nesting -= 1;
+                found
             } else {
                 run(rest, left, budget, next)
             }
@@ -210,86 +224,106 @@ pub(crate) fn in_class(name: &str, c: char) -> bool {
     }
 }
 
-fn compile(chars: &[char], extended: bool, depth: usize) -> Vec<Node> {
-    let mut nodes = Vec::new();
-    let mut at = 0;
-    while at < chars.len() {
-        let c = chars[at];
-        if extended
-            && depth < 16
-            && "?*+@!".contains(c)
-            && chars.get(at + 1) == Some(&'(')
-            && let Some((alternatives, end)) = alternatives(chars, at + 2)
-        {
-            let alternatives = alternatives.into_iter().map(|part| compile(part, true, depth + 1)).collect();
-            // Behind a `*`, what may be missing adds nothing.
-            if !("?*".contains(c) && matches!(nodes.last(), Some(Node::Many))) {
-                nodes.push(Node::Group { kind: c, alternatives });
-            }
-            at = end;
-            continue;
-        }
-        match c {
-            '\\' if at + 1 < chars.len() => {
-                nodes.push(Node::Char(chars[at + 1]));
-                at += 1;
-            }
-            // Behind a `*`, bash looks for what a last backslash protects, and there is nothing.
-            '\\' if matches!(nodes.last(), Some(Node::Many)) => {
-                nodes.push(Node::Set { negated: false, items: Vec::new() });
-            }
-            '?' => match nodes.last() {
-                // Behind a `*`, it is as good before it; so it is where bash looks for what follows.
-                Some(Node::Many) => nodes.insert(nodes.len() - 1, Node::Any),
-                _ => nodes.push(Node::Any),
-            },
-            '*' => {
-                if !matches!(nodes.last(), Some(Node::Many)) {
-                    nodes.push(Node::Many);
-                }
-            }
-            '[' => match bracket(chars, at) {
-                Some((node, end)) => {
-                    nodes.push(node);
-                    at = end;
-                    continue;
-                }
-                None => nodes.push(Node::Char('[')),
-            },
-            _ => nodes.push(Node::Char(c)),
-        }
-        at += 1;
-    }
-    nodes
+/// What stands in parentheses between bars, and where it ends.
+type Alternatives<'c> = (Vec<&'c [char]>, usize);
+
+struct Compiler<'b> {
+    extended: bool,
+    budget: &'b mut Budget,
 }
 
-/// Splits what stands in an extended pattern's parentheses; returns where it ends.
-fn alternatives(chars: &[char], start: usize) -> Option<(Vec<&[char]>, usize)> {
-    let (mut parts, mut from, mut at, mut depth) = (Vec::new(), start, start, 0_usize);
-    while at < chars.len() {
-        match chars[at] {
-            '\\' => at += 1,
-            '[' => {
-                if let Some((_, end)) = bracket(chars, at) {
-                    at = end;
-                    continue;
+impl Compiler<'_> {
+    fn compile(&mut self, chars: &[char], depth: usize) -> Result<Vec<Node>, Stop> {
+        let mut nodes = Vec::new();
+        let mut at = 0;
+        while at < chars.len() {
+            let c = chars[at];
+            if self.extended
+                && depth < 16
+                && "?*+@!".contains(c)
+                && chars.get(at + 1) == Some(&'(')
+                && let Some((parts, end)) = self.alternatives(chars, at + 2)?
+            {
+                let alternatives =
+                    parts.into_iter().map(|part| self.compile(part, depth + 1)).collect::<Result<_, _>>()?;
+                // Behind a `*`, what may be missing adds nothing.
+                if !("?*".contains(c) && matches!(nodes.last(), Some(Node::Many))) {
+                    nodes.push(Node::Group { kind: c, alternatives });
                 }
+                at = end;
+                continue;
             }
-            '(' => depth += 1,
-            ')' if depth > 0 => depth -= 1,
-            ')' => {
-                parts.push(&chars[from..at]);
-                return Some((parts, at + 1));
+            match c {
+                '\\' if at + 1 < chars.len() => {
+                    nodes.push(Node::Char(chars[at + 1]));
+                    at += 1;
+                }
+                // Behind a `*`, bash looks for what a last backslash protects, and there is nothing.
+                '\\' if matches!(nodes.last(), Some(Node::Many)) => {
+                    nodes.push(Node::Set { negated: false, items: Vec::new() });
+                }
+                '?' => match nodes.last() {
+                    // Behind a `*`, it is as good before it; so it is where bash looks for what follows.
+                    Some(Node::Many) => nodes.insert(nodes.len() - 1, Node::Any),
+                    _ => nodes.push(Node::Any),
+                },
+                '*' => {
+                    if !matches!(nodes.last(), Some(Node::Many)) {
+                        nodes.push(Node::Many);
+                    }
+                }
+                '[' => match self.bracket(chars, at)? {
+                    Some((node, end)) => {
+                        nodes.push(node);
+                        at = end;
+                        continue;
+                    }
+                    None => nodes.push(Node::Char('[')),
+                },
+                _ => nodes.push(Node::Char(c)),
             }
-            '|' if depth == 0 => {
-                parts.push(&chars[from..at]);
-                from = at + 1;
-            }
-            _ => {}
+            at += 1;
         }
-        at += 1;
+        Ok(nodes)
     }
-    None
+
+    /// Splits what stands in an extended pattern's parentheses; returns where it ends.
+    fn alternatives<'c>(&mut self, chars: &'c [char], start: usize) -> Result<Option<Alternatives<'c>>, Stop> {
+        let (mut parts, mut from, mut at, mut depth) = (Vec::new(), start, start, 0_usize);
+        while at < chars.len() {
+            match chars[at] {
+                '\\' => at += 1,
+                '[' => {
+                    if let Some((_, end)) = self.bracket(chars, at)? {
+                        at = end;
+                        continue;
+                    }
+                }
+                '(' => depth += 1,
+                ')' if depth > 0 => depth -= 1,
+                ')' => {
+                    parts.push(&chars[from..at]);
+                    break;
+                }
+                '|' if depth == 0 => {
+                    parts.push(&chars[from..at]);
+                    from = at + 1;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        self.budget.copy(at - start)?;
+        Ok((at < chars.len()).then_some((parts, at + 1)))
+    }
+
+    /// What stands between brackets, and where they end; nothing where they do not.
+    fn bracket(&mut self, chars: &[char], start: usize) -> Result<Option<(Node, usize)>, Stop> {
+        let found = bracket(chars, start);
+        let end = found.as_ref().map_or(chars.len(), |(_, end)| *end);
+        self.budget.copy(end - start)?;
+        Ok(found)
+    }
 }
 
 fn bracket(chars: &[char], start: usize) -> Option<(Node, usize)> {
@@ -300,13 +334,16 @@ fn bracket(chars: &[char], start: usize) -> Option<(Node, usize)> {
     }
     let first = at;
     let mut items = Vec::new();
+    // Where no class ends anywhere, it is looked for once.
+    let mut classes = true;
     loop {
         let mut c = *chars.get(at)?;
         if c == ']' && at > first {
             return Some((Node::Set { negated, items }, at + 1));
         }
-        if c == '[' && chars.get(at + 1) == Some(&':') {
+        if classes && c == '[' && chars.get(at + 1) == Some(&':') {
             let length = chars[at + 2..].windows(2).position(|pair| pair == [':', ']']);
+            classes = length.is_some();
             if let Some(length) = length {
                 items.push(Item::Class(chars[at + 2..at + 2 + length].iter().collect()));
                 at += length + 4;
@@ -335,7 +372,8 @@ fn bracket(chars: &[char], start: usize) -> Option<(Node, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::held;
+    use crate::shell::budget::Budget;
+    use crate::shell::evaluate::{Evaluator, Stop, held};
 
     #[test]
     fn behind_a_star_a_group_that_must_be_there_is_not_empty_at_the_end() {
@@ -367,6 +405,34 @@ mod tests {
     fn a_star_before_a_last_backslash_matches_nothing() {
         assert_eq!(held("a='\\'; x=${a/%*$a/k}", "x"), ["\\"]);
         assert_eq!(held("a=/usr; x=${a/$a/k}", "x"), ["k"]);
+    }
+
+    #[test]
+    fn what_a_pattern_looks_at_counts_as_steps() {
+        let long = "a".repeat(200_000);
+        let hostile = [
+            format!("x='{}'; [[ a == $x ]]", "[".repeat(200_000)),
+            format!("x='{}'; [[ a == $x ]]", "+(".repeat(100_000)),
+            format!("x='{}'; [[ a == $x ]]", "[[:a:]".repeat(50_000)),
+            format!("x={long}; y={long}b; z=${{x//$y/}}${{x%%?$y}}"),
+            format!(
+                "x={long}; y='[{}]'; z=${{x%%$y\\b}}",
+                ('c'..'\u{fff0}').filter(|c| *c > '\u{e000}').collect::<String>()
+            ),
+            format!("shopt -s extglob; x={long}; y='*(b{long}|a)c'; z=${{x##$y}}"),
+            format!("x={long}; y='{}'; [[ $x =~ b$y ]]", "()".repeat(50_000)),
+            format!("x={long}; y='{}'; z=${{x/*/$y}}", "&".repeat(10_000)),
+            format!("x=$(sed s/a/{long}/g <<< {long})"),
+        ];
+        for text in hostile {
+            let read = move || {
+                let names = || Some(Vec::new());
+                let done = Evaluator::new(Budget::default(), &names).run(&text, 1);
+                assert!(matches!(done, Err(Stop::Budget(_))), "{done:?}: {}", &text[..40]);
+            };
+            // With the stack that readers have.
+            std::thread::Builder::new().stack_size(64 << 20).spawn(read).unwrap().join().unwrap();
+        }
     }
 
     #[test]

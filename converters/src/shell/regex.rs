@@ -54,6 +54,7 @@ impl Regex {
     pub fn find_from(&self, text: &[char], from: usize, budget: &mut Budget) -> Result<Option<Groups>, Spent> {
         for start in from..=text.len() {
             let mut best: Option<(usize, Groups)> = None;
+            budget.copy(self.groups).map_err(|_| Spent)?;
             let mut groups: Groups = vec![None; self.groups];
             walk(&self.root, text, start, &mut groups, budget, &mut |end, groups, _| {
                 if best.as_ref().is_none_or(|(longest, _)| end > *longest) {
@@ -86,6 +87,11 @@ fn walk(
     found
 }
 
+/// How many things are looked at to say whether a node matches a character.
+fn weight(node: &Node) -> usize {
+    if let Node::Set { ranges, classes, .. } = node { ranges.len() + classes.len() } else { 1 }
+}
+
 /// Whether a node that always matches one character matches this one.
 fn fits(node: &Node, c: Option<&char>) -> Option<bool> {
     Some(match (node, c) {
@@ -114,11 +120,8 @@ fn walk_inner(
     match node {
         Node::Empty => next(at, groups, budget),
         Node::Char(_) | Node::Any | Node::Set { .. } => {
-            if fits(node, text.get(at)) == Some(true) {
-                next(at + 1, groups, budget)
-            } else {
-                Some(false)
-            }
+            budget.copy(weight(node)).ok()?;
+            if fits(node, text.get(at)) == Some(true) { next(at + 1, groups, budget) } else { Some(false) }
         }
         Node::Start if at == 0 => next(at, groups, budget),
         Node::End if at == text.len() => next(at, groups, budget),
@@ -182,6 +185,7 @@ fn repeat(
         while count < most && fits(node, text.get(at + count)) == Some(true) {
             count += 1;
         }
+        budget.copy(count.saturating_mul(weight(node))).ok()?;
         loop {
             if count < least {
                 return Some(false);

@@ -44,24 +44,28 @@ impl Evaluator<'_> {
         // Bash first asks whether the text matches with stars around the pattern, and a backslash at the pattern's end makes the star
         // behind it a character. One backslash alone, which only a variable can give, is found nowhere.
         let backslashes = pattern.len() - pattern.trim_end_matches('\\').len();
-        let first = (backslashes % 2 == 1 && (kind != '%' || pattern.len() == 1)).then(|| {
+        let extended = self.switches.extglob;
+        let mut first = None;
+        if backslashes % 2 == 1 && (kind != '%' || pattern.len() == 1) {
             let start = if kind == '#' || pattern.starts_with('*') { "" } else { "*" };
             let all = if pattern.len() == 1 { "!(*)".to_owned() } else { format!("{start}{pattern}*") };
-            Pattern::new(&all, self.switches.extglob || pattern.len() == 1)
-        });
+            first = Some(Pattern::new(&all, extended || pattern.len() == 1, &mut self.budget)?);
+        }
         // So a group that must be there, and is not tried behind a text's end, is not found there.
-        let group =
-            kind == '%' && self.switches.extglob && ["!(", "@(", "+("].iter().any(|group| pattern.starts_with(group));
-        let first = if group { Some(Pattern::new(&format!("*{pattern}"), true)) } else { first };
+        if kind == '%' && extended && ["!(", "@(", "+("].iter().any(|group| pattern.starts_with(group)) {
+            first = Some(Pattern::new(&format!("*{pattern}"), true, &mut self.budget)?);
+        }
         // It puts none around a pattern that has them, and takes a last one that is quoted for such.
         let stars = pattern.strip_suffix('*').is_some_and(|before| {
-            let grouped = self.switches.extglob && pattern.starts_with("*(");
+            let grouped = extended && pattern.starts_with("*(");
             let backslashes = before.len() - before.trim_end_matches('\\').len();
             pattern.starts_with('*') && !grouped && backslashes % 2 == 1
         });
-        let first = if stars { Some(Pattern::new(pattern, self.switches.extglob)) } else { first };
+        if stars {
+            first = Some(Pattern::new(pattern, extended, &mut self.budget)?);
+        }
         let at_end = pattern.is_empty() || pattern.starts_with('*');
-        let pattern = Pattern::new(pattern, self.switches.extglob);
+        let pattern = Pattern::new(pattern, extended, &mut self.budget)?;
         let replacement = text.get(parser.at + 1..).unwrap_or_default();
         let mut bits = Vec::new();
         self.bits(replacement, Mode::Word, &mut bits)?;
@@ -93,14 +97,14 @@ impl Evaluator<'_> {
         {
             return Ok(text.to_owned());
         }
-        if pattern.literal().is_some_and(|plain| plain.is_empty()) && !matches!(kind, '#' | '%') {
+        if pattern.literal().is_some_and(<[char]>::is_empty) && !matches!(kind, '#' | '%') {
             return Ok(text.to_owned());
         }
         if kind == '%' {
             return match pattern.suffix(&chars, true, &mut self.budget) {
                 Ok(Some(start)) => {
                     out.extend(&chars[..start]);
-                    put_replacement(replacement, &chars[start..], &mut out);
+                    self.put_replacement(replacement, &chars[start..], &mut out)?;
                     Ok(out)
                 }
                 Ok(None) => Ok(text.to_owned()),
@@ -114,8 +118,7 @@ impl Evaluator<'_> {
             };
             match found {
                 Some(length) => {
-                    put_replacement(replacement, &chars[at..at + length], &mut out);
-                    self.budget.spend(replacement.len() + length)?;
+                    self.put_replacement(replacement, &chars[at..at + length], &mut out)?;
                     at += length;
                     if kind != '/' {
                         break;
@@ -140,24 +143,29 @@ impl Evaluator<'_> {
         out.extend(chars.get(at..).unwrap_or_default());
         Ok(out)
     }
-}
 
-/// Puts a replacement in place of a match: `&` is the match, a backslash protects.
-fn put_replacement(replacement: &str, matched: &[char], out: &mut String) {
-    let mut chars = replacement.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some(next @ ('&' | '\\')) => out.push(next),
-                Some(next) => {
-                    out.push('\\');
-                    out.push(next);
+    /// Puts a replacement in place of a match: `&` is the match, a backslash protects.
+    fn put_replacement(&mut self, replacement: &str, matched: &[char], out: &mut String) -> Result<(), Stop> {
+        self.budget.spend(replacement.len() + matched.len())?;
+        let mut chars = replacement.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => match chars.next() {
+                    Some(next @ ('&' | '\\')) => out.push(next),
+                    Some(next) => {
+                        out.push('\\');
+                        out.push(next);
+                    }
+                    None => out.push('\\'),
+                },
+                '&' => {
+                    self.budget.spend(matched.len())?;
+                    out.extend(matched);
                 }
-                None => out.push('\\'),
-            },
-            '&' => out.extend(matched),
-            c => out.push(c),
+                c => out.push(c),
+            }
         }
+        Ok(())
     }
 }
 
