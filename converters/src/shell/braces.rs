@@ -21,7 +21,9 @@ fn expand_at(text: &str, budget: &mut Budget, depth: usize) -> Result<Vec<String
     }
     let mut from = 0;
     while let Some(open) = find_open(text, from) {
-        if let Some((close, commas)) = find_close(text, open) {
+        let found = find_close(text, open);
+        budget.copy(found.as_ref().map_or(text.len(), |(close, _)| *close) - open)?;
+        if let Some((close, commas)) = found {
             let inner = &text[open + 1..close];
             let middles = if commas.is_empty() {
                 sequence(inner, budget)?
@@ -65,12 +67,12 @@ fn ends_in_dollar(text: &str) -> bool {
     dollars > 0 && (dollars + backslashes) % 2 == 1
 }
 
-/// The next opening brace that is neither quoted nor a parameter's.
+/// The next opening brace that is neither quoted nor a parameter's; `from` is the text's start or stands behind such a brace.
 fn find_open(text: &str, from: usize) -> Option<usize> {
     let mut parser = Parser::new(text, 1);
-    parser.at = 0;
+    parser.at = from;
     while parser.at < text.len() {
-        if parser.peek() == Some(b'{') && parser.at >= from {
+        if parser.peek() == Some(b'{') {
             return Some(parser.at);
         }
         let before = parser.at;
@@ -162,7 +164,8 @@ fn sequence(inner: &str, budget: &mut Budget) -> Result<Option<Vec<String>>, Sto
 
 #[cfg(test)]
 mod tests {
-    use crate::shell::evaluate::held;
+    use crate::shell::budget::Budget;
+    use crate::shell::evaluate::{Evaluator, Stop, held};
 
     #[test]
     fn a_dollar_that_comes_before_a_quote_by_braces_is_itself() {
@@ -174,6 +177,16 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(held(text, "x"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn braces_that_never_close_count_as_steps() {
+        for open in ["{", "{1..2", "{'a',"] {
+            let names = || Some(Vec::new());
+            let text = format!("x=({})", open.repeat(200_000 / open.len()));
+            let done = Evaluator::new(Budget::default(), &names).run(&text, 1);
+            assert!(matches!(done, Err(Stop::Budget(_))), "{open}");
         }
     }
 }

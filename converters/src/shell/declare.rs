@@ -130,6 +130,7 @@ impl Evaluator<'_> {
         // The value is expanded before the new variable hides the old one.
         let prepared = if word.elements.is_some() { self.prepared(word, flags.contains('A'))?.map(Ok) } else { value };
         if local && let Some(frame) = self.frames.last_mut() {
+            self.budget.copy(frame.saved.len())?;
             let old = self.variables.get(&name).cloned();
             if !frame.saved.iter().any(|(saved, _)| *saved == name) {
                 // What is exported stays so within the function.
