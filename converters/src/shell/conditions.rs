@@ -3,7 +3,7 @@
 
 use super::evaluate::{Evaluator, Need, Stop};
 use super::expand::Mode;
-use super::fields::{Bit, joined};
+use super::fields::{Bit, has_empty_element, joined};
 use super::parameters::has_list;
 use super::pattern::Pattern;
 use super::regex::Regex;
@@ -94,7 +94,10 @@ impl Evaluator<'_> {
         let separators = self.lookup("IFS")?.map_or(" \t\n", |variable| variable.value.first().unwrap_or_default());
         let splits = has_list(text) && (text.contains('"') || !separators.starts_with(' '));
         let is_split = |text: &str| text.contains(|c| separators.contains(c) || " \t\n".contains(c));
-        if splits && bits.iter().any(|bit| matches!(bit, Bit::Open(text) | Bit::Bare(text) if is_split(text))) {
+        if splits
+            && (bits.iter().any(|bit| matches!(bit, Bit::Open(text) | Bit::Bare(text) if is_split(text)))
+                || has_empty_element(&bits))
+        {
             return Err(Stop::Unknown(self.need("a list beside separators where nothing is split")));
         }
         Ok(bits)
@@ -281,5 +284,24 @@ fn compare(left: i64, operator: &str, right: i64) -> bool {
         "-le" => left <= right,
         "-gt" => left > right,
         _ => left >= right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::shell::budget::Budget;
+    use crate::shell::evaluate::{Evaluator, held};
+
+    #[test]
+    fn an_empty_element_beside_a_quoted_list_is_not_guessed() {
+        for word in ["${y[@]}\"${!a[@]}\"", "${z[@]}\"$@\""] {
+            let names = || Some(Vec::new());
+            for command in [format!("[[ {word} > '!' ]] && x=1"), format!("case {word} in 0) x=1 ;; esac")] {
+                let mut shell = Evaluator::new(Budget::default(), &names);
+                let done = shell.run(&format!("y=('' 0); z=(a '' b); {command}"), 1);
+                assert!(done.is_err() || shell.status().is_none(), "{command}");
+            }
+        }
+        assert_eq!(held("y=('' 0); [[ ${y[@]} == ' 0' ]] && x=1", "x"), ["1"]);
     }
 }

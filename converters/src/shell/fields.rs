@@ -101,6 +101,14 @@ impl Field {
     }
 }
 
+/// Says whether a list without quotes has an element of which nothing is left where bash splits the list and joins it anew.
+pub(super) fn has_empty_element(bits: &[Bit]) -> bool {
+    bits.windows(2).any(|pair| match pair {
+        [Bit::Open(text), Bit::Border(_)] | [Bit::Border(_), Bit::Open(text)] => text.is_empty(),
+        _ => false,
+    })
+}
+
 /// Says whether a piece is the border between elements that nothing separates, as `IFS` is empty.
 pub(super) fn is_blank_border(bit: &Bit) -> bool {
     matches!(bit, Bit::Border(joint) if joint.is_empty())
@@ -195,7 +203,7 @@ impl Evaluator<'_> {
         let mut found = Vec::new();
         for name in &names {
             let chars: Vec<char> = name.chars().collect();
-            let hidden = name.starts_with('.') && !first.starts_with('.');
+            let hidden = name.starts_with('.') && !first.strip_prefix('\\').unwrap_or(first).starts_with('.');
             if !hidden && self.matches(&head, &chars)? {
                 found.push(name.clone());
             }
@@ -277,13 +285,14 @@ mod tests {
 
     #[test]
     fn a_pattern_from_the_root_is_not_looked_for_whatever_escapes_it() {
-        let names = || Some(vec!["etc".to_owned(), r"\".to_owned()]);
+        let names = || Some(vec!["etc".to_owned(), r"\".to_owned(), ".hid".to_owned()]);
         for pattern in [r"\/", r"\.\/", r"./", r"\.\./", "/"] {
             let mut shell = Evaluator::new(Budget::default(), &names);
             shell.run(&format!("z='{pattern}'; x=(${{z}}*)"), 1).unwrap();
             assert!(matches!(shell.variable("x").unwrap().value, Value::Unknown(_)), "{pattern}");
         }
-        for (pattern, found) in [(r"\", r"\"), (r"\e*", "etc"), (r"e\t*", "etc"), (r"\x/*", r"\x/*")] {
+        for (pattern, found) in [(r"\", r"\"), (r"\.h*", ".hid"), (r"\e*", "etc"), (r"e\t*", "etc"), (r"\x/*", r"\x/*")]
+        {
             let mut shell = Evaluator::new(Budget::default(), &names);
             shell.run(&format!("z='{pattern}'; x=($z)"), 1).unwrap();
             assert_eq!(shell.variable("x").unwrap().value.elements(), [found], "{pattern}");

@@ -3,7 +3,7 @@
 
 use super::evaluate::{Evaluator, Stop};
 use super::expand::Mode;
-use super::fields::{Bit, joined};
+use super::fields::{Bit, has_empty_element, joined};
 use super::parameters::has_list;
 use super::syntax::{Arm, ArmEnd, Statement, Word};
 
@@ -96,7 +96,7 @@ impl Evaluator<'_> {
         };
         if has_list(word)
             && word.contains('"')
-            && bits.iter().any(|bit| matches!(bit, Bit::Open(text) if is_rough(text)))
+            && (bits.iter().any(|bit| matches!(bit, Bit::Open(text) if is_rough(text))) || has_empty_element(&bits))
         {
             return Err(Stop::Unknown(self.need("a list beside separators where nothing is split")));
         }
