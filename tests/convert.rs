@@ -107,6 +107,9 @@ fn differences_from_the_srcinfo_are_named() {
     env.conary(["convert", "pkgbuild", "two", "--check-srcinfo"]).success();
     env.conary(["convert", "pkgbuild", "two", "--check-srcinfo", "-o", "same"]).success();
     assert!(env.path("same/recipe.toml").exists());
+    // What the file itself prints stands there too where makepkg's output was kept.
+    env.write("two/.SRCINFO", format!("==> Warning: a=b\n  -> look=here\n{right}"));
+    env.conary(["convert", "pkgbuild", "two", "--check-srcinfo"]).success();
     env.write("two/.SRCINFO", right.replace("pkgrel = 1", "pkgrel = 2"));
     env.conary(["convert", "pkgbuild", "two", "--check-srcinfo", "-o", "other"]).exits(3).says(&["pkgrel"]);
     assert!(!env.path("other/recipe.toml").exists());

@@ -142,6 +142,10 @@ fn attributes(srcinfo: &str) -> Attributes {
         let line = line.trim();
         let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { continue };
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            // What the PKGBUILD itself printed while makepkg read it, as `==> …` is.
+            continue;
+        }
         if key == "pkgbase" || key == "pkgname" {
             section = format!("{key} {value}");
         }
